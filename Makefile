@@ -1,0 +1,78 @@
+# Everything a person types. Needs Python 3.11 or newer, make and a package index; `make setup` fetches the rest.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+PY := .venv/bin/python
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short bench compose-test lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+
+setup: $(READY) ## make .venv with everything in it (the other targets do it when needed)
+
+$(READY): requirements-dev.lock
+	@test -n "$(PYTHON)" || { echo "Halftone needs Python 3.11 or newer; found only: $$(python3 --version 2>&1). Try make setup PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+run: $(READY) ## the whole stack in the foreground, at http://127.0.0.1:8080; Ctrl-C ends it
+	@exec $(PY) -m deploy.local run
+
+start: $(READY) ## the whole stack in the background
+	@$(PY) -m deploy.local start
+
+demo: $(READY) ## start the stack if need be, and send a catalogue through it
+	@$(PY) -m deploy.local.demo
+
+stop: $(READY) ## end the stack
+	@$(PY) -m deploy.local stop
+
+status: $(READY) ## what runs
+	@$(PY) -m deploy.local status
+
+secret: $(READY) ## print the secret that signs the webhooks
+	@$(PY) -m deploy.local secret
+
+check: $(READY) ## ruff, mypy, import rules, sizes
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) -m pytest -q tests/contracts/test_sizes.py
+
+test: $(READY) ## every test but chaos, bench and compose
+	$(PY) -m pytest
+
+test-fast: $(READY) ## the tests that start no server
+	$(PY) -m pytest -q tests/unit tests/contracts
+
+chaos: $(READY) ## break one part after the other, and lose nothing
+	$(PY) -m pytest -m chaos tests/chaos
+
+chaos-short: $(READY) ## the same, one round each
+	HALFTONE_TEST_CHAOS_ROUNDS=1 $(PY) -m pytest -m chaos tests/chaos
+
+bench: $(READY) ## print speeds, as ratios
+	$(PY) -m pytest -s -m bench tests/bench
+
+compose-test: $(READY) ## build the containers and send one request through them
+	$(PY) -m deploy.compose_test
+
+# uv does not read pip's settings, so they are handed on; no host name may end up in the lock.
+lock: $(READY) ## pin the dependencies of pyproject.toml anew
+	$(PY) -m pip install --quiet --disable-pip-version-check uv
+	@get() { $(PY) -m pip config get "global.$$1" 2>/dev/null | tr '\n' ' '; }; \
+	index=$$(get index-url); more=$$(get extra-index-url); links=$$(get find-links); \
+	compile() { env $${index:+"UV_DEFAULT_INDEX=$${index% }"} $${more:+"UV_INDEX=$${more% }"} $${links:+"UV_FIND_LINKS=$${links% }"} \
+		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --index-strategy unsafe-best-match pyproject.toml "$$@"; }; \
+	compile -o requirements.lock && compile --extra local --extra dev -o requirements-dev.lock
+
+clean: ## forget everything this folder has made, data included
+	@test ! -x $(PY) || $(PY) -m deploy.local stop
+	rm -rf .venv .local .test .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

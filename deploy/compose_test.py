@@ -1,0 +1,177 @@
+"""`make compose-test`: builds the containers, sends one request through two workers, and takes all of it down.
+
+Without a Docker engine it takes the one from `../shared/containers`, where that folder exists.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = ROOT.parent / "shared" / "containers"
+PORT = 18_080
+IMAGES = 400
+FINISHED_WITHIN = 180.0
+FILES = ("-f", "docker-compose.yml", "-f", "deploy/compose_test.override.yml", "-p", "halftone-test")
+
+
+class Failed(Exception):
+    """What went wrong, for a person."""
+
+
+class Compose:
+    """Runs `docker compose` on our files with our settings."""
+
+    def __init__(self, engine: Mapping[str, str]) -> None:
+        settings = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000", "COMPOSE_PROGRESS": "quiet"}
+        self.env = {**os.environ, **engine, **settings}
+
+    def __call__(self, *arguments: str, capture: bool = False, check: bool = True) -> str:
+        command = ["docker", "compose", *FILES, *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.env, text=True, check=False, stdout=subprocess.PIPE if capture else None
+        )
+        if check and done.returncode:
+            raise Failed(f"`docker compose {' '.join(arguments)}` ended with status {done.returncode}")
+        return done.stdout or ""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`env` reaches it; `tools`: it comes from the tools folder; `ours`: we started it and so we stop it."""
+
+    env: dict[str, str]
+    tools: bool = False
+    ours: bool = False
+
+
+def find_engine() -> Engine:
+    """A Docker engine that answers, started if need be."""
+    if shutil.which("docker") and _succeeds("docker", "info") and _succeeds("docker", "compose", "version"):
+        return Engine({})
+    if not TOOLS.is_dir():
+        raise Failed("no Docker engine answers (`docker info`), and there is no ../shared/containers to make one")
+    shown = subprocess.run([TOOLS / "engine", "env"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    env = dict(re.findall(r"(DOCKER_\w+)=(\S+)", shown))
+    ours = not _succeeds("docker", "info", env={**os.environ, **env})
+    if ours and subprocess.run([TOOLS / "engine", "up"], check=False).returncode:
+        raise Failed("../shared/containers/engine could not start")
+    if subprocess.run([TOOLS / "images"], check=False).returncode:
+        raise Failed("../shared/containers/images could not build the base images")
+    return Engine(env, tools=True, ours=ours)
+
+
+def _succeeds(*command: str, env: Mapping[str, str] | None = None) -> bool:
+    quiet = subprocess.DEVNULL
+    return subprocess.run(command, env=env, check=False, stdout=quiet, stderr=quiet).returncode == 0
+
+
+def build(compose: Compose, *, with_tools: bool) -> None:
+    """Build the images; the tools know how to reach the network from a build where it is odd."""
+    if not with_tools:
+        compose("build")
+        return
+    named = {**compose.env, "COMPOSE_FILE": "docker-compose.yml:deploy/compose_test.override.yml"}
+    named["COMPOSE_PROJECT_NAME"] = "halftone-test"
+    if subprocess.run([TOOLS / "compose-build", ROOT], env=named, cwd=ROOT, check=False).returncode:
+        raise Failed("the images could not be built")
+
+
+def make_key(compose: Compose) -> str | None:
+    """An API key, made as a person would make one; None where this build knows no keys."""
+    if not (ROOT / "services" / "ingest" / "keys.py").exists():
+        return None
+    shown = compose("exec", "-T", "ingest", "python", "-m", "services.ingest.keys", "create", "compose", capture=True)
+    found = re.search(r"ht_\S+", shown)
+    if not found:
+        raise Failed(f"no API key in: {shown}")
+    return found[0]
+
+
+def call(method: str, path: str, *, key: str | None, body: bytes | None = None) -> dict[str, Any]:
+    """One API call through the gateway."""
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", data=body, headers=headers, method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own gateway
+        return dict(json.load(answer))
+
+
+def journey(compose: Compose) -> None:
+    """One request from upload to output, with both workers at it."""
+    key = make_key(compose)
+    products = [
+        {"serial_number": str(number), "name": f"Product {number}", "image_urls": [f"http://origin:8000/{number}.png"]}
+        for number in range(1, IMAGES + 1)
+    ]
+    accepted = call("POST", "/v1/requests", key=key, body=json.dumps({"products": products}).encode())
+    finished = _finished(accepted["request_id"], key)
+    if finished["status"] != "completed" or finished["outcome"] != "success":
+        raise Failed(f"the request ended as {json.dumps(finished)}")
+    image = call("GET", f"/v1/requests/{accepted['request_id']}/images?page_size=1", key=key)["items"][0]
+    with urllib.request.urlopen(image["output_url"], timeout=30) as answer:  # noqa: S310 - our own gateway
+        print(f"one of {IMAGES} renditions: {len(answer.read())} bytes, {answer.headers['Content-Type']}")
+    for number in (1, 2):
+        print(f"worker {number} compressed {_batches(compose, number):.0f} batches")
+
+
+def _finished(request_id: str, key: str | None) -> dict[str, Any]:
+    deadline = time.monotonic() + FINISHED_WITHIN
+    while True:
+        request = call("GET", f"/v1/requests/{request_id}", key=key)
+        if request["outcome"] is not None:
+            return request
+        if time.monotonic() > deadline:
+            raise Failed(f"not finished within {FINISHED_WITHIN:.0f} s: {json.dumps(request)}")
+        time.sleep(0.5)
+
+
+def _batches(compose: Compose, number: int) -> float:
+    script = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+    shown = compose("exec", "-T", "--index", str(number), "worker", "python", "-c", script, capture=True)
+    batches = r'^halftone_messages_total{actor="worker.compress_batch",outcome="done"} (\S+)$'
+    counts = re.findall(batches, shown, re.MULTILINE)
+    if not counts:
+        raise Failed(f"worker {number} compressed nothing")
+    return float(counts[0])
+
+
+def main() -> int:
+    """Up, one journey, down; the exit status."""
+    try:
+        engine = find_engine()
+        try:
+            _try_out(Compose(engine.env), with_tools=engine.tools)
+        finally:
+            if engine.ours:
+                subprocess.run([TOOLS / "engine", "down"], check=False)
+    except (Failed, OSError) as failure:
+        print(f"compose-test: {failure}", file=sys.stderr)
+        return 1
+    print("compose-test: all good")
+    return 0
+
+
+def _try_out(compose: Compose, *, with_tools: bool) -> None:
+    build(compose, with_tools=with_tools)
+    try:
+        compose("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
+        journey(compose)
+    except (Failed, OSError):
+        compose("ps", "-a", check=False)
+        compose("logs", "--no-color", "--tail", "40", check=False)
+        raise
+    finally:
+        compose("down", "-v", "--timeout", "20", check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

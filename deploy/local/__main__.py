@@ -1,0 +1,147 @@
+"""`python -m deploy.local run|start|stop|status|secret`: the stack without containers."""
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psycopg
+from pydantic import ValidationError
+
+from deploy.local.places import Places
+from deploy.local.settings import ROOT, LocalSettings
+from deploy.local.stack import Stack
+
+START_WITHIN = 120.0
+STOP_WITHIN = 20.0
+
+
+def run(settings: LocalSettings, places: Places, *, servers_only: bool) -> int:
+    """In the foreground, until Ctrl-C."""
+    places.make()
+    if not places.hold():
+        print(f"halftone: {_running(places)}; stop it first (make stop) or set HALFTONE_DATA_DIR", file=sys.stderr)
+        return 1
+    return Stack(settings, places, servers_only=servers_only).run()
+
+
+def start(settings: LocalSettings, places: Places, *, servers_only: bool) -> int:
+    """In the background; return once it is ready."""
+    if places.held_by_other():
+        print(f"halftone: {_running(places)}")
+        return 0
+    places.make()
+    command = [sys.executable, "-m", "deploy.local", "run", *(["--servers-only"] if servers_only else [])]
+    with places.log.open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    print("starting:", end="", flush=True)
+    if _wait_until_ready(process, places):
+        print(f"\nHalftone is ready at {settings.base_url} (log: {places.log})")
+        return 0
+    lines = places.log.read_text(errors="replace").splitlines()
+    verdict = next((at for at, line in enumerate(lines) if line.startswith("halftone:")), max(0, len(lines) - 20))
+    print("", *lines[verdict:], f"(all of it: {places.log})", sep="\n", file=sys.stderr)
+    return 1
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], places: Places) -> bool:
+    shown: set[str] = set()
+    deadline = time.monotonic() + START_WITHIN
+    while process.poll() is None:
+        state = places.read_state()
+        if state.get("pid") == process.pid:
+            for name in state["processes"].keys() - shown:
+                print(f" {name}", end="", flush=True)
+                shown.add(name)
+            if state["ready"]:
+                return True
+        if time.monotonic() > deadline:
+            process.terminate()
+            process.wait()
+        time.sleep(0.1)
+    return False
+
+
+def stop(places: Places) -> int:
+    """End the stack of this data folder; nothing to do is fine too."""
+    pid = places.read_state().get("pid")
+    if not places.held_by_other() or pid is None:
+        print("halftone: not running")
+        return 0
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_WITHIN
+    while places.held_by_other():
+        if time.monotonic() > deadline:
+            print(f"halftone: process {pid} did not stop within {STOP_WITHIN:.0f} s", file=sys.stderr)
+            return 1
+        time.sleep(0.05)
+    print("halftone: stopped")
+    return 0
+
+
+def status(places: Places) -> int:
+    """What runs, one line each; the exit status says whether the stack is ready."""
+    if not places.held_by_other():
+        print("halftone: not running")
+        return 1
+    state = places.read_state()
+    print(f"halftone: {_running(places)}, {'ready' if state.get('ready') else 'starting'}")
+    for name, process in state.get("processes", {}).items():
+        print(f"  {name:<10} pid {process['pid'] or '-':<8} restarts {process['restarts']}")
+    return 0 if state.get("ready") else 1
+
+
+def secret(settings: LocalSettings, places: Places) -> int:
+    """Print the default account's signing secret, for whoever verifies the webhooks."""
+    address = settings.database_url or (places.read_state().get("database_url") if places.held_by_other() else None)
+    if address is None:
+        print("halftone: not running; start it first (make run), or set DATABASE_URL", file=sys.stderr)
+        return 1
+    with psycopg.connect(address) as connection:
+        row = connection.execute("SELECT signing_secret FROM account WHERE name = 'default'").fetchone()
+    if row is None:
+        print("halftone: the database has no account `default`", file=sys.stderr)
+        return 1
+    print(row[0])
+    return 0
+
+
+def _running(places: Places) -> str:
+    state = places.read_state()
+    return f"already running at {state.get('url') or places.folder} (pid {state.get('pid')})"
+
+
+def main() -> int:
+    """Read the arguments and do as they say."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
+    parser.add_argument("command", choices=["run", "start", "stop", "status", "secret"])
+    parser.add_argument("--servers-only", action="store_true", help="PostgreSQL and Valkey, migrated, nothing else")
+    arguments = parser.parse_args()
+    try:
+        settings = LocalSettings()
+    except ValidationError as error:
+        for problem in error.errors():
+            print(f"halftone: HALFTONE_{str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)
+        return 1
+    places = Places(settings.folder)
+    match arguments.command:
+        case "run":
+            return run(settings, places, servers_only=arguments.servers_only)
+        case "start":
+            return start(settings, places, servers_only=arguments.servers_only)
+        case "stop":
+            return stop(places)
+        case "status":
+            return status(places)
+        case _:
+            return secret(settings, places)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

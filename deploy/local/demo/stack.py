@@ -1,0 +1,48 @@
+"""Has the stack running: starts it where it is not, and reads its signing secret."""
+
+import subprocess
+import sys
+import time
+
+from deploy.local.demo.failure import DemoFailed
+from deploy.local.demo.settings import DemoSettings
+from deploy.local.places import Places
+from deploy.local.settings import ROOT
+
+READY_WITHIN = 120.0
+COMMAND = (sys.executable, "-m", "deploy.local")
+
+
+def bring_up(settings: DemoSettings) -> str:
+    """Return the gateway's address once the stack is ready; what is being started shows on the terminal."""
+    places = Places(settings.folder)
+    if not places.held_by_other():
+        _start()
+    deadline = time.monotonic() + READY_WITHIN
+    while not (state := places.read_state()).get("ready"):  # somebody else may have begun to start it
+        if time.monotonic() > deadline or not places.held_by_other():
+            raise DemoFailed("the stack did not become ready; `make status` shows what runs")
+        time.sleep(0.1)
+    if not state["url"]:
+        raise DemoFailed("only the servers of the stack are running: `make stop`, then `make demo`")
+    return str(state["url"])
+
+
+def signing_secret() -> str:
+    """The default account's."""
+    found = subprocess.run([*COMMAND, "secret"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise DemoFailed(f"`make secret` failed: {found.stderr.strip()}")
+    return found.stdout.strip()
+
+
+def _start() -> None:
+    # In a session of its own, so that a Ctrl-C is for the demo alone.
+    with subprocess.Popen([*COMMAND, "start"], cwd=ROOT, start_new_session=True) as starting:
+        try:
+            status = starting.wait()
+        except BaseException:
+            starting.terminate()
+            raise
+    if status:
+        raise DemoFailed("the stack did not start; the lines above say why")

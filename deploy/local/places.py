@@ -1,0 +1,115 @@
+"""The data folder: who holds it, which inner ports it remembers, its passwords, and what runs.
+
+Whoever holds the lock is the running stack: a pid written down proves nothing after a kill -9, a lock does.
+"""
+
+import fcntl
+import json
+import os
+import random
+import secrets
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+# Below the range from which Linux takes ports for outgoing connections, so that none is taken by chance.
+INNER_PORTS = range(20_000, 32_000)
+
+
+class Places:
+    """Paths and small files below one data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.postgres = folder / "postgres"
+        self.blobs = folder / "blobs"
+        self.state = folder / "stack.json"
+        self.log = folder / "stack.log"
+        self._lock: int | None = None
+
+    def make(self) -> None:
+        """Make the folder; others may pass through it, PostgreSQL's user among them."""
+        for path in (self.folder, self.blobs):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o755)
+
+    def hold(self) -> bool:
+        """Become the one running stack of this folder, until this process ends; False if another one is."""
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        self._lock = lock
+        return True
+
+    def release(self) -> None:
+        """Let another stack have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def held_by_other(self) -> bool:
+        """Whether a stack is running here."""
+        if not (self.folder / "lock").exists():
+            return False
+        if self.hold():
+            self.release()
+            return False
+        return True
+
+    def read_state(self) -> dict[str, Any]:
+        """What the running stack wrote about itself; empty while there is none."""
+        try:
+            return dict(json.loads(self.state.read_text()))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Tell others what runs; readers never see half a file."""
+        write_private(self.state, json.dumps(state, indent=1))
+
+    def secret(self, name: str) -> str:
+        """A random password, made at first use and kept."""
+        path = self.folder / f"{name}.secret"
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(24))
+        return path.read_text().strip()
+
+    def ports(self, names: Iterable[str]) -> dict[str, int]:
+        """A free loopback port for each name: the remembered one, unless it is taken now."""
+        path = self.folder / "ports.json"
+        known: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        for name in names:
+            while not is_free("127.0.0.1", known.get(name, 0)):
+                candidate = random.choice(INNER_PORTS)  # noqa: S311 - no secret
+                known[name] = 0 if candidate in known.values() else candidate
+        write_private(path, json.dumps(known, indent=1))
+        return known
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, all at once."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there; port 0, "none yet", counts as taken."""
+    if port == 0:
+        return False
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError:
+            raise
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,134 @@
+"""Which processes make the stack, with which commands and environment."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from deploy.local import postgres, valkey
+from deploy.local.places import Places
+from deploy.local.process import Spec, Tier
+from deploy.local.settings import ROOT, LocalSettings
+
+HTTP_SERVICES = ("ingest", "status")
+SHUTDOWN_SECONDS = "6"  # below what the supervisor allows a service, which is below the 15 s of the whole
+
+
+class Plan:
+    """The stack as `settings` want it; building it picks ports and writes nothing but small files."""
+
+    def __init__(self, settings: LocalSettings, places: Places) -> None:
+        self.settings = settings
+        self.places = places
+        self.workers = [f"worker-{number}" for number in range(1, settings.workers + 1)]
+        self.port = places.ports(["postgres", "valkey", *HTTP_SERVICES, *self.workers, "notifier"])
+        self.database_url = settings.database_url or postgres.url(places, self.port["postgres"])
+        self.redis_url = settings.redis_url or valkey.url(places, self.port["valkey"])
+        self.blob_url = settings.blob_url or places.blobs.as_uri()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of our own processes: what we were given, and what follows from it."""
+        auth = self.settings.auth or ("off" if self.settings.is_loopback else "required")
+        return {
+            "HALFTONE_SHUTDOWN_SECONDS": SHUTDOWN_SECONDS,
+            **os.environ,
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "BLOB_URL": self.blob_url,
+            "HALFTONE_PUBLIC_URL": self.settings.public_url or self.settings.base_url,
+            "HALFTONE_AUTH": auth,
+            "HALFTONE_FETCH_ALLOW": self.settings.egress_allow,
+            "HALFTONE_HEALTH_HOST": "127.0.0.1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def servers(self) -> list[Spec]:
+        """What the services need and nobody has given us."""
+        wanted = []
+        if not self.settings.database_url:
+            wanted.append(postgres.spec(self.places, self.settings, self.port["postgres"]))
+        if not self.settings.redis_url:
+            wanted.append(valkey.spec(self.places, self.port["valkey"]))
+        return wanted
+
+    def migrate(self) -> list[str]:
+        """The command that brings the tables up to date."""
+        return [sys.executable, "-m", "alembic", "-c", "deploy/migrations/alembic.ini", "upgrade", "head"]
+
+    def services(self) -> list[Spec]:
+        """Everything that is ours, in the order of the journey."""
+        return [
+            self._http("ingest"),
+            *(self._module(name, "services.worker.main") for name in self.workers),
+            self._module("notifier", "services.notifier.main"),
+            self._http("status"),
+        ]
+
+    def gateway(self) -> Spec:
+        """Caddy; it keeps its own few files in the data folder."""
+        env = {
+            **self.env,
+            "HALFTONE_BIND": self.settings.bind,
+            "HALFTONE_PORT": str(self.settings.port),
+            "HALFTONE_INGEST_UPSTREAMS": f"127.0.0.1:{self.port['ingest']}",
+            "HALFTONE_STATUS_UPSTREAMS": f"127.0.0.1:{self.port['status']}",
+            **files_from(self.blob_url),
+            "XDG_DATA_HOME": str(self.places.folder / "caddy"),
+            "XDG_CONFIG_HOME": str(self.places.folder / "caddy"),
+        }
+        caddy = Path(sys.executable).parent / "caddy"
+        config = ROOT / "deploy" / "gateway" / "Caddyfile"
+        return Spec(
+            name="gateway",
+            tier=Tier.GATEWAY,
+            command=[caddy, "run", "--config", config, "--adapter", "caddyfile"],
+            env=env,
+            cwd=ROOT,
+            ready=_answers(self.settings.port, "/healthz", host=urlsplit(self.settings.base_url).hostname or ""),
+        )
+
+    def _http(self, name: str) -> Spec:
+        port = self.port[name]
+        command = [sys.executable, "-m", "uvicorn", f"services.{name}.app:create", "--factory"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "--no-access-log"]
+        command += ["--no-server-header", "--no-proxy-headers", "--timeout-graceful-shutdown", "5"]
+        return self._service(name, command, port, self.env)
+
+    def _module(self, name: str, module: str) -> Spec:
+        port = self.port[name]
+        return self._service(
+            name, [sys.executable, "-m", module], port, {**self.env, "HALFTONE_HEALTH_PORT": str(port)}
+        )
+
+    def _service(self, name: str, command: list[str], port: int, env: Mapping[str, str]) -> Spec:
+        return Spec(
+            name=name,
+            tier=Tier.SERVICE,
+            command=command,
+            env=env,
+            cwd=ROOT,
+            ready=_answers(port, "/readyz"),
+        )
+
+
+def files_from(blob_url: str) -> dict[str, str]:
+    """How the gateway serves `/files`: from the blob folder, or, where there is none, through status."""
+    parts = urlsplit(blob_url)
+    if parts.scheme == "file":
+        return {"HALFTONE_FILES_FROM": "disk", "HALFTONE_BLOB_DIR": unquote(parts.path)}
+    return {"HALFTONE_FILES_FROM": "status", "HALFTONE_BLOB_DIR": "/nonexistent"}
+
+
+def _answers(port: int, path: str, *, host: str = "127.0.0.1") -> Callable[[], Awaitable[bool]]:
+    async def ready() -> bool:
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            return b" 200" in await reader.readline()
+        finally:
+            writer.close()
+
+    return ready

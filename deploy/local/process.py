@@ -1,0 +1,146 @@
+"""One process of the stack: how to start it, when it is ready, how to end it.
+
+A child must not outlive a supervisor that was killed: on Linux the kernel sends it `orphan_signal` (PR_SET_PDEATHSIG).
+The kernel forgets that at a change of user, so it is asked for last, between fork and exec.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class Tier(IntEnum):
+    """Processes of one tier stop together; tiers stop one after the other, and start the other way round."""
+
+    GATEWAY = 0
+    SERVICE = 1
+    SERVER = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """`ready` says whether it does its work; `user` is a numeric user and group, or None for our own."""
+
+    name: str
+    tier: Tier
+    command: Sequence[str | Path]
+    env: Mapping[str, str]
+    cwd: Path
+    ready: Callable[[], Awaitable[bool]]
+    before: Callable[[], None] | None = None
+    user: tuple[int, int] | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+def die_with_parent(orphan_signal: signal.Signals) -> Callable[[], None]:
+    """What the child does before exec, so that it is told when its parent dies."""
+    parent = os.getpid()
+
+    def ask() -> None:
+        if _libc is not None:
+            _libc.prctl(PR_SET_PDEATHSIG, int(orphan_signal))
+            if os.getppid() != parent:  # it died meanwhile
+                os._exit(1)
+
+    return ask
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, whosever it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process; empty if there is none."""
+    if Path("/proc/self/cmdline").exists():
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return ""
+    shown = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return shown.stdout
+
+
+class Child:
+    """A started `Spec`; `tail` are its last lines, `line` is told each of them."""
+
+    def __init__(self, spec: Spec, line: Callable[[str, str], None]) -> None:
+        self.spec = spec
+        self.tail: deque[str] = deque(maxlen=20)
+        self.restarts = 0
+        self._line = line
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The running process, None while there is none."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def run(self, started: Callable[[], None]) -> int:
+        """Start the process, hand on its lines, and return its exit status once it and its descendants are gone."""
+        spec = self.spec
+        if spec.before:
+            spec.before()
+        uid, gid = spec.user or (None, None)
+        self._process = await asyncio.create_subprocess_exec(
+            *map(str, spec.command),
+            env=dict(spec.env),
+            cwd=spec.cwd,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor alone
+            user=uid,
+            group=gid,
+            extra_groups=[] if spec.user else None,
+            preexec_fn=die_with_parent(spec.stop_signal),
+        )
+        started()
+        pump = asyncio.create_task(self._pump(self._process))
+        status = await self._process.wait()
+        self.kill()  # what it left behind, such as children of a killed worker
+        # A descendant in a session of its own may hold the pipe open: its last words are not worth waiting for.
+        await asyncio.wait({pump}, timeout=1)
+        pump.cancel()
+        return status
+
+    async def _pump(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while True:
+            try:
+                raw = await process.stdout.readline()
+            except ValueError:  # longer than the buffer: the reader dropped it
+                continue
+            if not raw:
+                return
+            text = raw.decode(errors="replace").rstrip()
+            self.tail.append(text)
+            self._line(self.spec.name, text)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the process alone: a worker that ends in good order still needs its children."""
+        if self._process and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill the process and all that share its process group."""
+        if self._process:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,0 +1,64 @@
+"""Settings of the local stack, read once from the environment; deploy/env.example is their manual."""
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _customary(name: str) -> AliasChoices:
+    return AliasChoices(name.upper(), name)
+
+
+class LocalSettings(BaseSettings):
+    """Where an address of a real server is given, the stack does not start its own."""
+
+    model_config = SettingsConfigDict(env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    database_url: str | None = Field(default=None, validation_alias=_customary("database_url"))
+    redis_url: str | None = Field(default=None, validation_alias=_customary("redis_url"))
+    blob_url: str | None = Field(default=None, validation_alias=_customary("blob_url"))
+    port: int = Field(default=8080, ge=1, le=65535)
+    bind: str = "127.0.0.1"
+    data_dir: Path = Path(".local")
+    public_url: str | None = None
+    auth: Literal["off", "required"] | None = None
+    workers: int = Field(default=1, ge=1, le=64)
+    local_fsync: Literal["on", "off"] = "on"
+    fetch_allow: str = ""
+    demo_port: int = Field(default=8099, ge=1, le=65535)
+
+    @property
+    def demo_origin(self) -> str:
+        """`host:port` of the server that has the demo's pictures and takes its webhook."""
+        return f"127.0.0.1:{self.demo_port}"
+
+    @property
+    def egress_allow(self) -> str:
+        """`fetch_allow`, and the demo's origin where only this machine can reach the stack, and so the origin too."""
+        given = [pair.strip() for pair in self.fetch_allow.split(",") if pair.strip()]
+        demo = [self.demo_origin] if self.is_loopback and self.auth != "required" else []
+        return ",".join(dict.fromkeys([*given, *demo]))
+
+    @property
+    def folder(self) -> Path:
+        """The data folder; a relative one is below the project's root, wherever the command was typed."""
+        return ROOT / self.data_dir.expanduser()
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the gateway."""
+        try:
+            return ipaddress.ip_address(self.bind).is_loopback
+        except ValueError:
+            return self.bind == "localhost"
+
+    @property
+    def base_url(self) -> str:
+        """Where this machine reaches the gateway."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.bind, self.bind)  # noqa: S104 - compared, not bound
+        return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"

@@ -1,0 +1,129 @@
+"""Runs the whole stack in the foreground: servers, migrations, services, gateway; then waits for the end."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+from deploy.local import postgres
+from deploy.local.places import Places, is_free
+from deploy.local.plan import Plan
+from deploy.local.process import die_with_parent
+from deploy.local.settings import ROOT, LocalSettings
+from deploy.local.supervisor import StartFailed, Supervisor
+
+COLOURS = (36, 33, 32, 35, 34, 31)
+PORT_FREED_WITHIN = 6.0  # seconds that the gateway of a killed stack may take to go
+
+
+class Stack:
+    """`servers_only` leaves it at PostgreSQL and Valkey with the tables in place."""
+
+    def __init__(self, settings: LocalSettings, places: Places, *, servers_only: bool = False) -> None:
+        self._settings = settings
+        self._places = places
+        self._servers_only = servers_only
+        self._supervisor = Supervisor(self._print, self._note)
+        self._plan: Plan | None = None
+        self._ready = False
+
+    def run(self) -> int:
+        """Run until SIGTERM or Ctrl-C; the exit status. The caller holds the data folder."""
+        try:
+            if not self._servers_only:
+                require_free_port(self._settings, after_crash=bool(self._places.read_state()))
+            self._plan = Plan(self._settings, self._places)
+            return asyncio.run(self._run(self._plan))
+        except StartFailed as failure:
+            print(f"halftone: {failure}", file=sys.stderr, flush=True)
+            return 1
+        finally:
+            self._places.state.unlink(missing_ok=True)
+
+    async def _run(self, plan: Plan) -> int:
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        starting = asyncio.create_task(self._start(plan))
+        waiting = asyncio.create_task(stopped.wait())
+        try:
+            await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                await waiting
+            starting.cancel()
+            self._print("stack", "stopping")
+        finally:
+            await self._supervisor.stop()
+        self._print("stack", "stopped")
+        return 0
+
+    async def _start(self, plan: Plan) -> None:
+        begun = time.monotonic()
+        if not self._settings.database_url:
+            postgres.prepare(self._places)
+        await self._supervisor.start(plan.servers())
+        await self._migrate(plan)
+        if not self._servers_only:
+            await self._supervisor.start(plan.services())
+            await self._supervisor.start([plan.gateway()])
+        self._ready = True
+        self._note()
+        what = "servers are" if self._servers_only else f"Halftone is ready at {self._settings.base_url},"
+        self._print("stack", f"{what} up after {time.monotonic() - begun:.1f} s; Ctrl-C or `make stop` ends it")
+
+    async def _migrate(self, plan: Plan) -> None:
+        self._print("migrate", "bringing the tables up to date")
+        process = await asyncio.create_subprocess_exec(
+            *plan.migrate(),
+            cwd=ROOT,
+            env=plan.env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent(signal.SIGTERM),
+        )
+        try:
+            shown = (await process.communicate())[0].decode(errors="replace").strip()
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+        if process.returncode:
+            last = "\n".join(f"    {line}" for line in shown.splitlines()[-20:])
+            raise StartFailed(f"the migrations failed; their last lines:\n{last}")
+
+    def _print(self, name: str, text: str) -> None:
+        label = f"{name:<10}|"
+        if sys.stdout.isatty():
+            label = f"\x1b[{COLOURS[sum(name.encode()) % len(COLOURS)]}m{label}\x1b[0m"
+        print(label, text, flush=True)
+
+    def _note(self) -> None:
+        if self._plan is None:
+            return
+        children = self._supervisor.children.values()
+        self._places.write_state(
+            {
+                "pid": os.getpid(),
+                "ready": self._ready,
+                "url": None if self._servers_only else self._settings.base_url,
+                "database_url": self._plan.database_url,
+                "redis_url": self._plan.redis_url,
+                "blob_url": self._plan.blob_url,
+                "ports": self._plan.port,
+                "processes": {c.spec.name: {"pid": c.pid, "restarts": c.restarts} for c in children},
+            }
+        )
+
+
+def require_free_port(settings: LocalSettings, *, after_crash: bool) -> None:
+    """Raise StartFailed if the gateway's port is taken; after a kill -9 the old gateway gets time to go."""
+    deadline = time.monotonic() + (PORT_FREED_WITHIN if after_crash else 0)
+    while not is_free(settings.bind, settings.port):
+        if time.monotonic() > deadline:
+            raise StartFailed(
+                f"port {settings.port} on {settings.bind} is already taken: set HALFTONE_PORT to another one"
+            )
+        time.sleep(0.1)

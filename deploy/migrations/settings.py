@@ -1,0 +1,13 @@
+"""What the migrations need to know."""
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class MigrationSettings(BaseSettings):
+    """`webhook_secret`: the default account's signing secret; made here where none is given."""
+
+    model_config = SettingsConfigDict(env_prefix="HALFTONE_", frozen=True, extra="ignore")
+
+    database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    webhook_secret: str | None = None

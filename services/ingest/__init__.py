@@ -1,0 +1,1 @@
+"""Takes a manifest in: HTTP to rows in one transaction."""

@@ -1,0 +1,114 @@
+"""Step 3: one transaction writes request, products, images, groups and rejected rows, or nothing.
+
+Only after its commit is there anything to dispatch; the message that says so is a hint.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import IO, Any, LiteralString
+from uuid import UUID
+
+from sqlmodel import Session
+
+from services.ingest.idempotency import Idempotency, first_answer
+from services.ingest.locked import allow_time
+from services.ingest.options import Options
+from services.ingest.spool import Spool, blocks
+from shared.db import connection_of, execute
+from shared.lifecycle import IMAGES_PER_GROUP
+from shared.schemas import ProcessingRequest
+from shared.views import counts_of, request_view
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What of the settings an accepted request is bound to."""
+
+    public_url: str
+    deadline: timedelta
+    idempotency_retention: timedelta
+    timeout_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The 202's body; `replayed` if an earlier upload with the same key was answered with it."""
+
+    body: Mapping[str, Any]
+    replayed: bool
+
+
+def accept(
+    session: Session, account: UUID, spool: Spool, options: Options, *, idempotency: Idempotency | None, terms: Terms
+) -> Accepted:
+    """Store what the spool holds.
+
+    Raises:
+        Problem: 409 or 422 for the idempotency key.
+
+    """
+    allow_time(session, terms.timeout_seconds)
+    if idempotency:
+        body = first_answer(session, account, idempotency, retention=terms.idempotency_retention)
+        if body is not None:
+            return Accepted(body, replayed=True)
+    now = execute(session, "SELECT now() AS now")[0]["now"]
+    request = _request(account, spool, options, now=now, deadline_at=now + terms.deadline)
+    body = _body(request, spool, options, public_url=terms.public_url, now=now)
+    if idempotency:
+        request.idempotency_key = idempotency.key
+        request.idempotency_hash = idempotency.content_hash
+        request.accepted_body = body
+    session.add(request)
+    session.flush()
+    _copy(session, "COPY product (request_id, row, serial_number, name, images) FROM STDIN", spool.products)
+    _copy(session, "COPY image (request_id, number, url) FROM STDIN", spool.images)
+    _copy(session, "COPY rejected_row (request_id, number, error) FROM STDIN", spool.rejected)
+    _insert_groups(session, request)
+    return Accepted(body, replayed=False)
+
+
+def _request(
+    account: UUID, spool: Spool, options: Options, *, now: datetime, deadline_at: datetime
+) -> ProcessingRequest:
+    return ProcessingRequest(
+        id=spool.request_id,
+        account_id=account,
+        quality=options.recipe.quality,
+        mode=options.recipe.mode,
+        format=options.recipe.format,
+        max_side=options.recipe.max_side,
+        webhook_url=options.webhook_url,
+        products=spool.product_count,
+        images=spool.image_count,
+        rejected=spool.error_count,
+        created_at=now,
+        dispatch_at=now,
+        deadline_at=deadline_at,
+    )
+
+
+def _body(
+    request: ProcessingRequest, spool: Spool, options: Options, *, public_url: str, now: datetime
+) -> dict[str, Any]:
+    body = request_view(request, counts_of(request), public_url=public_url, now=now)
+    return body | spool.findings() if options.skip else body
+
+
+def _copy(session: Session, statement: LiteralString, file: IO[bytes]) -> None:
+    with connection_of(session).cursor() as cursor, cursor.copy(statement) as copy:
+        for block in blocks(file):
+            copy.write(block)
+
+
+def _insert_groups(session: Session, request: ProcessingRequest) -> None:
+    execute(
+        session,
+        """
+        INSERT INTO image_group (request_id, number, images)
+        SELECT %(request_id)s, number, least(%(size)s, %(images)s - (number - 1) * %(size)s)
+        FROM generate_series(1, (%(images)s + %(size)s - 1) / %(size)s) AS number
+        """,
+        {"request_id": request.id, "images": request.images, "size": IMAGES_PER_GROUP},
+    )

@@ -1,0 +1,76 @@
+"""From bytes to text: which encoding a manifest has, and which files are no text at all.
+
+The whole file is decoded once before it is parsed, so nothing later can fail on a byte: UTF-8 or windows-1252 may be
+decided by the very last line.
+"""
+
+import codecs
+from typing import IO
+
+BLOCK = 1 << 20
+
+# Leading bytes of what people upload by mistake. XLSX, ODS and every other zip share one signature.
+_SIGNATURES = (
+    (b"PK\x03\x04", "a zip archive or a spreadsheet (XLSX, ODS)"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"%PDF-", "a PDF"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a spreadsheet (XLS)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"\x89PNG\r\n\x1a\n", "an image"),
+    (b"\xff\xd8\xff", "an image"),
+    (b"GIF8", "an image"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\x7fELF", "a program"),
+    (b"SQLite format 3\x00", "a database"),
+)
+
+
+class UnsupportedFileError(Exception):
+    """The file is a known kind of something else; the text says which."""
+
+
+class NotTextError(Exception):
+    """The bytes are no text in any encoding that is read here."""
+
+
+def encoding_of(file: IO[bytes]) -> str:
+    """The Python name of the file's encoding; the file is read to its end.
+
+    Raises:
+        UnsupportedFileError, NotTextError.
+
+    """
+    file.seek(0)
+    head = file.read(16)
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            raise UnsupportedFileError(f"This is {kind}, not a CSV file.")
+    for encoding in _candidates(head):
+        if _decodes(file, encoding):
+            return encoding
+    raise NotTextError("The file is not text in UTF-8, UTF-16 with a byte order mark, or windows-1252.")
+
+
+def _candidates(head: bytes) -> tuple[str, ...]:
+    if head.startswith(codecs.BOM_UTF8):
+        return ("utf-8-sig",)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return ("utf-16",)
+    return ("utf-8", "windows-1252")
+
+
+def _decodes(file: IO[bytes], encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    file.seek(0)
+    try:
+        while block := file.read(BLOCK):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True

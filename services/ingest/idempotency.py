@@ -1,0 +1,94 @@
+"""`Idempotency-Key`: an upload that is sent twice is accepted once.
+
+The lock is PostgreSQL's and belongs to the accept transaction, so a killed process frees it.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import IO, Any
+from uuid import UUID
+
+import orjson
+from sqlmodel import Session
+
+from services.ingest.options import Options
+from shared.db import execute
+from shared.problems import Problem
+
+MAX_KEY = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idempotency:
+    """The key and the hash of what came with it."""
+
+    key: str
+    content_hash: str
+
+
+def read_key(header: str | None) -> str | None:
+    """The key, None where there is none.
+
+    Raises:
+        Problem: 400.
+
+    """
+    if header is None:
+        return None
+    key = header.strip()
+    if not key or len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
+        raise Problem(400, "invalid_idempotency_key", f"Idempotency-Key must be 1 to {MAX_KEY} printable characters.")
+    return key
+
+
+def hash_of_file(file: IO[bytes], options: Options) -> str:
+    """Over the CSV's bytes and the normalised options: the same file in another framing is the same upload."""
+    file.seek(0)
+    return _hash(lambda: hashlib.file_digest(file, "sha256"), options)  # type: ignore[arg-type]
+
+
+def hash_of_bytes(data: bytes, options: Options) -> str:
+    return _hash(lambda: hashlib.sha256(data), options)
+
+
+def _hash(content: Callable[[], Any], options: Options) -> str:
+    digest = content()
+    digest.update(b"\0" + orjson.dumps(options.normalised(), option=orjson.OPT_SORT_KEYS))
+    return str(digest.hexdigest())
+
+
+def first_answer(
+    session: Session, account: UUID, idempotency: Idempotency, *, retention: timedelta
+) -> dict[str, Any] | None:
+    """The body that the key was answered with, None if it is free; the key is locked until the transaction ends.
+
+    Raises:
+        Problem: 409 while another upload with this key is under way, 422 if the key stands for other content.
+
+    """
+    params = {"account": account, "key": idempotency.key, "retention": retention}
+    lock = "SELECT pg_try_advisory_xact_lock(hashtextextended(%(account)s::text || %(key)s, 0)) AS obtained"
+    if not execute(session, lock, params)[0]["obtained"]:
+        detail = "Another upload with this Idempotency-Key is under way."
+        raise Problem(409, "idempotency_key_in_flight", detail, headers={"Retry-After": "1"})
+    execute(
+        session,
+        """
+        UPDATE processing_request SET idempotency_key = NULL, idempotency_hash = NULL, accepted_body = NULL
+        WHERE account_id = %(account)s AND idempotency_key = %(key)s AND created_at < now() - %(retention)s
+        """,
+        params,
+    )
+    found = execute(
+        session,
+        """
+        SELECT idempotency_hash, accepted_body FROM processing_request
+        WHERE account_id = %(account)s AND idempotency_key = %(key)s
+        """,
+        params,
+    )
+    if found and found[0]["idempotency_hash"] != idempotency.content_hash:
+        raise Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for other content.")
+    return found[0]["accepted_body"] if found else None

@@ -1,0 +1,105 @@
+"""The options of an upload, from form fields, query parameters or JSON alike."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from shared.addresses import is_public
+from shared.problems import Problem
+from shared.recipe import Mode, Recipe, TargetFormat
+from shared.urls import host_port, literal_address, refusal
+
+Choice = TypeVar("Choice", bound=StrEnum)
+DEFAULT_QUALITY = Recipe().quality
+MAX_SIDE = 65_535
+
+
+class OnInvalid(StrEnum):
+    """What happens to an upload in which some rows are wrong."""
+
+    REJECT = "reject"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """All of them, with their defaults."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    webhook_url: str | None = None
+    on_invalid: OnInvalid = OnInvalid.REJECT
+
+    @property
+    def skip(self) -> bool:
+        return self.on_invalid is OnInvalid.SKIP
+
+    def normalised(self) -> dict[str, Any]:
+        """One form for options that mean the same, for the idempotency hash."""
+        return asdict(self.recipe) | {"webhook_url": self.webhook_url, "on_invalid": self.on_invalid}
+
+
+def read_options(given: Mapping[str, Any], *, allow: tuple[str, ...]) -> Options:
+    """Unknown names are ignored, empty ones not given; `allow`: `host:port` pairs that are always let through.
+
+    Raises:
+        Problem: 422, naming the option.
+
+    """
+    side = _value(given, "max_side")
+    recipe = Recipe(
+        quality=_integer("quality", _value(given, "quality"), 1, 95) or DEFAULT_QUALITY,
+        mode=_choice("mode", _value(given, "mode"), Mode.ABSOLUTE),
+        format=_choice("format", _value(given, "format"), TargetFormat.KEEP),
+        max_side=_integer("max_side", side, 1, MAX_SIDE),
+    )
+    webhook_url = _value(given, "webhook_url")
+    return Options(
+        recipe=recipe,
+        webhook_url=_webhook(_value(given, "webhookUrl") if webhook_url is None else webhook_url, allow),
+        on_invalid=_choice("on_invalid", _value(given, "on_invalid"), OnInvalid.REJECT),
+    )
+
+
+def _value(given: Mapping[str, Any], name: str) -> Any:
+    value = given.get(name)
+    if isinstance(value, str):
+        value = value.strip()
+    return None if value == "" else value
+
+
+def _integer(name: str, value: Any, low: int, high: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise _refused(name, f"must be a whole number from {low} to {high}", value)
+    return value
+
+
+def _choice(name: str, value: Any, default: Choice) -> Choice:
+    if value is None:
+        return default
+    kind = type(default)
+    try:
+        return kind(value.lower() if isinstance(value, str) else value)
+    except ValueError:
+        raise _refused(name, f"must be one of {', '.join(kind)}", value) from None
+
+
+def _webhook(value: Any, allow: tuple[str, ...]) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _refused("webhook_url", "must be a URL", value)
+    if reason := refusal(value):
+        raise _refused("webhook_url", f"is refused: {reason}", value)
+    address = literal_address(value)
+    if address and not is_public(address) and host_port(value) not in allow:
+        raise _refused("webhook_url", "must not lead to a private, loopback or reserved address", value)
+    return value
+
+
+def _refused(name: str, requirement: str, value: Any) -> Problem:
+    return Problem(422, "invalid_option", f"The option {name} {requirement}; it was {str(value)[:200]!r}.")

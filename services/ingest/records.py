@@ -1,0 +1,109 @@
+"""From text to records: Python's `csv` in strict mode, with line numbers, a bound on memory and a way to go on.
+
+A quote that is never closed would swallow the rest of the file. Strict mode notices at the next quote; then only the
+first line of the broken record is given up and reading resumes on the line after it.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TextIO
+
+RECORD_LIMIT = 4_000_000
+"""Characters of one record; beyond the widest sensible row (100 URLs of 2,048 characters) by far."""
+REREAD_LIMIT = 32_000_000
+"""Characters that may be read again after broken records, so that a hostile file costs linear time."""
+
+csv.field_size_limit(RECORD_LIMIT + 1)  # of the whole process; the default of 131,072 is below one full row
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A record that is none. `fatal`: reading cannot go on after it."""
+
+    unterminated: bool
+    fatal: bool = False
+
+
+class _TooLongError(Exception):
+    pass
+
+
+class _Lines:
+    """Physical lines, remembering those of the record under way."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+        self._again: list[str] = []  # lines to be read again, last one first
+        self._size = 0
+        self.taken: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else self._text.readline(RECORD_LIMIT)
+        if not line:
+            raise StopIteration
+        self.taken.append(line)
+        self.number += 1
+        if len(self.taken) == 1:
+            self._size = 0
+        self._size += len(line)
+        if self._size >= RECORD_LIMIT:
+            raise _TooLongError
+        return line
+
+    def give_up_first(self) -> int:
+        """Put all lines of the record but the first back; returns how many characters that is."""
+        if len(self.taken) == 1:
+            self._finish_line()
+        back = self.taken[1:]
+        self.number -= len(back)
+        self._again.extend(reversed(back))
+        self.taken.clear()
+        return sum(map(len, back))
+
+    def _finish_line(self) -> None:
+        line = self.taken[0]
+        while line and not self._again and not line.endswith(("\n", "\r")):
+            line = self._text.readline(RECORD_LIMIT)
+
+
+def read_records(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str] | Broken]]:
+    """Every record that is not a blank line, with the number of the line it starts on.
+
+    `text` must have been opened with `newline=""`: line ends inside quotes are content.
+    """
+    lines = _Lines(text)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    reread = 0
+    while True:
+        line = lines.number + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except (csv.Error, _TooLongError) as error:
+            unterminated = isinstance(error, csv.Error) or len(lines.taken) > 1
+            reread += lines.give_up_first()
+            yield line, Broken(unterminated, fatal=reread > REREAD_LIMIT)
+            if reread > REREAD_LIMIT:
+                return
+            continue
+        lines.taken.clear()
+        if fields:
+            yield line, fields
+
+
+def parse_line(line: str, delimiter: str) -> list[str] | None:
+    """The cells of a record that was itself quoted as one cell, or None if it is no single record."""
+    reader = csv.reader(io.StringIO(line, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        records = list(islice(filter(None, reader), 2))
+    except csv.Error:
+        return None
+    return records[0] if len(records) == 1 else None

@@ -1,0 +1,60 @@
+"""What can be wrong with a manifest, as one small value per finding."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+VALUE_SHOWN = 200
+"""Characters of the offending text that an error repeats."""
+
+
+class Code(StrEnum):
+    MISSING_HEADER = "missing_header"
+    NO_ROWS = "no_rows"
+    EMPTY_NAME = "empty_name"
+    EMPTY_SERIAL_NUMBER = "empty_serial_number"
+    DUPLICATE_SERIAL_NUMBER = "duplicate_serial_number"
+    NO_URL = "no_url"
+    INVALID_URL = "invalid_url"
+    URL_TOO_LONG = "url_too_long"
+    TOO_MANY_URLS = "too_many_urls"
+    TOO_MANY_IMAGES = "too_many_images"
+    NUL_BYTE = "nul_byte"
+    UNTERMINATED_QUOTE = "unterminated_quote"
+    NOT_CSV = "not_csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowError:
+    """`row` counts data rows from 1, `line` is where the record starts, `column` the canonical header name."""
+
+    code: Code
+    detail: str
+    row: int | None = None
+    line: int | None = None
+    column: str | None = None
+    url_index: int | None = None
+    value: str | None = None
+
+    @property
+    def fatal(self) -> bool:
+        """Whether it refuses the whole upload, whatever `on_invalid` says: it is not about one row."""
+        return self.row is None or self.code is Code.TOO_MANY_IMAGES
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of the error."""
+        return {
+            "row": self.row,
+            "line": self.line,
+            "column": self.column,
+            "url_index": self.url_index,
+            "code": self.code.value,
+            "detail": self.detail,
+            "value": None if self.value is None else self.value[:VALUE_SHOWN],
+        }
+
+    def sentence(self) -> str:
+        """The error for a person, with its place."""
+        places = (f"row {self.row}" if self.row else "", f"line {self.line}" if self.line else "")
+        place = ", ".join(filter(None, places)).capitalize()
+        return f"{place}: {self.detail}" if place else self.detail

@@ -1,0 +1,123 @@
+"""From an HTTP request to a file on disk: multipart, raw CSV or JSON, cut off as soon as it is too big."""
+
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import IO, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+
+from services.ingest.settings import IngestSettings
+from shared.problems import Problem
+
+FILE_FIELDS = ("file", "csv_file", "csvFile")
+FRAMING = 1_000_000
+"""Bytes of boundaries, part headers and option fields that a multipart body may have beside the file."""
+_IN_MEMORY = 1 << 20
+
+
+class Kind(Enum):
+    CSV = auto()
+    JSON = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """`fields` are the options given beside the file: query parameters, and form fields over them."""
+
+    kind: Kind
+    file: IO[bytes]
+    size: int
+    fields: Mapping[str, Any]
+
+
+@asynccontextmanager
+async def received(http_request: HttpRequest, settings: IngestSettings) -> AsyncIterator[Upload]:
+    """The upload, its file open until the block ends.
+
+    Raises:
+        Problem: 400 malformed or without a file, 413 too big, 415 another media type.
+
+    """
+    media_type = http_request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if media_type == "multipart/form-data":
+            async with _multipart(http_request, settings.max_upload_bytes) as upload:
+                yield upload
+        elif media_type in ("text/csv", "application/csv"):
+            async with _raw(http_request, Kind.CSV, settings.max_upload_bytes) as upload:
+                yield upload
+        elif media_type == "application/json":
+            async with _raw(http_request, Kind.JSON, settings.max_json_bytes) as upload:
+                yield upload
+        else:
+            raise Problem(
+                415, "unsupported_media_type", "Send multipart/form-data with a CSV file, text/csv or application/json."
+            )
+    except ClientDisconnect:
+        raise Problem(400, "incomplete_upload", "The connection ended before the upload did.") from None
+
+
+@asynccontextmanager
+async def _multipart(http_request: HttpRequest, max_bytes: int) -> AsyncIterator[Upload]:
+    body = _limited(http_request, max_bytes + FRAMING, max_bytes)
+    parser = MultiPartParser(http_request.headers, body, max_files=10, max_fields=100)
+    try:
+        form = await parser.parse()
+        part = _file_of(form)
+        size = part.size or 0
+        if size > max_bytes:
+            raise _too_big(max_bytes)
+        fields = dict(http_request.query_params) | {k: v for k, v in form.items() if isinstance(v, str)}
+        yield Upload(kind=Kind.CSV, file=part.file, size=size, fields=fields)
+    except MultiPartException as error:
+        raise Problem(400, "malformed", f"The multipart body cannot be read: {error.message}") from None
+    finally:
+        for file in parser._files_to_close_on_error:  # noqa: SLF001 - the form misses a part that was cut off
+            file.close()
+
+
+def _file_of(form: FormData) -> UploadFile:
+    for name in FILE_FIELDS:
+        part = form.get(name)
+        if isinstance(part, UploadFile) and (part.filename or part.size):
+            return part
+    raise Problem(400, "missing_file", f"The form has no file; send the CSV in the field “{FILE_FIELDS[0]}”.")
+
+
+@asynccontextmanager
+async def _raw(http_request: HttpRequest, kind: Kind, max_bytes: int) -> AsyncIterator[Upload]:
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+        size = 0
+        async for chunk in _limited(http_request, max_bytes, max_bytes):
+            size += len(chunk)
+            if size > _IN_MEMORY:
+                await run_in_threadpool(file.write, chunk)
+            else:
+                file.write(chunk)
+        yield Upload(kind=kind, file=file, size=size, fields=dict(http_request.query_params))
+
+
+async def _limited(http_request: HttpRequest, limit: int, promised: int) -> AsyncGenerator[bytes, None]:
+    """The body; `promised` is the limit to speak of, without the framing."""
+    length = http_request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise _too_big(promised)
+    total = 0
+    async for chunk in http_request.stream():
+        total += len(chunk)
+        if total > limit:
+            raise _too_big(promised)
+        if chunk:
+            yield chunk
+
+
+def _too_big(limit: int) -> Problem:
+    detail = f"The upload is larger than {limit / 1_000_000:g} MB; split it into several requests."
+    return Problem(413, "too_large", detail, headers={"Connection": "close"})

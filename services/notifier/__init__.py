@@ -1,0 +1,1 @@
+"""Looks at groups until they are settled, finishes requests, delivers webhooks."""

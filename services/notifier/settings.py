@@ -1,0 +1,15 @@
+"""The notifier's settings."""
+
+from shared.settings import ConsumerSettings
+
+
+class NotifierSettings(ConsumerSettings):
+    """`host_deliveries`: deliveries to one host at once, so that a dead receiver holds up only its own."""
+
+    host_deliveries: int = 2
+    delivery_seconds: float = 15.0
+    sweep_seconds: float = 5.0
+    source_retention_hours: float = 24.0
+    retention_days: float | None = None
+    orphan_hours: float = 24.0
+    shutdown_seconds: float = 16.0

@@ -1,0 +1,66 @@
+"""The output CSV (DESIGN section 4): the rows of the manifest, in order, with the new URLs beside the old. Pure.
+
+Lists are aligned by position and stand in one quoted cell. A cell that a spreadsheet would take for a formula gets a
+leading apostrophe. RFC 4180: CRLF, quotes doubled.
+"""
+
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from services.status.placed import PlacedImage, PlacedProduct
+from services.status.views import output_url
+
+COLUMNS = ("S. No.", "Product Name", "Input Image Urls", "Output Image Urls")
+DETAIL_COLUMNS = ("Status", "Errors")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+NEEDS_QUOTES = frozenset(',"\r\n')
+
+
+def csv_chunks(
+    pages: Iterable[list[PlacedProduct]], *, request_id: UUID, public_url: str, details: bool
+) -> Iterator[bytes]:
+    """The file in UTF-8, one chunk a page."""
+    yield _line(cell(title) for title in (*COLUMNS, *(DETAIL_COLUMNS if details else ()))).encode()
+    for page in pages:
+        lines = (
+            product_line(product, request_id=request_id, public_url=public_url, details=details) for product in page
+        )
+        yield "".join(lines).encode()
+
+
+def product_line(product: PlacedProduct, *, request_id: UUID, public_url: str, details: bool) -> str:
+    images = product.images
+    lists = [
+        [image.url for image in images],
+        [_output_url(image, request_id=request_id, public_url=public_url) for image in images],
+    ]
+    if details:
+        lists += [[image.state for image in images], [_error(image) for image in images]]
+    names = (cell(product.serial_number), cell(product.name))
+    return _line((*names, *(cell(",".join(values), quoted=True) for values in lists)))
+
+
+def cell(text: str, *, quoted: bool = False) -> str:
+    """One cell, with the formula's apostrophe and quotes where they are needed (or wanted)."""
+    if text.startswith(FORMULA):
+        text = "'" + text
+    if quoted or not NEEDS_QUOTES.isdisjoint(text):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def _line(cells: Iterable[str]) -> str:
+    return ",".join(cells) + "\r\n"
+
+
+def _output_url(image: PlacedImage, *, request_id: UUID, public_url: str) -> str:
+    found = output_url(public_url, request_id, sha256=image.rendition_sha256, format_name=image.rendition_format)
+    return found or ""
+
+
+def _error(image: PlacedImage) -> str:
+    """`code: detail`, without the comma that separates positions."""
+    if image.error_code is None:
+        return ""
+    detail = " ".join((image.error_detail or "").replace(",", ";").split())
+    return f"{image.error_code}: {detail}" if detail else image.error_code

@@ -1,0 +1,203 @@
+"""Every SELECT of the status service; a page is one statement, or one per table, whatever its length.
+
+`state <> 'settled'` stands literally in the statement: as a parameter, a prepared statement could not use the partial
+index of open groups.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+import sqlalchemy
+from sqlalchemy import ARRAY, Integer, any_, func, literal, text, true, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, defer
+from sqlmodel import Session, col, select
+
+from services.status.placed import PlacedImage, PlacedProduct
+from shared.db import Database
+from shared.schemas import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, Product, RejectedRow
+from shared.views import Counts
+
+PRODUCTS_PER_READ = 250
+"""Products per transaction of a streamed answer: at most 25,000 images (100 a row) are in memory at once."""
+
+
+class Found(NamedTuple):
+    """A request and its counts, open groups included."""
+
+    request: ProcessingRequest
+    counts: Counts
+
+
+class DeliveryFound(NamedTuple):
+    """A delivery, the type of its event, and its attempts in order."""
+
+    delivery: Delivery
+    event_type: str
+    attempts: list[DeliveryAttempt]
+
+
+def one_snapshot(session: Session) -> None:
+    """Let all statements of the transaction see one moment: a DELETE between two of them must not leave half a row."""
+    session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
+def find_request(session: Session, account: UUID, request_id: UUID) -> Found | None:
+    rows = session.exec(_requests().where(_owner() == account, _id() == request_id))
+    return next(map(_found, rows), None)
+
+
+def find_requests(session: Session, request_ids: Iterable[UUID]) -> dict[UUID, Found]:
+    """Requests whose owner was checked before."""
+    rows = session.exec(_requests().where(_id().in_(request_ids)))
+    return {found.request.id: found for found in map(_found, rows)}
+
+
+def list_requests(
+    session: Session, account: UUID, *, status: str | None, before: tuple[datetime, UUID] | None, limit: int
+) -> list[Found]:
+    """Newest first."""
+    created_at = col(ProcessingRequest.created_at)
+    query = _requests().where(_owner() == account).order_by(created_at.desc(), _id().desc()).limit(limit)
+    if status is not None:
+        query = query.where(col(ProcessingRequest.status) == status)
+    if before is not None:
+        query = query.where(tuple_(created_at, _id()) < before)
+    return [_found(row) for row in session.exec(query)]
+
+
+def is_owner(session: Session, account: UUID, request_id: UUID) -> bool:
+    query = select(_id()).where(_owner() == account, _id() == request_id)
+    return session.exec(query).first() is not None
+
+
+def list_products(session: Session, request_id: UUID, *, after: int, limit: int) -> list[Product]:
+    query = (
+        select(Product)
+        .where(Product.request_id == request_id, Product.row > after)
+        .order_by(col(Product.row))
+        .limit(limit)
+    )
+    return list(session.exec(query))
+
+
+def list_rejected(session: Session, request_id: UUID, *, after: int, limit: int) -> list[RejectedRow]:
+    query = (
+        select(RejectedRow)
+        .where(RejectedRow.request_id == request_id, RejectedRow.number > after)
+        .order_by(col(RejectedRow.number))
+        .limit(limit)
+    )
+    return list(session.exec(query))
+
+
+def list_images(session: Session, request_id: UUID, *, state: str | None, after: int, limit: int) -> list[Image]:
+    query = (
+        select(Image)
+        .where(Image.request_id == request_id, Image.number > after)
+        .order_by(col(Image.number))
+        .limit(limit)
+    )
+    if state is not None:
+        query = query.where(Image.state == state)
+    return list(session.exec(query))
+
+
+def images_by_number(session: Session, request_id: UUID, numbers: Iterable[int]) -> dict[int, Image]:
+    query = select(Image).where(Image.request_id == request_id, col(Image.number) == _any(numbers))
+    return {image.number: image for image in session.exec(query)}
+
+
+def list_deliveries(
+    session: Session, request_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
+) -> list[DeliveryFound]:
+    """Newest first."""
+    created_at, delivery_id = col(Delivery.created_at), col(Delivery.id)
+    query = (
+        select(Delivery, Event.type)
+        .join(Event, col(Event.id) == col(Delivery.event_id))
+        .where(Delivery.request_id == request_id)
+        .order_by(created_at.desc(), delivery_id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(tuple_(created_at, delivery_id) < before)
+    rows = session.exec(query).all()
+    attempts = _attempts(session, [delivery.id for delivery, _ in rows])
+    return [DeliveryFound(delivery, kind, attempts.get(delivery.id, [])) for delivery, kind in rows]
+
+
+def _attempts(session: Session, deliveries: Sequence[UUID]) -> dict[UUID, list[DeliveryAttempt]]:
+    by_delivery: dict[UUID, list[DeliveryAttempt]] = {}
+    query = (
+        select(DeliveryAttempt)
+        .where(col(DeliveryAttempt.delivery_id).in_(deliveries))
+        .order_by(col(DeliveryAttempt.number))
+    )
+    for attempt in session.exec(query) if deliveries else ():
+        by_delivery.setdefault(attempt.delivery_id, []).append(attempt)
+    return by_delivery
+
+
+def read_products(database: Database, request_id: UUID) -> Iterator[list[PlacedProduct]]:
+    """All products in input order, a short transaction for each page: a slow client holds none open."""
+    after = 0
+    while page := database.transact(partial(_placed_products, request_id=request_id, after=after)):
+        yield page
+        after = page[-1].row
+
+
+def _placed_products(session: Session, *, request_id: UUID, after: int) -> list[PlacedProduct]:
+    """Plain columns: entities would double the time of a large answer."""
+    one_snapshot(session)
+    products = session.exec(
+        select(Product.row, Product.serial_number, Product.name, Product.images)
+        .where(Product.request_id == request_id, Product.row > after)
+        .order_by(col(Product.row))
+        .limit(PRODUCTS_PER_READ)
+    ).all()
+    columns = [getattr(Image, field) for field in PlacedImage._fields]
+    numbers = {number for *_, product_images in products for number in product_images}
+    wanted = (col(Image.request_id) == request_id, col(Image.number) == _any(numbers))
+    found: Any = session.exec(cast("Any", sqlalchemy.select(*columns).where(*wanted))) if numbers else ()
+    images = {row[0]: PlacedImage._make(row) for row in found}
+    return [
+        PlacedProduct(row, serial_number, name, [images[number] for number in product_images])
+        for row, serial_number, name, product_images in products
+    ]
+
+
+def _requests() -> Any:
+    """Requests with the sums over their open groups, as one statement; the caller narrows it down."""
+    sums = [
+        func.coalesce(func.sum(getattr(ImageGroup, name)), 0).label(f"open_{name}")
+        for name in Counts.__dataclass_fields__
+    ]
+    open_groups = (
+        sqlalchemy.select(*sums)
+        .where(_id() == col(ImageGroup.request_id), text("image_group.state <> 'settled'"))
+        .lateral("open_groups")
+    )
+    unread = defer(cast("InstrumentedAttribute[Any]", ProcessingRequest.accepted_body))
+    return sqlalchemy.select(ProcessingRequest, open_groups).join(open_groups, true()).options(unread)
+
+
+def _found(row: Any) -> Found:
+    request, *of_open_groups = row
+    names = Counts.__dataclass_fields__
+    counts = {name: getattr(request, name) + int(extra) for name, extra in zip(names, of_open_groups, strict=True)}
+    return Found(request, Counts(**counts))
+
+
+def _any(numbers: Iterable[int]) -> Any:
+    return any_(literal(list(numbers), ARRAY(Integer)))
+
+
+def _id() -> Any:
+    return col(ProcessingRequest.id)
+
+
+def _owner() -> Any:
+    return col(ProcessingRequest.account_id)

@@ -1,0 +1,1 @@
+"""Fetches every image and compresses it: groups of pipelines."""

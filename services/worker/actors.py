@@ -1,0 +1,44 @@
+"""The worker's actors: each translates a message and calls one function.
+
+Priorities: dispatch, then compress, then fetch, so that what was fetched is finished before more is begun.
+"""
+
+from dataclasses import dataclass
+
+from services.worker.compress_batch import Compressor, compress_batch
+from services.worker.dispatch import dispatch_group, dispatch_request
+from services.worker.fetch_batch import Fetcher, fetch_batch
+from shared.broker import receives
+from shared.messages import CompressBatch, DispatchGroup, DispatchRequest, FetchBatch, Fetched, FetchSlowBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actors:
+    fetcher: Fetcher
+    compressor: Compressor
+
+    @receives(DispatchRequest, priority=0)
+    def dispatch_request(self, message: DispatchRequest) -> None:
+        dispatch_request(self.fetcher.database, self.fetcher.send_group, message.request_id)
+
+    @receives(DispatchGroup, priority=0)
+    def dispatch_group(self, message: DispatchGroup) -> None:
+        dispatch_group(
+            self.fetcher.database,
+            self.fetcher.send_group,
+            message.request_id,
+            group=message.group,
+            seen=message.dispatch_no,
+        )
+
+    @receives(CompressBatch, priority=10, piped=Fetched)
+    def compress_batch(self, message: CompressBatch, fetched: Fetched) -> None:
+        compress_batch(self.compressor, message, fetched)
+
+    @receives(FetchBatch, priority=20)
+    def fetch_batch(self, message: FetchBatch) -> Fetched:
+        return fetch_batch(self.fetcher, message)
+
+    @receives(FetchSlowBatch, priority=20)
+    def fetch_slow_batch(self, message: FetchSlowBatch) -> Fetched:
+        return fetch_batch(self.fetcher, message)

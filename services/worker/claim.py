@@ -1,0 +1,102 @@
+"""A batch's right to work on its images, for a while: the statements that take it, renew it and let it go.
+
+A claim that finds images already under its own id was delivered twice: whoever held it may have died of one of them, so
+a batch of several is broken up and its images travel alone from then on.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlmodel import Session
+
+from shared.db import execute
+from shared.messages import Batch, CompressBatch
+
+CLAIM_SECONDS = 120
+SLOW_LANE_SECONDS = 300
+
+
+def claim(session: Session, batch: Batch, numbers: Sequence[int]) -> dict[int, int]:
+    """Claim what is pending and due, or held by the message before; returns attempts by image number.
+
+    What is not in the answer is not ours to touch. Fetching counts an attempt; compressing only where it was begun
+    before and never reported. Breaking up counts none: nothing was tried.
+    """
+    # Locked first, by number: `RETURNING old.claimed_by` tells a stale one after a wait, where the table has a BEFORE
+    # trigger (PostgreSQL up to 18.4), and two workers with the same message would both go on.
+    rows = execute(
+        session,
+        """
+        WITH ours AS MATERIALIZED (
+            SELECT i.number, i.claimed_by, coalesce(i.claimed_by = %(claim)s, false) AS again
+            FROM image i JOIN processing_request r ON r.id = i.request_id
+            WHERE r.id = %(request_id)s AND r.stop_reason IS NULL
+              AND i.number = ANY(%(numbers)s) AND i.state = 'pending' AND i.run = %(run)s
+              AND (i.claimed_by = %(takes_over)s
+                   OR i.attempts < 5 AND (i.claimed_by = %(claim)s OR %(fetching)s AND i.not_before <= now()))
+            ORDER BY i.number FOR NO KEY UPDATE OF i
+        ), message AS (SELECT count(*) > 1 AND bool_or(again) AS broken_up FROM ours)
+        UPDATE image i
+        SET claimed_by = CASE WHEN NOT m.broken_up THEN %(claim)s::uuid END,
+            not_before = CASE WHEN m.broken_up THEN now() ELSE now() + make_interval(secs => %(seconds)s) END,
+            attempts = i.attempts + (NOT m.broken_up AND (%(fetching)s OR o.again))::int,
+            alone = i.alone OR m.broken_up OR (o.claimed_by IS NOT NULL AND o.claimed_by <> ALL(%(ours)s))
+        FROM ours o, message m
+        WHERE i.request_id = %(request_id)s AND i.number = o.number
+        RETURNING i.number, i.attempts, m.broken_up
+        """,
+        _parameters(batch, numbers) | {"seconds": CLAIM_SECONDS, "fetching": not isinstance(batch, CompressBatch)},
+    )
+    return {row["number"]: row["attempts"] for row in rows if not row["broken_up"]}
+
+
+def renew(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
+    """Keep the claim while its work goes on."""
+    execute(
+        session,
+        """
+        UPDATE image SET not_before = now() + make_interval(secs => %(seconds)s)
+        WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s)
+          AND claimed_by = %(claim)s AND state = 'pending'
+        """,
+        _parameters(batch, numbers) | {"seconds": CLAIM_SECONDS},
+    )
+
+
+def move_to_slow_lane(session: Session, batch: Batch, numbers: Sequence[int]) -> list[int]:
+    """Give the attempt back and keep the claim until the slow lane's message takes it over; returns what is ours."""
+    rows = execute(
+        session,
+        """
+        UPDATE image SET attempts = attempts - 1, not_before = now() + make_interval(secs => %(seconds)s)
+        WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s)
+          AND claimed_by = %(claim)s AND state = 'pending' AND run = %(run)s
+        RETURNING number
+        """,
+        _parameters(batch, numbers) | {"seconds": SLOW_LANE_SECONDS},
+    )
+    return sorted(row["number"] for row in rows)
+
+
+def release(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
+    """Let images go that nothing was tried on: due now, their attempt kept as it is."""
+    execute(
+        session,
+        """
+        UPDATE image SET claimed_by = NULL, not_before = now()
+        WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s)
+          AND claimed_by = %(claim)s AND state = 'pending' AND run = %(run)s
+        """,
+        _parameters(batch, numbers),
+    )
+
+
+def _parameters(batch: Batch, numbers: Sequence[int]) -> dict[str, Any]:
+    return {
+        "request_id": batch.request_id,
+        "run": batch.run,
+        "claim": batch.claim,
+        "takes_over": batch.takes_over,
+        "ours": [batch.claim] + ([batch.takes_over] if batch.takes_over else []),
+        "numbers": sorted(numbers),
+    }

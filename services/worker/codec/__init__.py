@@ -1,0 +1,20 @@
+"""The codec: bytes and a recipe in, a rendition out, with no other input or output.
+
+The trap: the worker's parent process imports this package for its types, and Pillow belongs in the children alone,
+so nothing here imports Pillow until `compress` is called.
+"""
+
+from services.worker.codec.model import Facts, Limits, Rendition
+from shared.recipe import Recipe
+
+__all__ = ["Facts", "Limits", "Rendition", "compress"]
+
+
+_DEFAULT = Limits()
+
+
+def compress(source: bytes, recipe: Recipe, limits: Limits = _DEFAULT) -> Rendition:
+    """Make the rendition of `source`; raises an `ImageError` that says what is wrong with the picture."""
+    from services.worker.codec.pipeline import run  # noqa: PLC0415 - see the trap above
+
+    return run(source, recipe, limits)

@@ -1,0 +1,30 @@
+"""Write a WebP, lossy, with as many frames as the picture has."""
+
+import io
+
+from services.worker.codec.picture import Picture
+
+_MUCH = 25_000_000  # pixels in all tries together: 0.08 s a megapixel below, 0.04 s above
+
+
+def encode_webp(picture: Picture, quality: int, tries: int) -> bytes:
+    stream = io.BytesIO()
+    first, *rest = picture.frames
+    # Method 0 is no choice for a large still: at high qualities its first partition overflows ("encoding error 6").
+    method = 4 if picture.pixels * tries <= _MUCH else 0 if rest else 2
+    if not rest:
+        first.save(stream, "WEBP", quality=quality, method=method, icc_profile=picture.icc)
+        return stream.getvalue()
+    first.save(
+        stream,
+        "WEBP",
+        save_all=True,
+        append_images=rest,
+        quality=quality,
+        method=method,
+        duration=picture.durations,
+        loop=picture.plays,
+        background=(0, 0, 0, 0),  # otherwise Pillow takes the palette index that a GIF names for an RGBA value
+        icc_profile=picture.icc,
+    )
+    return stream.getvalue()

@@ -1,0 +1,40 @@
+"""WebP: a RIFF list of chunks; a byte of flags in VP8X says which of them there are."""
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from services.worker.codec.metadata.exif import orientation_only
+
+_NEEDED: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
+_HAS_XMP, _HAS_EXIF = 0x04, 0x08
+
+
+def strip_webp(source: bytes, orientation: int) -> bytes:
+    parts: list[bytes] = []
+    extended = False
+    for name, body in _chunks(source):
+        if name not in _NEEDED:
+            continue
+        if name == b"VP8X":
+            extended = True
+            flags = body[0] & ~(_HAS_XMP | _HAS_EXIF) | (_HAS_EXIF if orientation != 1 else 0)
+            parts.append(_chunk(name, bytes([flags]) + body[1:]))
+        else:
+            parts.append(_chunk(name, body))
+    if orientation != 1 and extended:  # without VP8X there is no EXIF to have been read from
+        parts.append(_chunk(b"EXIF", orientation_only(orientation)))
+    content = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(content)) + content
+
+
+def _chunks(source: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at, end = 12, min(len(source), 8 + int.from_bytes(source[4:8], "little"))
+    while at + 8 <= end:
+        length = int.from_bytes(source[at + 4 : at + 8], "little")
+        yield source[at : at + 4], source[at + 8 : at + 8 + length]
+        at += 8 + length + length % 2
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)

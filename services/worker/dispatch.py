@@ -1,0 +1,181 @@
+"""Dispatch (step 4): waiting groups of a request until its window is full, or one group again.
+
+Mark first, commit, then send: a group whose send failed is looked at again in five seconds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlmodel import Session
+
+from shared.db import Database, execute
+from shared.ids import uuid7
+from shared.lifecycle import IMAGES_PER_BATCH, WINDOW, images_of
+from shared.messages import CompressBatch, FetchBatch, GroupDone, ImageRef
+from shared.recipe import Mode, Recipe, TargetFormat
+
+Pipeline = tuple[FetchBatch, CompressBatch]
+
+
+class SendGroup(Protocol):
+    """Sends pipelines as one group that ends with `done`; False where the broker did not take them."""
+
+    def __call__(self, pipelines: list[Pipeline], *, done: GroupDone) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A group that was marked as dispatched and is now to be sent."""
+
+    done: GroupDone
+    pipelines: list[Pipeline]
+
+
+def dispatch_request(database: Database, send_group: SendGroup, request_id: UUID) -> int:
+    """Dispatch waiting groups until the window is full; returns how many."""
+    orders = database.transact(lambda session: _open_window(session, request_id))
+    return _send(database, send_group, orders)
+
+
+def dispatch_group(database: Database, send_group: SendGroup, request_id: UUID, *, group: int, seen: int) -> int:
+    """Dispatch the due images of a group again, unless someone did since dispatch number `seen`."""
+    orders = database.transact(lambda session: _again(session, request_id, group, seen))
+    return _send(database, send_group, orders)
+
+
+def _send(database: Database, send_group: SendGroup, orders: list[Order]) -> int:
+    for order in orders:
+        if not send_group(order.pipelines, done=order.done):
+            database.transact(lambda session, done=order.done: _look_soon(session, done))  # type: ignore[misc]
+    return len(orders)
+
+
+def _open_window(session: Session, request_id: UUID) -> list[Order]:
+    request = _lock_running(session, request_id)
+    if request is None:
+        return []
+    waiting = execute(
+        session,
+        """
+        SELECT number, dispatch_no,
+               images - completed - failed - cancelled AS open,
+               (SELECT coalesce(sum(in_flight), 0) FROM image_group
+                WHERE request_id = %(id)s AND state = 'dispatched') AS in_flight
+        FROM image_group WHERE request_id = %(id)s AND state = 'waiting' ORDER BY number LIMIT %(most)s
+        """,
+        {"id": request_id, "most": WINDOW},
+    )
+    orders, room = [], WINDOW - (int(waiting[0]["in_flight"]) if waiting else 0)
+    for group in waiting:
+        if group["open"] > room:
+            break
+        orders += _mark(session, request, group["number"], group["dispatch_no"])
+        room -= group["open"]
+    _mark_request(session, request_id, waits=len(orders) < len(waiting))
+    return orders
+
+
+def _again(session: Session, request_id: UUID, group: int, seen: int) -> list[Order]:
+    request = _lock_running(session, request_id)
+    return [] if request is None else _mark(session, request, group, seen)
+
+
+def _lock_running(session: Session, request_id: UUID) -> dict[str, Any] | None:
+    rows = execute(
+        session,
+        """
+        SELECT id, run, quality, mode, format, max_side FROM processing_request
+        WHERE id = %(id)s AND stop_reason IS NULL AND finished_at IS NULL
+        FOR NO KEY UPDATE
+        """,
+        {"id": request_id},
+    )
+    return rows[0] if rows else None
+
+
+def _mark(session: Session, request: dict[str, Any], group: int, seen: int) -> list[Order]:
+    first, last = images_of(group)
+    due = execute(
+        session,
+        """
+        SELECT number, url, alone OR claimed_by IS NOT NULL AS alone FROM image
+        WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND run = %(run)s
+          AND state = 'pending' AND attempts < 5 AND not_before <= now()
+        ORDER BY number
+        """,
+        request | {"first": first, "last": last},
+    )
+    if not due or not _count_dispatch(session, request["id"], group, seen, images=len(due)):
+        return []
+    done = GroupDone(request_id=request["id"], group=group, dispatch_no=seen + 1)
+    return [Order(done=done, pipelines=[_pipeline(request, done, images) for images in _batches(due)])]
+
+
+def _count_dispatch(session: Session, request_id: UUID, group: int, seen: int, *, images: int) -> bool:
+    """In flight from here on: what is sent now, and what is under a claim from the dispatch before."""
+    first, last = images_of(group)
+    rows = execute(
+        session,
+        """
+        UPDATE image_group
+        SET state = 'dispatched', dispatch_no = dispatch_no + 1,
+            in_flight = %(images)s + (SELECT count(*) FROM image
+                                      WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s
+                                        AND state = 'pending' AND claimed_by IS NOT NULL AND not_before > now()),
+            look_at = now() + make_interval(secs => look_delay), look_delay = least(look_delay * 2, 600)
+        WHERE request_id = %(id)s AND number = %(group)s AND dispatch_no = %(seen)s AND state <> 'settled'
+        RETURNING dispatch_no
+        """,
+        {"id": request_id, "group": group, "seen": seen, "images": images, "first": first, "last": last},
+    )
+    return bool(rows)
+
+
+def _mark_request(session: Session, request_id: UUID, *, waits: bool) -> None:
+    """Now processing. The sweeper asks again in a minute where groups still wait, for a lost message's sake."""
+    execute(
+        session,
+        """
+        UPDATE processing_request
+        SET status = 'processing', started_at = coalesce(started_at, now()),
+            dispatch_at = CASE WHEN %(waits)s THEN now() + interval '60 s' END
+        WHERE id = %(id)s
+        """,
+        {"id": request_id, "waits": waits},
+    )
+
+
+def _look_soon(session: Session, done: GroupDone) -> None:
+    execute(
+        session,
+        """
+        UPDATE image_group SET look_at = least(look_at, now() + interval '5 s')
+        WHERE request_id = %(request_id)s AND number = %(group)s AND dispatch_no = %(dispatch_no)s
+          AND state = 'dispatched'
+        """,
+        done.model_dump(),
+    )
+
+
+def _batches(images: list[dict[str, Any]]) -> Iterator[tuple[ImageRef, ...]]:
+    """At most 8 images each; one that may have killed its worker travels alone."""
+    together = [ImageRef(number=image["number"], url=image["url"]) for image in images if not image["alone"]]
+    for start in range(0, len(together), IMAGES_PER_BATCH):
+        yield tuple(together[start : start + IMAGES_PER_BATCH])
+    for image in images:
+        if image["alone"]:
+            yield (ImageRef(number=image["number"], url=image["url"]),)
+
+
+def _pipeline(request: dict[str, Any], done: GroupDone, images: tuple[ImageRef, ...]) -> Pipeline:
+    recipe = Recipe(
+        quality=request["quality"],
+        mode=Mode(request["mode"]),
+        format=TargetFormat(request["format"]),
+        max_side=request["max_side"],
+    )
+    common: dict[str, Any] = done.model_dump() | {"run": request["run"], "recipe": recipe}
+    fetch = FetchBatch(claim=uuid7(), images=images, **common)
+    return fetch, CompressBatch(claim=uuid7(), takes_over=fetch.claim, **common)

@@ -1,0 +1,76 @@
+"""Fetch a batch (step 5): claim its images, fetch them, settle what failed, hand on what came."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from services.worker.backoff import retry_delay
+from services.worker.claim import claim, move_to_slow_lane, release
+from services.worker.dispatch import SendGroup
+from services.worker.fetch import FetchLimits, FetchResults, fetch_images
+from services.worker.settle import Result, due_again, failed, settle
+from shared.blobs import Blobs
+from shared.db import Database
+from shared.egress import Egress
+from shared.ids import uuid7
+from shared.messages import CompressBatch, FetchBatch, Fetched, FetchSlowBatch, GroupDone
+
+STORAGE_DELAY = 15.0
+"""Seconds until images are tried again whose bytes the blob store did not take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetcher:
+    """What fetching needs from its process."""
+
+    database: Database
+    egress: Egress
+    blobs: Blobs
+    threads: ThreadPoolExecutor
+    limits: FetchLimits
+    send_group: SendGroup
+
+
+def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
+    """Fetch what the claim gave; the answer holds the sources that are in the blob store now (none is fine)."""
+    numbers = [image.number for image in batch.images]
+    attempts = fetcher.database.transact(lambda session: claim(session, batch, numbers))
+    if not attempts:
+        return Fetched()
+    results = fetch_images(
+        [image for image in batch.images if image.number in attempts],
+        request_id=batch.request_id,
+        egress=fetcher.egress,
+        blobs=fetcher.blobs,
+        pool=fetcher.threads,
+        slow=isinstance(batch, FetchSlowBatch),
+        limits=fetcher.limits,
+    )
+    outcomes = _outcomes(results, attempts)
+    if outcomes:
+        fetcher.database.transact(lambda session: settle(session, batch, outcomes))
+    if results.slow:
+        _to_slow_lane(fetcher, batch, results.slow)
+    return Fetched(images=tuple(results.fetched))
+
+
+def _outcomes(results: FetchResults, attempts: dict[int, int]) -> list[Result]:
+    outcomes = [due_again(number, delay=STORAGE_DELAY, refund=True) for number in results.unstored]
+    for number, error in results.failed:
+        delay = retry_delay(error, attempts=attempts[number], random=random.random)
+        outcomes.append(failed(number, error) if delay is None else due_again(number, delay=delay, error=error))
+    return outcomes
+
+
+def _to_slow_lane(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:
+    """Send the images of slow hosts as a group of their own, so that they hold up nobody else."""
+    ours = fetcher.database.transact(lambda session: move_to_slow_lane(session, batch, slow))
+    if not ours:
+        return
+    images = tuple(image for image in batch.images if image.number in ours)
+    done = GroupDone(request_id=batch.request_id, group=batch.group, dispatch_no=batch.dispatch_no)
+    common = done.model_dump() | {"run": batch.run, "recipe": batch.recipe}
+    fetch = FetchSlowBatch.model_validate(common | {"claim": uuid7(), "takes_over": batch.claim, "images": images})
+    compress = CompressBatch.model_validate(common | {"claim": uuid7(), "takes_over": fetch.claim})
+    if not fetcher.send_group([(fetch, compress)], done=done):
+        fetcher.database.transact(lambda session: release(session, batch, ours))

@@ -1,0 +1,75 @@
+"""The worker process: runs `dramatiq.Worker` itself, so that start, readiness and shutdown are ours (ADR 0004)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from services.worker.actors import Actors
+from services.worker.codec import Limits, compress
+from services.worker.codec.child import Codec
+from services.worker.codec_pool import CodecPool, PoolLimits
+from services.worker.compress_batch import Compressor
+from services.worker.fetch import FetchLimits
+from services.worker.fetch_batch import Fetcher
+from services.worker.settings import WorkerSettings
+from shared import blobs, broker, log
+from shared.broker.consumer import run
+from shared.broker.metrics import Metrics
+from shared.db import Database
+from shared.egress import Egress
+from shared.messages import FetchSlowBatch
+
+PATIENCE_SECONDS = 60
+
+
+def main() -> None:
+    settings = WorkerSettings()
+    log.configure(level=settings.log_level, style=settings.log_format)
+    connected = broker.connect(settings.redis_url, middleware=[Metrics()])
+    connected.prefetch[FetchSlowBatch.queue] = max(1, settings.threads // 4)
+    store = blobs.connect(settings.blob_url)
+    database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
+    egress = Egress(settings.fetch_allow)
+    pool = CodecPool(settings.codec_processes, _pool_limits(settings), codec=_codec(settings))
+    threads = ThreadPoolExecutor(settings.threads * 8, thread_name_prefix="io")
+    fetcher = Fetcher(
+        database=database,
+        egress=egress,
+        blobs=store,
+        threads=threads,
+        limits=_fetch_limits(settings),
+        send_group=lambda pipelines, *, done: broker.send_group(connected, pipelines, done=done),
+    )
+    compressor = Compressor(database=database, blobs=store, pool=pool, threads=threads)
+    try:
+        run(connected, Actors(fetcher=fetcher, compressor=compressor), settings, database=database)
+    finally:
+        pool.close()
+        egress.close()
+        threads.shutdown(wait=False, cancel_futures=True)
+        database.close()
+
+
+def _pool_limits(settings: WorkerSettings) -> PoolLimits:
+    return PoolLimits(
+        memory_bytes=settings.codec_memory_mb * 2**20,
+        cpu_seconds=settings.codec_seconds,
+        wall_seconds=settings.codec_seconds,
+    )
+
+
+def _codec(settings: WorkerSettings) -> Codec:
+    limits = Limits(max_bytes=settings.max_source_bytes, max_pixels=settings.max_pixels, max_frames=settings.max_frames)
+    return partial(compress, limits=limits)
+
+
+def _fetch_limits(settings: WorkerSettings) -> FetchLimits:
+    return FetchLimits(
+        first_seconds=settings.first_fetch_seconds,
+        total_seconds=settings.fetch_seconds,
+        connect_seconds=settings.connect_seconds,
+        max_bytes=settings.max_source_bytes,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Where sources and renditions are kept: a folder on disk, or an object store."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from shared.blobs.keys import BlobMissing, output_key, source_key
+from shared.blobs.store import Blobs, Prefix
+
+__all__ = ["BlobMissing", "Blobs", "Prefix", "connect", "output_key", "source_key"]
+
+
+def connect(blob_url: str) -> Blobs:
+    """`file:///path`, or `s3://`, `gs://`, `az://` with a bucket and perhaps a folder."""
+    parts = urlsplit(blob_url)
+    if parts.scheme == "file":
+        from shared.blobs.disk import DiskBlobs  # noqa: PLC0415
+
+        return DiskBlobs(Path(unquote(parts.path)))
+    from shared.blobs.objects import ObjectBlobs  # noqa: PLC0415  obstore is large, and most stacks use the disk
+
+    return ObjectBlobs(blob_url)

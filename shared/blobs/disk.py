@@ -1,0 +1,175 @@
+"""Blobs as files below one folder, which all replicas share.
+
+A file appears under its name only when it is whole: written in `.tmp` (same volume, and swept without looking through
+every request's folder), then renamed. Others in the system (the gateway) read these files, so modes are set, whatever
+the umask.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from shared.blobs.keys import BlobMissing, checked
+from shared.blobs.store import CHUNK, Blobs, Bytes, Prefix
+from shared.errors import StorageError
+
+TEMPORARY = ".tmp"  # files being written, folders being removed
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
+
+
+class DiskBlobs(Blobs):
+    """`root` is made if it is not there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with _storage_errors("the store"):
+            root.parent.mkdir(parents=True, exist_ok=True)
+            _make(root)
+            _make(root / TEMPORARY)
+
+    def put(self, key: str, data: Bytes, *, durable: bool = True) -> None:
+        path = self._path(key)
+        with _storage_errors(key):
+            if not _has_size(path, len(data)):
+                temporary = self._temporary()
+                try:
+                    _write(temporary, data, durable=durable)
+                    self._move(temporary, path, durable=durable)
+                except BaseException:
+                    with suppress(OSError):
+                        temporary.unlink(missing_ok=True)
+                    raise
+            # Also where the file was there: its writer may have died between the rename and this.
+            _sync_folder(path.parent, durable=durable)
+
+    def get(self, key: str) -> bytes:
+        with _storage_errors(key):
+            return self._path(key).read_bytes()
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        self.size(key)
+        return self._chunks(key)
+
+    def size(self, key: str) -> int:
+        with _storage_errors(key):
+            return self._path(key).stat().st_size
+
+    def exists(self, key: str) -> bool:
+        try:
+            self.size(key)
+        except BlobMissing:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        with _storage_errors(key):
+            self._path(key).unlink(missing_ok=True)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Renamed out of the way first: nobody can add a file to a folder that is being emptied."""
+        trash = self._temporary()
+        with _storage_errors(prefix), suppress(FileNotFoundError):
+            self._path(prefix).rename(trash)
+            shutil.rmtree(trash, ignore_errors=True)  # what is left, `sweep_temporary` takes
+
+    def list_prefixes(self) -> Iterator[Prefix]:
+        with _storage_errors("the store"), os.scandir(self.root) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # removed while we look
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                        yield Prefix(entry.name, _modified_at(entry))
+
+    def sweep_temporary(self, older_than_seconds: float) -> int:
+        before = time.time() - older_than_seconds
+        removed = 0
+        with _storage_errors("the store"):
+            for path in (self.root / TEMPORARY).iterdir():
+                with suppress(FileNotFoundError):
+                    if path.lstat().st_mtime < before:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                        removed += 1
+        return removed
+
+    def signed_url(self, key: str, *, seconds: float) -> None:  # noqa: ARG002
+        checked(key)
+
+    def _path(self, key: str) -> Path:
+        return self.root / checked(key)
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        with _storage_errors(key), self._path(key).open("rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    def _temporary(self) -> Path:
+        return self.root / TEMPORARY / uuid4().hex
+
+    def _move(self, temporary: Path, path: Path, *, durable: bool) -> None:
+        try:
+            temporary.replace(path)
+        except FileNotFoundError:
+            self._make_folder(path.parent, durable=durable)
+            temporary.replace(path)
+
+    def _make_folder(self, folder: Path, *, durable: bool) -> None:
+        """Its name must survive too, so the folder that holds it is synced, up to the root."""
+        if folder != self.root:
+            self._make_folder(folder.parent, durable=durable)
+            _make(folder)
+            _sync_folder(folder.parent, durable=durable)
+
+
+def _make(folder: Path) -> None:
+    with suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(FOLDER_MODE)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, data: Bytes, *, durable: bool) -> None:
+    with path.open("xb", buffering=0) as file:
+        os.fchmod(file.fileno(), FILE_MODE)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        if durable:
+            os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path, *, durable: bool) -> None:
+    if durable:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _modified_at(entry: os.DirEntry[str]) -> datetime:
+    """The newest of the folder and those in it: a file that lands in `out` does not touch the request's own folder."""
+    newest = entry.stat().st_mtime
+    with os.scandir(entry.path) as inner:
+        newest = max([newest, *(folder.stat().st_mtime for folder in inner)])
+    return datetime.fromtimestamp(newest, UTC)
+
+
+@contextmanager
+def _storage_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BlobMissing(f"{what} is not there.") from error
+    except OSError as error:
+        raise StorageError(f"{what}: {error.strerror or error}.") from error

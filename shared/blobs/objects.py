@@ -1,0 +1,93 @@
+"""Blobs in S3, Google Cloud Storage or Azure, through obstore; these stores are durable and atomic by themselves."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import cast
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
+
+from shared.blobs.keys import BlobMissing, checked
+from shared.blobs.store import CHUNK, Blobs, Bytes, Prefix
+from shared.errors import StorageError
+from shared.formats import media_type_of
+
+DELETE_AT_ONCE = 1000
+
+
+class ObjectBlobs(Blobs):
+    """`url` is `s3://bucket/folder` or the like; credentials come from where the cloud's own tools find them."""
+
+    def __init__(self, url: str) -> None:
+        with _storage_errors(url):
+            self._store: ObjectStore = from_url(url)
+
+    def put(self, key: str, data: Bytes, *, durable: bool = True) -> None:  # noqa: ARG002
+        with _storage_errors(key):
+            obstore.put(self._store, checked(key), data, attributes={"Content-Type": media_type_of(key)})
+
+    def get(self, key: str) -> bytes:
+        with _storage_errors(key):
+            return obstore.get(self._store, checked(key)).bytes().to_bytes()
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        with _storage_errors(key):
+            found = obstore.get(self._store, checked(key))
+        return _chunks(key, found)
+
+    def size(self, key: str) -> int:
+        with _storage_errors(key):
+            return obstore.head(self._store, checked(key))["size"]
+
+    def exists(self, key: str) -> bool:
+        try:
+            self.size(key)
+        except BlobMissing:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        with _storage_errors(key):
+            try:
+                obstore.delete(self._store, checked(key))
+            except FileNotFoundError:
+                return
+
+    def delete_prefix(self, prefix: str) -> None:
+        with _storage_errors(prefix):
+            for found in obstore.list(self._store, f"{checked(prefix)}/", chunk_size=DELETE_AT_ONCE):
+                obstore.delete(self._store, [blob["path"] for blob in found])
+
+    def list_prefixes(self) -> Iterator[Prefix]:
+        """A folder is as old as the first blob in it: object stores have no folders, and reading all would be slow."""
+        with _storage_errors("the store"):
+            for name in obstore.list_with_delimiter(self._store)["common_prefixes"]:
+                for first in obstore.list(self._store, f"{name}/", chunk_size=1):
+                    yield Prefix(name.strip("/"), first[0]["last_modified"])
+                    break
+
+    def sweep_temporary(self, older_than_seconds: float) -> int:  # noqa: ARG002
+        return 0  # an upload is there whole or not at all
+
+    def signed_url(self, key: str, *, seconds: float) -> str:
+        store = cast("S3Store | GCSStore | AzureStore", self._store)
+        with _storage_errors(key):
+            return obstore.sign(store, "GET", checked(key), timedelta(seconds=seconds))
+
+
+def _chunks(key: str, found: "obstore.GetResult") -> Iterator[bytes]:
+    with _storage_errors(key):
+        for chunk in found.stream(min_chunk_size=CHUNK):
+            yield bytes(chunk)
+
+
+@contextmanager
+def _storage_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BlobMissing(f"{what} is not there.") from error
+    except (BaseError, OSError, ValueError) as error:
+        raise StorageError(f"{what}: {str(error)[:200]}") from error

@@ -1,0 +1,58 @@
+"""What every blob store can do, wherever it keeps its bytes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+Bytes = bytes | bytearray | memoryview
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A request's folder and when something last changed in it, as far as the store can tell."""
+
+    name: str
+    modified_at: datetime
+
+
+class Blobs(ABC):
+    """Safe to use from many threads and processes at once. Failures are StorageError, a missing blob BlobMissing."""
+
+    @abstractmethod
+    def put(self, key: str, data: Bytes, *, durable: bool = True) -> None:
+        """Store it whole or not at all; `durable`: it survives a power cut once this returns. Cheap if it is there."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes: ...
+
+    @abstractmethod
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The bytes in pieces of at most 256 kB or so; raises BlobMissing at once, not at the first piece."""
+
+    @abstractmethod
+    def size(self, key: str) -> int: ...
+
+    @abstractmethod
+    def exists(self, key: str) -> bool: ...
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Also where there is none."""
+
+    @abstractmethod
+    def delete_prefix(self, prefix: str) -> None:
+        """A folder (`{request_id}` or `{request_id}/source`) and all in it; a put under way may fail or land anew."""
+
+    @abstractmethod
+    def list_prefixes(self) -> Iterator[Prefix]:
+        """The folders at the top: one for each request."""
+
+    @abstractmethod
+    def sweep_temporary(self, older_than_seconds: float) -> int:
+        """Remove what crashes left behind; returns how many."""
+
+    @abstractmethod
+    def signed_url(self, key: str, *, seconds: float) -> str | None:
+        """A URL that anyone may read it from for a while; None where the gateway serves the files itself."""

@@ -1,0 +1,49 @@
+"""A process that consumes messages: one `dramatiq.Worker`, health endpoints, and an orderly end on SIGTERM.
+
+Dramatiq's own command line forks, watches and retries in ways that this project does not want (ADR 0004).
+"""
+
+import signal
+from threading import Event
+
+import dramatiq
+
+from shared import health
+from shared.broker.connection import Broker
+from shared.broker.receivers import declare
+from shared.broker.watchdog import Watchdog
+from shared.db import Database
+from shared.log import get_logger
+from shared.settings import ConsumerSettings
+
+log = get_logger(__name__)
+POLL_MS = 250
+"""How long an idle consumer waits before it asks Redis again."""
+
+
+def run(broker: Broker, actors: object, settings: ConsumerSettings, *, database: Database) -> None:
+    """Consume until SIGTERM or SIGINT; then finish what is in hand and give back what is not."""
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    declare(broker, actors)
+    worker = dramatiq.Worker(broker, worker_threads=settings.threads, worker_timeout=POLL_MS)
+    worker.start()
+    server = health.serve(settings.health_host, settings.health_port, ready=lambda: _answers(database))
+    log.info("ready", threads=settings.threads, queues=sorted(broker.get_declared_queues()))
+    watchdog = Watchdog(broker, worker)
+    while not stop.wait(watchdog.seconds):
+        watchdog.check()
+    log.info("stopping")
+    worker.stop(timeout=int(settings.shutdown_seconds * 1000))
+    if server:
+        server.shutdown()
+    log.info("stopped")
+
+
+def _answers(database: Database) -> bool:
+    try:
+        database.ping()
+    except Exception:  # noqa: BLE001 - whatever it is, we are not ready
+        return False
+    return True

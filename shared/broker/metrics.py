@@ -1,0 +1,32 @@
+"""Prometheus metrics of the messages that a process works on."""
+
+import time
+from threading import local
+from typing import Any
+
+from dramatiq.middleware import Middleware
+from prometheus_client import Counter, Gauge, Histogram
+
+MESSAGES = Counter("halftone_messages_total", "Messages worked on.", ["actor", "outcome"])
+SECONDS = Histogram("halftone_message_seconds", "Time spent on a message.", ["actor"])
+IN_HAND = Gauge("halftone_messages_in_hand", "Messages being worked on now.", ["actor"])
+
+
+class Metrics(Middleware):
+    """Counts and times every message; an exception counts as `error`."""
+
+    def __init__(self) -> None:
+        self._begun = local()
+
+    def before_process_message(self, broker: Any, message: Any) -> None:
+        del broker
+        self._begun.at = time.perf_counter()
+        IN_HAND.labels(message.actor_name).inc()
+
+    def after_process_message(
+        self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
+        del broker, result
+        IN_HAND.labels(message.actor_name).dec()
+        MESSAGES.labels(message.actor_name, "error" if exception else "done").inc()
+        SECONDS.labels(message.actor_name).observe(time.perf_counter() - self._begun.at)

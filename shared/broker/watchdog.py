@@ -1,0 +1,72 @@
+"""The watchdog: ends a process whose threads or heartbeat died, so that its supervisor starts a new one.
+
+It also gives back messages that Redis believes we hold and we do not; see `Broker.strays`.
+"""
+
+import os
+import time
+from typing import NoReturn
+
+import dramatiq
+import redis
+
+from shared.broker.connection import Broker
+from shared.log import get_logger
+
+log = get_logger(__name__)
+STALL_SECONDS = 60.0
+"""Without a word from Redis although Redis answers: the consumers hang."""
+EXIT_CODE = 70  # EX_SOFTWARE
+
+
+class Watchdog:
+    """`check` every few seconds. Two bad checks in a row end the process: one may be the echo of a SIGSTOP."""
+
+    seconds = 5.0
+
+    def __init__(self, broker: Broker, worker: dramatiq.Worker) -> None:
+        self._broker = broker
+        self._worker = worker
+        self._ailing: str | None = None
+        self._strays: dict[str, set[str]] = {}
+
+    def check(self) -> None:
+        """Look after threads and heartbeat, then after strays."""
+        ailment = self._ailment()
+        if ailment and self._ailing:
+            _exit(ailment)
+        self._ailing = ailment
+        try:
+            for queue_name in self._broker.get_declared_queues():
+                self._give_back_strays(queue_name)
+        except (redis.RedisError, OSError):
+            self._strays.clear()
+
+    def _ailment(self) -> str | None:
+        if not all(thread.is_alive() for thread in self._worker.workers):
+            return "a worker thread died"
+        if not all(thread.is_alive() for thread in self._worker.consumers.values()):
+            return "a consumer thread died"
+        if time.monotonic() - self._broker.heard_at > STALL_SECONDS and self._redis_answers():
+            return "no heartbeat was sent although Redis answers"
+        return None
+
+    def _redis_answers(self) -> bool:
+        try:
+            return bool(self._broker.client.ping())
+        except (redis.RedisError, OSError):
+            return False
+
+    def _give_back_strays(self, queue_name: str) -> None:
+        """What was astray at the last check too is not on its way: it is lost."""
+        strays = self._broker.strays(queue_name)
+        lost = strays & self._strays.get(queue_name, set())
+        if lost:
+            log.warning("messages_astray", queue=queue_name, messages=len(lost))
+            self._broker.do_requeue(queue_name, *lost)
+        self._strays[queue_name] = strays - lost
+
+
+def _exit(ailment: str) -> NoReturn:
+    log.critical("watchdog_exit", reason=ailment)
+    os._exit(EXIT_CODE)  # the threads are beyond joining

@@ -1,0 +1,107 @@
+"""PostgreSQL: one engine per process, one way to run a transaction.
+
+`transact` runs a function in one transaction and runs it again after a deadlock or a serialization failure, and where
+the caller has `patience` also after a lost connection, so the function must do nothing but talk to the database.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session, create_engine
+
+T = TypeVar("T")
+RETRIED = {"40P01", "40001"}  # deadlock_detected, serialization_failure
+TRIES = 5
+
+
+class Database:
+    """`transact(work)` or, for a read that streams, `engine` itself.
+
+    `patience`: seconds to wait for a server that went away. A web request has none and answers 503 at once.
+    """
+
+    def __init__(
+        self, url: str, *, pool_size: int = 5, statement_timeout_ms: int = 30_000, patience: float = 0
+    ) -> None:
+        self.engine = _engine(url, pool_size, statement_timeout_ms)
+        self.patience = patience
+
+    def transact(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a transaction and commit.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError or psycopg.Error: among them a server that cannot be reached (`is_down`).
+
+        """
+        tries, until = 0, time.monotonic() + self.patience
+        while True:
+            tries += 1
+            try:
+                with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                    return work(session)
+            except (DBAPIError, psycopg.Error) as error:
+                if is_down(error) and time.monotonic() < until:
+                    time.sleep(0.5)
+                elif tries < TRIES and sqlstate(error) in RETRIED:
+                    time.sleep(random.uniform(0.005, 0.05) * tries)  # noqa: S311 - jitter
+                else:
+                    raise
+
+    def ping(self) -> None:
+        """Raise unless the server answers."""
+        self.transact(lambda session: execute(session, "SELECT 1"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: str, pool_size: int, statement_timeout_ms: int) -> Engine:
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=10,
+        pool_pre_ping=False,
+        pool_recycle=900,
+        connect_args={
+            "connect_timeout": 5,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+            "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000",
+        },
+    )
+
+
+def connection_of(session: Session) -> psycopg.Connection[Any]:
+    """The psycopg connection of the session's transaction, for COPY and hot statements."""
+    driver = session.connection().connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver
+
+
+def execute(session: Session, sql: LiteralString, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Run one plain SQL statement (`%(name)s` parameters) and return its rows, if it returns any."""
+    with connection_of(session).cursor(row_factory=dict_row) as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall() if cursor.description else []
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The SQLSTATE of a psycopg error, bare or wrapped by SQLAlchemy."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return origin.sqlstate if isinstance(origin, psycopg.Error) else None
+
+
+def is_down(error: BaseException) -> bool:
+    """Whether the error says that the server is away or shutting down, rather than that the statement is wrong."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    away = isinstance(origin, psycopg.OperationalError | psycopg.InterfaceError)
+    return away and not isinstance(origin, psycopg.errors.QueryCanceled | psycopg.errors.DeadlockDetected)

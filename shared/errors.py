@@ -1,0 +1,132 @@
+"""Everything that can go wrong with a request or an image, as one tree; the type decides whether to try again.
+
+HalftoneError
+├── ImageError                     one image, one code; its neighbours go on
+│   ├── TransientError             worth another attempt, later
+│   │   ├── DnsFailure  ConnectFailure  FetchTimeout  IncompleteBody
+│   │   ├── HttpStatusTransient    408, 425, 429, 5xx; may carry `retry_after`
+│   │   └── CodecCrashed           the child died; tried again on the spot, five times
+│   └── FinalError
+│       ├── BlockedUrl  TooManyRedirects  HttpProtocol  HttpStatus  TooLarge
+│       ├── NotAnImage  UnsupportedFormat  TooManyPixels  TooManyFrames  CorruptImage
+│       └── CodecTimeout  WorkerLost  Cancelled  Expired
+└── StorageError                   the blob store could not take or give a file; no error of the image
+"""
+
+from typing import ClassVar
+
+
+class HalftoneError(Exception):
+    """The root: whatever Halftone raises on purpose."""
+
+
+class StorageError(HalftoneError):
+    """The blob store failed (disk full, bucket away); the work is done again later."""
+
+
+class ImageError(HalftoneError):
+    """One image cannot be had. `code` is stable and public, `detail` is public text for a person."""
+
+    code: ClassVar[str]
+    transient: ClassVar[bool]
+
+    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail[:500]
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors travel from the codec's child processes."""
+        return (_rebuild, (type(self), self.detail, self.retry_after))
+
+
+def _rebuild(kind: type[ImageError], detail: str, retry_after: float | None) -> ImageError:
+    return kind(detail, retry_after=retry_after)
+
+
+class TransientError(ImageError):
+    transient = True
+
+
+class FinalError(ImageError):
+    transient = False
+
+
+class DnsFailure(TransientError):
+    code = "dns_failure"
+
+
+class ConnectFailure(TransientError):
+    code = "connect_failure"
+
+
+class FetchTimeout(TransientError):
+    code = "timeout"
+
+
+class IncompleteBody(TransientError):
+    code = "incomplete_body"
+
+
+class HttpStatusTransient(TransientError):
+    code = "http_status"
+
+
+class CodecCrashed(TransientError):
+    code = "codec_crashed"
+
+
+class BlockedUrl(FinalError):
+    code = "blocked_url"
+
+
+class TooManyRedirects(FinalError):
+    code = "too_many_redirects"
+
+
+class HttpProtocol(FinalError):
+    code = "http_protocol"
+
+
+class HttpStatus(FinalError):
+    code = "http_status"
+
+
+class TooLarge(FinalError):
+    code = "too_large"
+
+
+class NotAnImage(FinalError):
+    code = "not_an_image"
+
+
+class UnsupportedFormat(FinalError):
+    code = "unsupported_format"
+
+
+class TooManyPixels(FinalError):
+    code = "too_many_pixels"
+
+
+class TooManyFrames(FinalError):
+    code = "too_many_frames"
+
+
+class CorruptImage(FinalError):
+    code = "corrupt_image"
+
+
+class CodecTimeout(FinalError):
+    code = "codec_timeout"
+
+
+class WorkerLost(FinalError):
+    code = "worker_lost"
+
+
+class Cancelled(FinalError):
+    code = "cancelled"
+
+
+class Expired(FinalError):
+    code = "expired"

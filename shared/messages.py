@@ -1,0 +1,131 @@
+"""Everything one service may ask of another, as typed classes; sender and receiver share only these.
+
+A message is a hint: it may be lost, doubled, late or out of order. A breaking change is a new class whose `actor` ends
+in `.v2`; the old one lives for one release. Unknown fields are ignored, so a rolling deploy may add one.
+"""
+
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.recipe import Recipe
+
+
+class Message(BaseModel):
+    """`actor` and `queue` name the receiver; the receiver's priority is its own affair."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    actor: ClassVar[str]
+    queue: ClassVar[str]
+
+
+class DispatchRequest(Message):
+    """Dispatch waiting groups of a request until its window is full."""
+
+    actor = "worker.dispatch_request"
+    queue = "dispatch"
+
+    request_id: UUID
+
+
+class DispatchGroup(Message):
+    """Dispatch a group again: some of its images are due. Void unless `dispatch_no` is still the group's."""
+
+    actor = "worker.dispatch_group"
+    queue = "dispatch"
+
+    request_id: UUID
+    group: int
+    dispatch_no: int
+
+
+class ImageRef(BaseModel):
+    """An image to fetch: its number within the request and its URL."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    number: int
+    url: str
+
+
+class Batch(Message):
+    """At most 8 images of one group. `claim` is this message's right to work on them, while it lasts.
+
+    `takes_over` is the claim that the message before it in the chain held: first fetch, slow fetch, compress.
+    """
+
+    request_id: UUID
+    group: int
+    dispatch_no: int
+    run: int
+    claim: UUID
+    takes_over: UUID | None = None
+    recipe: Recipe
+
+
+class FetchBatch(Batch):
+    """First half of the pipeline: URLs to sources."""
+
+    actor = "worker.fetch_batch"
+    queue = "fetch"
+
+    images: tuple[ImageRef, ...]
+
+
+class FetchSlowBatch(FetchBatch):
+    """The same for hosts that did not answer within the first fetch's time; its own queue, so that it delays itself."""
+
+    actor = "worker.fetch_slow_batch"
+    queue = "fetch_slow"
+
+
+class FetchedImage(BaseModel):
+    """A source in the blob store: what `fetch_batch` hands on for one image. `bytes` is its size."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    number: int
+    bytes: int
+    sha256: str
+
+
+class Fetched(BaseModel):
+    """The result of `fetch_batch`, piped into `compress_batch`; empty too, or the group would never complete."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    images: tuple[FetchedImage, ...] = ()
+
+
+class CompressBatch(Batch):
+    """Second half of the pipeline: sources to renditions."""
+
+    actor = "worker.compress_batch"
+    queue = "compress"
+
+
+class GroupDone(Message):
+    """The completion callback of a dispatched group: look at it."""
+
+    actor = "notifier.group_done"
+    queue = "notify"
+
+    request_id: UUID
+    group: int
+    dispatch_no: int
+
+
+class Deliver(Message):
+    """A delivery is due."""
+
+    actor = "notifier.deliver"
+    queue = "notify"
+
+    delivery_id: UUID
+
+
+def all_messages() -> tuple[type[Message], ...]:
+    """Every message that is sent, for the contract test."""
+    return (DispatchRequest, DispatchGroup, FetchBatch, FetchSlowBatch, CompressBatch, GroupDone, Deliver)

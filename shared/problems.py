@@ -1,0 +1,79 @@
+"""RFC 9457 problem documents: the one shape of every error answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from shared.errors import HalftoneError
+
+MEDIA_TYPE = "application/problem+json"
+TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    410: "Gone",
+    413: "Content too large",
+    415: "Unsupported media type",
+    416: "Range not satisfiable",
+    422: "Unprocessable content",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Service unavailable",
+}
+
+
+class Problem(HalftoneError):
+    """An answer that is not a success. `errors` are row errors (at most the first 100), `error_count` all of them."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, Any]] | None = None,
+        error_count: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.error_count = error_count
+        self.headers = dict(headers or {})
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of the answer."""
+        body: dict[str, Any] = {
+            "type": f"urn:halftone:problem:{self.code}",
+            "title": TITLES.get(self.status, "Error"),
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+        if self.errors is not None:
+            body["errors"] = list(self.errors)[:100]
+            body["error_count"] = self.error_count if self.error_count is not None else len(self.errors)
+        return body
+
+    def response(self, *, status: int | None = None) -> Response:
+        """The HTTP answer; `status` overrides for the older contracts, which know only 400."""
+        code = status or self.status
+        body = self.document() | {"status": code}
+        return Response(orjson.dumps(body), code, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def not_found() -> Problem:
+    return Problem(404, "not_found", "There is nothing here under this name.")
+
+
+def unavailable() -> Problem:
+    return Problem(
+        503, "unavailable", "The database cannot be reached just now; try again soon.", headers={"Retry-After": "5"}
+    )

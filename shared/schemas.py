@@ -1,0 +1,244 @@
+"""The tables, as SQLModel classes; deploy/migrations creates them, a test compares the two.
+
+Hot statements (claim, settle, look) are plain SQL beside the step that owns them; these classes serve reading and
+single-row writing.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from shared.ids import uuid7
+from shared.lifecycle import DeliveryStatus, GroupState, ImageState, RequestStatus
+
+DEFAULT_ACCOUNT = UUID("00000000-0000-7000-8000-000000000001")
+
+
+def _time(*, nullable: bool = True, default: bool = False) -> Any:
+    column = Column(DateTime(timezone=True), nullable=nullable, server_default=text("now()") if default else None)
+    return Field(default=None, sa_column=column)
+
+
+class Account(SQLModel, table=True):
+    """Owner of requests and of a signing secret (`whsec_...`); during a rotation the previous one signs too."""
+
+    __tablename__ = "account"
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    name: str = Field(sa_type=Text, unique=True)
+    signing_secret: str = Field(sa_type=Text)
+    previous_secret: str | None = Field(default=None, sa_type=Text)
+    previous_secret_until: datetime | None = _time()
+    created_at: datetime = _time(nullable=False, default=True)
+
+
+class ProcessingRequest(SQLModel, table=True):
+    """One uploaded manifest. Counters hold what its settled groups added; open groups hold theirs themselves."""
+
+    __tablename__ = "processing_request"
+    __table_args__ = (
+        Index("request_newest", "account_id", text("created_at DESC"), text("id DESC")),
+        Index("request_open", "deadline_at", postgresql_where=text("finished_at IS NULL")),
+        Index("request_dispatch_at", "dispatch_at", postgresql_where=text("dispatch_at IS NOT NULL")),
+        Index(
+            "request_idempotency",
+            "account_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    account_id: UUID = Field(default=DEFAULT_ACCOUNT, foreign_key="account.id")
+    run: int = Field(default=1, sa_type=Integer)
+    status: str = Field(default=RequestStatus.PENDING, sa_type=Text)
+    stop_reason: str | None = Field(default=None, sa_type=Text)
+    quality: int = Field(default=50, sa_type=SmallInteger)
+    mode: str = Field(default="absolute", sa_type=Text)
+    format: str = Field(default="keep", sa_type=Text)
+    max_side: int | None = Field(default=None, sa_type=Integer)
+    webhook_url: str | None = Field(default=None, sa_type=Text)
+    products: int = Field(sa_type=Integer)
+    images: int = Field(sa_type=Integer)
+    rejected: int = Field(default=0, sa_type=Integer)
+    completed: int = Field(default=0, sa_type=Integer)
+    failed: int = Field(default=0, sa_type=Integer)
+    cancelled: int = Field(default=0, sa_type=Integer)
+    source_bytes: int = Field(default=0, sa_type=BigInteger)
+    rendition_bytes: int = Field(default=0, sa_type=BigInteger)
+    # Two marks of how many images were settled when, half a minute apart: the rate behind `eta_seconds`. A run
+    # begins with `previous_mark_settled` alone: what was settled before it.
+    mark_at: datetime | None = _time()
+    mark_settled: int = Field(default=0, sa_type=Integer)
+    previous_mark_at: datetime | None = _time()
+    previous_mark_settled: int = Field(default=0, sa_type=Integer)
+    created_at: datetime = _time(nullable=False, default=True)
+    started_at: datetime | None = _time()
+    finished_at: datetime | None = _time()
+    deadline_at: datetime = _time(nullable=False)
+    # The sweeper sends DispatchRequest again when this has come; None where no group waits.
+    dispatch_at: datetime | None = _time(default=True)
+    sources_deleted_at: datetime | None = _time()
+    idempotency_key: str | None = Field(default=None, sa_type=Text)
+    idempotency_hash: str | None = Field(default=None, sa_type=Text)
+    accepted_body: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+
+
+class Product(SQLModel, table=True):
+    """One row of the manifest; `images` are image numbers by position."""
+
+    __tablename__ = "product"
+    __table_args__ = (ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),)
+
+    request_id: UUID = Field(primary_key=True)
+    row: int = Field(primary_key=True, sa_type=Integer)
+    serial_number: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    images: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
+
+
+class RejectedRow(SQLModel, table=True):
+    """A row error that `on_invalid=skip` left out, in the order found."""
+
+    __tablename__ = "rejected_row"
+    __table_args__ = (ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),)
+
+    request_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=Integer)
+    error: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+
+
+class ImageGroup(SQLModel, table=True):
+    """Images 128(n-1)+1 to 128n of a request. `look_at` is the only timer; `in_flight` fills the request's window."""
+
+    __tablename__ = "image_group"
+    __table_args__ = (
+        ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),
+        Index("group_look_at", "look_at", postgresql_where=text("look_at IS NOT NULL")),
+        Index("group_open", "request_id", "state", "number", postgresql_where=text("state <> 'settled'")),
+    )
+
+    request_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=Integer)
+    state: str = Field(default=GroupState.WAITING, sa_type=Text)
+    dispatch_no: int = Field(default=0, sa_type=Integer)
+    look_at: datetime | None = _time()
+    look_delay: int = Field(default=60, sa_type=Integer)  # seconds until the look after the next dispatch
+    in_flight: int = Field(default=0, sa_type=Integer)
+    images: int = Field(sa_type=Integer)
+    completed: int = Field(default=0, sa_type=Integer)
+    failed: int = Field(default=0, sa_type=Integer)
+    cancelled: int = Field(default=0, sa_type=Integer)
+    source_bytes: int = Field(default=0, sa_type=BigInteger)
+    rendition_bytes: int = Field(default=0, sa_type=BigInteger)
+
+
+class Image(SQLModel, table=True):
+    """One distinct URL within a request. `claimed_by` and `not_before` are the claim; `alone`: once lost a claim."""
+
+    __tablename__ = "image"
+    __table_args__ = (ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),)
+
+    request_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=Integer)
+    url: str = Field(sa_type=Text)
+    state: str = Field(default=ImageState.PENDING, sa_type=Text)
+    run: int = Field(default=1, sa_type=Integer)
+    attempts: int = Field(default=0, sa_type=SmallInteger)
+    not_before: datetime = _time(nullable=False, default=True)
+    claimed_by: UUID | None = None
+    alone: bool = False
+    error_code: str | None = Field(default=None, sa_type=Text)
+    error_detail: str | None = Field(default=None, sa_type=Text)
+    source_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    source_format: str | None = Field(default=None, sa_type=Text)
+    source_width: int | None = Field(default=None, sa_type=Integer)
+    source_height: int | None = Field(default=None, sa_type=Integer)
+    source_sha256: str | None = Field(default=None, sa_type=Text)
+    rendition_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    rendition_format: str | None = Field(default=None, sa_type=Text)
+    rendition_width: int | None = Field(default=None, sa_type=Integer)
+    rendition_height: int | None = Field(default=None, sa_type=Integer)
+    rendition_sha256: str | None = Field(default=None, sa_type=Text)
+    rendition_quality: int | None = Field(default=None, sa_type=SmallInteger)
+    kept_original: bool | None = None
+
+
+class Event(SQLModel, table=True):
+    """What a client is told: one per finished run. `body` is the exact text of every delivery."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),
+        Index("event_once", "request_id", "run", unique=True),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    request_id: UUID
+    run: int = Field(sa_type=Integer)
+    type: str = Field(sa_type=Text)
+    body: str = Field(sa_type=Text)
+    created_at: datetime = _time(nullable=False, default=True)
+
+
+class Delivery(SQLModel, table=True):
+    """One event to one URL. `attempt` counts claims; a result is written only by the attempt that claimed last."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        ForeignKeyConstraint(["event_id"], ["event.id"], ondelete="CASCADE"),
+        Index("delivery_once", "event_id", "url", unique=True),
+        Index("delivery_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
+        Index("delivery_of_request", "request_id"),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    event_id: UUID
+    request_id: UUID
+    url: str = Field(sa_type=Text)
+    status: str = Field(default=DeliveryStatus.PENDING, sa_type=Text)
+    attempt: int = Field(default=0, sa_type=Integer)
+    first_attempt: int = Field(default=1, sa_type=Integer)  # where the schedule began: a redelivery starts it anew
+    next_attempt_at: datetime | None = _time()
+    nudged_at: datetime | None = _time()  # when the sweeper last sent `Deliver` for it
+    created_at: datetime = _time(nullable=False, default=True)
+
+
+class DeliveryAttempt(SQLModel, table=True):
+    """One POST and what came of it; `status_code` is None where no answer came."""
+
+    __tablename__ = "delivery_attempt"
+    __table_args__ = (ForeignKeyConstraint(["delivery_id"], ["delivery.id"], ondelete="CASCADE"),)
+
+    delivery_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=Integer)
+    at: datetime = _time(nullable=False, default=True)
+    status_code: int | None = Field(default=None, sa_type=Integer)
+    error: str | None = Field(default=None, sa_type=Text)
+    duration_ms: int = Field(sa_type=Integer)
+    response_excerpt: str = Field(default="", sa_type=Text)
+
+
+class BrokerEpoch(SQLModel, table=True):
+    """One row: the epoch that Redis must know too; where it does not, Redis was wiped."""
+
+    __tablename__ = "broker_epoch"
+
+    id: int = Field(default=1, primary_key=True, sa_type=Integer)
+    epoch: UUID

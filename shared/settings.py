@@ -1,0 +1,41 @@
+"""Settings that every service shares, read once from the environment; deploy/env.example is their manual."""
+
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The three addresses have their customary names; everything else has the prefix `HALFTONE_`."""
+
+    model_config = SettingsConfigDict(env_prefix="HALFTONE_", frozen=True, extra="ignore")
+
+    database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL", "redis_url"))
+    blob_url: str = Field(
+        default="file:///var/lib/halftone/blobs", validation_alias=AliasChoices("BLOB_URL", "blob_url")
+    )
+    public_url: str = "http://127.0.0.1:8080"
+    fetch_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    health_host: str = "127.0.0.1"
+    health_port: int = 0
+    log_format: str = "text"  # or "json"
+    log_level: str = "info"
+
+    @field_validator("fetch_allow", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+
+class ConsumerSettings(Settings):
+    """What every service that consumes messages needs: `threads` run them; a stop takes at most `shutdown_seconds`."""
+
+    threads: int = 8
+    shutdown_seconds: float = 10.0

@@ -1,0 +1,137 @@
+"""What the two HTTP services share: problem answers, request ids, health, readiness and metrics."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.db import Database, is_down
+from shared.ids import uuid7
+from shared.log import get_logger
+from shared.problems import Problem, not_found, unavailable
+
+log = get_logger(__name__)
+REQUESTS = Counter("halftone_http_requests_total", "HTTP answers by route and status.", ["method", "route", "status"])
+SECONDS = Histogram("halftone_http_seconds", "Time until an HTTP answer began.", ["method", "route"])
+QUIET = ("/healthz", "/readyz", "/metrics")
+
+
+def application(routes: Sequence[BaseRoute], *, database: Database, **starlette: Any) -> Starlette:
+    """A Starlette application with the shared pieces around `routes`; `starlette` may carry `lifespan`."""
+    health = [
+        Route("/healthz", _healthz),
+        Route("/readyz", _readyz(database)),
+        Route("/metrics", _metrics),
+    ]
+    handlers: Mapping[Any, Any] = {
+        Problem: _problem,
+        HTTPException: _http_exception,
+        DBAPIError: _database_error,
+        psycopg.Error: _database_error,
+        PoolTimeout: _database_error,
+        Exception: _unexpected,
+    }
+    app = Starlette(
+        routes=[*health, *routes],
+        exception_handlers=handlers,
+        middleware=[Middleware(RequestIds), *starlette.pop("middleware", [])],
+        **starlette,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class RequestIds:
+    """Answers carry `X-Request-Id`: the gateway's if it sent one, else ours. Counts and logs each answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        request_id = given[:64] if given.isascii() and given else str(uuid7()).encode()
+        begun = time.perf_counter()
+
+        async def tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", []).append((b"x-request-id", request_id))
+                _count(scope, message["status"], time.perf_counter() - begun, request_id)
+            await send(message)
+
+        await self.app(scope, receive, tagged)
+
+
+def _count(scope: Scope, status: int, seconds: float, request_id: bytes) -> None:
+    route = getattr(scope.get("route"), "path", "-")
+    REQUESTS.labels(scope["method"], route, status).inc()
+    SECONDS.labels(scope["method"], route).observe(seconds)
+    if scope["path"] not in QUIET:
+        log.info(
+            "answered",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(seconds * 1000, 1),
+            id=request_id.decode("ascii", "replace"),
+        )
+
+
+def _healthz(_: HttpRequest) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+def _readyz(database: Database) -> Callable[[HttpRequest], Awaitable[Response]]:
+    async def readyz(_: HttpRequest) -> Response:
+        try:
+            await run_in_threadpool(database.ping)
+        except (DBAPIError, psycopg.Error, PoolTimeout):
+            return unavailable().response()
+        return PlainTextResponse("ready\n")
+
+    return readyz
+
+
+def _metrics(_: HttpRequest) -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _problem(_: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+def _http_exception(_: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return not_found().response()
+    code = {400: "malformed", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    return Problem(error.status_code, code, error.detail, headers=error.headers).response()
+
+
+def _database_error(http_request: HttpRequest, error: Exception) -> Response:
+    if isinstance(error, PoolTimeout) or is_down(error):
+        log.warning("database_away", error=type(error).__name__)
+        return unavailable().response()
+    return _unexpected(http_request, error)
+
+
+def _unexpected(http_request: HttpRequest, error: Exception) -> Response:
+    log.error("unexpected", path=http_request.url.path, exc_info=error)
+    return Problem(
+        500, "internal_error", "Something went wrong on our side; the log has it under X-Request-Id."
+    ).response()

@@ -1,0 +1,76 @@
+"""The session's servers, fresh databases on them, and the full stack, each started when first asked for."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from tests.stack import ROOT, Stack
+
+FOLDER = ROOT / ".test"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def workspace(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder of this session's own; logs of a session with failures stay in `.test/last`."""
+    for old in FOLDER.glob("[0-9]*"):
+        if not psutil.pid_exists(int(old.name)):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = FOLDER / str(os.getpid())
+    folder.mkdir(parents=True)
+    for path in (FOLDER, folder):
+        path.chmod(0o755)
+    yield folder
+    if request.session.testsfailed:
+        (FOLDER / "last").mkdir(exist_ok=True)
+        for log in folder.glob("*.log"):
+            shutil.copy(log, FOLDER / "last")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def servers(workspace: Path) -> Iterator[Stack]:
+    """PostgreSQL and Valkey, nothing else; its database `halftone` is migrated and the template of all others."""
+    yield from _running(Stack(workspace / "servers", servers_only=True))
+
+
+@pytest.fixture(scope="session")
+def stack(workspace: Path) -> Iterator[Stack]:
+    """Everything, through the gateway, with two workers."""
+    yield from _running(Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}))
+
+
+def _running(stack: Stack) -> Iterator[Stack]:
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def database_url(servers: Stack) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    server, _, template = servers.database_url.rpartition("/")
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield f"{server}/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def redis_url(servers: Stack) -> Iterator[str]:
+    """An empty Valkey; tests of one session take turns on it."""
+    client = redis.Redis.from_url(servers.redis_url)
+    client.flushall()
+    yield servers.redis_url
+    client.flushall()
+    client.close()

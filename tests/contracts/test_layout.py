@@ -1,0 +1,97 @@
+"""What is written down twice must agree: settings and their manual, locks, image types, services and containers."""
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import AliasChoices, TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from shared.formats import EXTENSIONS, MEDIA_TYPES
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES = ("ingest", "worker", "notifier", "status")
+# Read by the gateway alone, by way of its Caddyfile.
+GATEWAY = {
+    "HALFTONE_INGEST_UPSTREAMS",
+    "HALFTONE_STATUS_UPSTREAMS",
+    "HALFTONE_FILES_FROM",
+    "HALFTONE_BLOB_DIR",
+    "HALFTONE_GATEWAY_MAX_BODY",
+}
+NEVER_RENDERED = {"bmp", "tiff"}  # these become JPEG or PNG
+
+
+def test_env_example_documents_every_setting_and_no_other() -> None:
+    assert set(_documented()) == {name for name, _ in _settings()} | GATEWAY | {"POSTGRES_PASSWORD"}
+
+
+def test_env_example_tells_the_defaults() -> None:
+    told = _documented()
+    defaults: dict[str, list[tuple[object, object]]] = {}
+    for name, field in _settings():
+        if told[name] and not field.is_required() and field.default is not None:
+            kind: Any = field.annotation
+            read = TypeAdapter(kind).validate_python(told[name])
+            defaults.setdefault(name, []).append((field.default, read))
+    wrong = {name: pairs for name, pairs in defaults.items() if not any(real == said for real, said in pairs)}
+    assert not wrong
+
+
+def test_the_caddyfile_reads_only_documented_variables() -> None:
+    read = set(re.findall(r"\{\$([A-Z_]+)", (ROOT / "deploy/gateway/Caddyfile").read_text()))
+    assert read == GATEWAY | {"HALFTONE_PORT", "HALFTONE_BIND"}
+
+
+def test_the_gateway_serves_exactly_the_renditions_the_codec_writes() -> None:
+    caddyfile = (ROOT / "deploy/gateway/Caddyfile").read_text()
+    served = dict(re.findall(r"^\t\t\t(\w+) (image/\w+)$", caddyfile, re.MULTILINE))
+    assert served == {EXTENSIONS[name]: MEDIA_TYPES[name] for name in EXTENSIONS.keys() - NEVER_RENDERED}
+    pattern = re.search(r"\\\.\(([a-z|]+)\)\)\$", caddyfile)
+    assert pattern is not None
+    assert set(pattern[1].split("|")) == set(served)
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_names_no_index_and_no_host(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert not re.search(r"://|^--|@ ", text, re.MULTILINE)
+    pins = re.findall(r"^[a-z0-9][^ ]*==[^ ]+", text, re.MULTILINE)
+    assert len(pins) == len(re.findall(r"^[a-z0-9]", text, re.MULTILINE))
+
+
+def test_both_locks_pin_the_same_versions() -> None:
+    assert _pins("requirements.lock").items() <= _pins("requirements-dev.lock").items()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_has_its_settings_and_its_container(service: str) -> None:
+    assert (ROOT / "services" / service / "settings.py").exists()
+    assert re.search(rf"^  {service}:$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
+
+
+def _pins(lock: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9][^= ]*)==([^ ]+)", (ROOT / lock).read_text(), re.MULTILINE))
+
+
+def _documented() -> dict[str, str]:
+    return dict(re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / "deploy/env.example").read_text(), re.MULTILINE))
+
+
+def _settings() -> Iterator[tuple[str, FieldInfo]]:
+    found = [path for folder in ("shared", "services", "deploy") for path in (ROOT / folder).rglob("settings.py")]
+    for path in found:
+        module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, BaseSettings) and value is not BaseSettings:
+                for name, field in value.model_fields.items():
+                    yield _variable(name, field), field
+
+
+def _variable(name: str, field: FieldInfo) -> str:
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"HALFTONE_{name.upper()}"

@@ -1,0 +1,38 @@
+"""Growth goes to the biggest file: this is where it stops."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(path for folder in ("services", "shared", "deploy", "tests") for path in (ROOT / folder).rglob("*.py"))
+LINES_A_FILE = 400
+LINES_A_FUNCTION = 40
+NOUNLESS = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "base", "misc"}
+
+each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@each_source
+def test_no_file_is_longer_than_the_cap(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LINES_A_FILE
+
+
+@each_source
+def test_no_function_is_longer_than_the_cap(path: Path) -> None:
+    too_long = {name: lines for name, lines in _functions(path) if lines > LINES_A_FUNCTION}
+    assert not too_long
+
+
+@each_source
+def test_every_file_is_named_for_what_it_holds(path: Path) -> None:
+    assert path.stem not in NOUNLESS
+
+
+def _functions(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            yield node.name, (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0

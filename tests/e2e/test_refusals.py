@@ -1,0 +1,106 @@
+"""Bad input and missing servers: a clear answer, and nothing changes."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.e2e.api import Api, manifest
+from tests.origin import Origin
+from tests.pictures import encode, photo
+from tests.stack import Stack, until
+
+GOOD = manifest([("1", "Shoe", ["http://images.example/shoe.jpg"])])
+
+
+def total(api: Api) -> int:
+    return sum(1 for _ in api.items("/v1/requests", page_size="200"))
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"PK\x03\x04" + bytes(100), "text/csv", 415, "unsupported_media_type"),
+        (b"hello", "text/plain", 415, "unsupported_media_type"),
+        (b"Name,Price\nShoe,12\n", "text/csv", 422, "invalid_manifest"),
+        (b"S. No.,Product Name,Input Image Urls\n1,Shoe,ftp://x/y.jpg\n", "text/csv", 422, "invalid_manifest"),
+        (b"{", "application/json", 400, "malformed"),
+    ],
+)
+def test_a_bad_upload_is_refused_and_changes_nothing(
+    api: Api, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    before = total(api)
+    answer = api.http.post("/v1/requests", content=body, headers={"content-type": content_type})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"]
+    assert total(api) == before
+
+
+def test_row_errors_name_row_line_and_column(api: Api) -> None:
+    body = b"S. No.,Product Name,Input Image Urls\n1,Shoe,http://a.example/1.jpg\n,Hat,http://a.example/2.jpg\n"
+    answer = api.http.post("/v1/requests", content=body, headers={"content-type": "text/csv"})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["row"], error["line"], error["column"], error["code"]) == (2, 3, "S. No.", "empty_serial_number")
+
+
+def test_a_form_without_a_file_is_400(api: Api) -> None:
+    answer = api.http.post("/v1/requests", data={"quality": "50"}, files={"other": b""})
+    assert answer.status_code == 400
+
+
+def test_an_upload_over_the_limit_is_413(api: Api) -> None:
+    answer = api.http.post("/v1/requests", content=zeros(101), headers={"content-type": "text/csv"})
+    assert answer.status_code == 413
+
+
+def zeros(megabytes: int) -> Iterator[bytes]:
+    for _ in range(megabytes):
+        yield bytes(1_000_000)
+
+
+def test_an_unknown_id_is_404_and_a_wrong_method_405(api: Api) -> None:
+    unknown = "01980000-0000-7000-8000-000000000000"
+    assert api.http.get(f"/v1/requests/{unknown}").status_code == 404
+    assert api.http.get("/v1/requests/nonsense").status_code == 404
+    assert api.http.put("/v1/requests").status_code == 405
+
+
+@contextmanager
+def without(stack: Stack, name: str) -> Iterator[None]:
+    """The stack while one of its servers is dead; the supervisor is frozen meanwhile, or it would start it again."""
+    supervisor = int(stack.state()["pid"])
+    os.kill(supervisor, signal.SIGSTOP)
+    old = stack.kill(name)
+    try:
+        yield
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+        until(lambda: stack.pid(name) not in (None, old), within=30)
+        until(lambda: httpx.get(f"{stack.base_url}/healthz").status_code == 200, within=60)
+
+
+def test_without_postgresql_the_answer_is_503_with_retry_after(stack: Stack, api: Api) -> None:
+    with without(stack, "postgres"):
+        for answer in (
+            api.http.post("/v1/requests", content=GOOD, headers={"content-type": "text/csv"}),
+            api.http.get("/v1/requests"),
+        ):
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+            assert answer.json()["code"] == "unavailable"
+    until(lambda: api.http.get("/v1/requests").status_code == 200, within=20)
+
+
+def test_without_valkey_an_upload_is_accepted_and_dispatched_later(stack: Stack, api: Api, origin: Origin) -> None:
+    url = origin.add("/later.jpg", encode(photo(160, 120, 7), "jpeg", quality=90))
+    with without(stack, "valkey"):
+        request_id = api.upload(manifest([("1", "Shoe", [url])]))
+        assert api.get(request_id)["status"] == "pending"
+    request = api.finished(request_id, within=60)
+    assert request["images"]["completed"] == 1

@@ -1,0 +1,90 @@
+"""Messages as the dispatch sends them, results as the worker reports them, and a post that keeps what is sent."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from services.worker.claim import claim
+from services.worker.dispatch import Pipeline
+from services.worker.settle import Result, settle
+from shared.db import Database
+from shared.errors import HttpStatus
+from shared.ids import uuid7
+from shared.lifecycle import group_of
+from shared.messages import Batch, CompressBatch, FetchBatch, FetchSlowBatch, GroupDone, ImageRef
+from shared.recipe import Recipe
+
+SOURCE_BYTES = 1000
+RENDITION_BYTES = 400
+NOT_FOUND = HttpStatus("images.example answered 404.")
+
+
+class Post:
+    """Takes groups in place of the broker; `works` says whether it does."""
+
+    def __init__(self, *, works: bool = True) -> None:
+        self.works = works
+        self.groups: list[tuple[GroupDone, list[Pipeline]]] = []
+
+    def __call__(self, pipelines: list[Pipeline], *, done: GroupDone) -> bool:
+        if self.works:
+            self.groups.append((done, pipelines))
+        return self.works
+
+    @property
+    def batches(self) -> list[FetchBatch]:
+        """The first halves of all pipelines, in the order sent."""
+        return [fetch for _, pipelines in self.groups for fetch, _ in pipelines]
+
+
+def fetch_of(request_id: UUID, numbers: Iterable[int], *, run: int = 1) -> FetchBatch:
+    """A batch with a claim of its own."""
+    images = tuple(ImageRef(number=number, url=f"https://images.example/{number}.jpg") for number in numbers)
+    return FetchBatch(
+        request_id=request_id,
+        group=group_of(images[0].number),
+        dispatch_no=1,
+        run=run,
+        claim=uuid7(),
+        recipe=Recipe(),
+        images=images,
+    )
+
+
+def compress_after(fetch: FetchBatch) -> CompressBatch:
+    """The second half of its pipeline."""
+    return CompressBatch.model_validate(fetch.model_dump() | {"claim": uuid7(), "takes_over": fetch.claim})
+
+
+def slow_after(fetch: FetchBatch) -> FetchSlowBatch:
+    """The slow lane's message for it."""
+    return FetchSlowBatch.model_validate(fetch.model_dump() | {"claim": uuid7(), "takes_over": fetch.claim})
+
+
+def take(database: Database, batch: Batch, numbers: Sequence[int]) -> dict[int, int]:
+    """Claim in a transaction of its own; returns attempts by image number."""
+    return database.transact(lambda session: claim(session, batch, numbers))
+
+
+def report(database: Database, batch: Batch, results: Sequence[Result]) -> int:
+    """Settle in a transaction of its own; returns how many were written."""
+    return database.transact(lambda session: settle(session, batch, results))
+
+
+def done(number: int, *, source_bytes: int = SOURCE_BYTES, rendition_bytes: int = RENDITION_BYTES) -> Result:
+    """The image was compressed."""
+    return Result(
+        number=number,
+        state="completed",
+        source_bytes=source_bytes,
+        source_format="jpeg",
+        source_width=40,
+        source_height=30,
+        source_sha256="5" * 64,
+        rendition_bytes=rendition_bytes,
+        rendition_format="jpeg",
+        rendition_width=40,
+        rendition_height=30,
+        rendition_sha256="a" * 64,
+        rendition_quality=50,
+        kept_original=False,
+    )

@@ -1,0 +1,109 @@
+"""The real gateway in front of two stand-in services that answer with what reached them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+
+from tests.stack import ROOT, reserve_ports, until
+
+
+class Upstream:
+    """A service that echoes; it can be closed, opened again on its port, and be not ready."""
+
+    def __init__(self, name: str, port: int) -> None:
+        self.name = name
+        self.port = port
+        self.ready = True
+        self._server: ThreadingHTTPServer | None = None
+
+    def open(self) -> None:
+        upstream = self
+
+        class Echo(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                while length > 0 and (chunk := self.rfile.read(min(length, 2**20))):
+                    length -= len(chunk)
+                echoed = {"service": upstream.name, "method": self.command, "path": self.path}
+                body = json.dumps(echoed | {"headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
+                self.send_response(200 if self.path != "/readyz" or upstream.ready else 503)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("X-Request-Id", self.headers.get("X-Request-Id", ""))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            do_GET = do_HEAD = do_POST = do_DELETE = answer  # noqa: N815 - the library's names
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Echo)
+        self._server.daemon_threads = True
+        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+@dataclass
+class Gateway:
+    url: str
+    blobs: Path
+    ingest: Upstream
+    status: Upstream
+    client: httpx.Client = field(default_factory=httpx.Client)
+
+    def get(self, path: str, **options: str) -> httpx.Response:
+        return self.client.get(self.url + path, headers={k.replace("_", "-"): v for k, v in options.items()})
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    port, *inner = reserve_ports(3)
+    ingest, status = (Upstream(name, at) for name, at in zip(("ingest", "status"), inner, strict=True))
+    folder = tmp_path_factory.mktemp("gateway")
+    env = {
+        "HALFTONE_PORT": str(port),
+        "HALFTONE_INGEST_UPSTREAMS": f"127.0.0.1:{ingest.port}",
+        "HALFTONE_STATUS_UPSTREAMS": f"127.0.0.1:{status.port}",
+        "HALFTONE_BLOB_DIR": str(folder / "blobs"),
+        "HALFTONE_GATEWAY_MAX_BODY": "1MB",
+        "XDG_DATA_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        "PATH": os.defpath,
+    }
+    config = str(ROOT / "deploy/gateway/Caddyfile")
+    command = [str(Path(sys.executable).parent / "caddy"), "run", "--config", config, "--adapter", "caddyfile"]
+    with (folder / "log").open("w") as log:
+        caddy = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    gateway = Gateway(f"http://127.0.0.1:{port}", folder / "blobs", ingest, status)
+    try:
+        ingest.open()
+        status.open()
+        until(lambda: _answers(gateway))
+        yield gateway
+    finally:
+        gateway.client.close()
+        caddy.terminate()
+        caddy.wait(10)
+        ingest.close()
+        status.close()
+
+
+def _answers(gateway: Gateway) -> bool:
+    try:
+        return gateway.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,70 @@
+"""Renditions from the blob folder, and nothing else from it."""
+
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.integration.gateway.conftest import Gateway
+
+SHA = "0123456789abcdef" * 4
+DATA = b"pretend that this is a picture"
+
+
+@pytest.fixture(scope="module")
+def request_id(gateway: Gateway) -> str:
+    name = str(uuid4())
+    for path in (f"out/{SHA}.jpg", f"out/{SHA}.avif", f"out/{SHA}.svg", f"source/{SHA}", f"source/{SHA}.jpg"):
+        file = gateway.blobs / name / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(DATA)
+    return name
+
+
+def test_a_rendition_is_cached_for_ever_and_cannot_run_as_a_page(gateway: Gateway, request_id: str) -> None:
+    answer = gateway.get(f"/files/{request_id}/out/{SHA}.jpg")
+    assert answer.content == DATA
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert answer.headers["X-Request-Id"]
+    assert gateway.get(f"/files/{request_id}/out/{SHA}.avif").headers["Content-Type"] == "image/avif"
+
+
+def test_the_etag_is_the_hash_and_spares_the_second_download(gateway: Gateway, request_id: str) -> None:
+    path = f"/files/{request_id}/out/{SHA}.jpg"
+    assert gateway.get(path).headers["ETag"] == f'"{SHA}"'
+    assert gateway.get(path, If_None_Match=f'"{SHA}"').status_code == 304
+
+
+def test_a_range_is_served(gateway: Gateway, request_id: str) -> None:
+    answer = gateway.get(f"/files/{request_id}/out/{SHA}.jpg", Range="bytes=2-5")
+    assert (answer.status_code, answer.content) == (206, DATA[2:6])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/source/{SHA}",
+        f"/source/{SHA}.jpg",
+        f"/out/{SHA}.svg",
+        f"/out/{'0' * 64}.jpg",
+        f"/out/../source/{SHA}.jpg",
+        f"/out/%2e%2e/source/{SHA}.jpg",
+        "/out/",
+        "/",
+    ],
+)
+def test_nothing_else_of_the_folder_is_served(gateway: Gateway, request_id: str, path: str) -> None:
+    url = httpx.URL(gateway.url).copy_with(raw_path=f"/files/{request_id}{path}".encode())
+    answer = gateway.client.get(url)
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_file_can_only_be_read(gateway: Gateway, request_id: str) -> None:
+    for method in ("POST", "DELETE"):
+        answer = gateway.client.request(method, f"{gateway.url}/files/{request_id}/out/{SHA}.jpg")
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == "GET, HEAD"

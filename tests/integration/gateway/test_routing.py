@@ -1,0 +1,98 @@
+"""Which request reaches whom, and what the gateway answers by itself."""
+
+from threading import Timer
+
+import httpx
+import pytest
+
+from tests.integration.gateway.conftest import Gateway
+
+
+@pytest.mark.parametrize(
+    ("method", "service"), [("GET", "status"), ("HEAD", "status"), ("POST", "ingest"), ("DELETE", "ingest")]
+)
+def test_the_method_decides_which_service_answers(gateway: Gateway, method: str, service: str) -> None:
+    answer = gateway.client.request(method, f"{gateway.url}/v1/requests")
+    assert answer.status_code == 200
+    if method != "HEAD":
+        assert answer.json()["service"] == service
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "BREW"])
+def test_another_method_is_405_with_the_known_ones_named(gateway: Gateway, method: str) -> None:
+    answer = gateway.client.request(method, f"{gateway.url}/v1/requests")
+    assert _problem(answer, 405)["code"] == "method_not_allowed"
+    assert answer.headers["Allow"] == "GET, HEAD, POST, DELETE"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "//metrics"])
+def test_what_is_for_the_inside_is_not_reachable(gateway: Gateway, path: str) -> None:
+    assert _problem(gateway.get(path), 404)["code"] == "not_found"
+
+
+def test_healthz_is_ready_only_when_both_services_are(gateway: Gateway) -> None:
+    assert gateway.get("/healthz").status_code == 200
+    for service in (gateway.ingest, gateway.status):
+        service.ready = False
+        try:
+            assert gateway.get("/healthz").status_code == 503
+        finally:
+            service.ready = True
+
+
+def test_a_service_that_is_away_for_a_moment_is_waited_for(gateway: Gateway) -> None:
+    for service, method in ((gateway.ingest, "POST"), (gateway.status, "GET")):
+        service.close()
+        back = Timer(0.5, service.open)
+        back.start()
+        assert gateway.client.request(method, f"{gateway.url}/v1/requests", timeout=20).status_code == 200
+        back.join()
+
+
+def test_a_service_that_stays_away_is_503_with_retry_after(gateway: Gateway) -> None:
+    gateway.status.close()
+    try:
+        answer = gateway.client.get(f"{gateway.url}/v1/requests", timeout=20)
+        assert _problem(gateway.get("/healthz"), 503)
+    finally:
+        gateway.status.open()
+    assert _problem(answer, 503)["code"] == "unavailable"
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_a_body_above_the_cap_is_413(gateway: Gateway) -> None:
+    answer = gateway.client.post(f"{gateway.url}/v1/requests", content=b"x" * 1_100_000)
+    assert _problem(answer, 413)["code"] == "too_large"
+
+
+def test_forwarding_headers_of_the_client_do_not_get_through(gateway: Gateway) -> None:
+    sent = {
+        "X_Forwarded_For": "6.6.6.6",
+        "X_Forwarded_Prefix": "/x",
+        "Forwarded": "for=6.6.6.6",
+        "X_Real_IP": "6.6.6.6",
+    }
+    seen = gateway.get("/v1/requests", **sent).json()["headers"]
+    assert "6.6.6.6" not in str(seen)
+    assert "x-forwarded-prefix" not in seen
+
+
+@pytest.mark.parametrize("sent", [None, "spaces are not for ids", "x" * 65])
+def test_a_request_without_a_usable_id_gets_one(gateway: Gateway, sent: str | None) -> None:
+    answer = gateway.get("/v1/requests", **({} if sent is None else {"X_Request_Id": sent}))
+    assert len(answer.json()["headers"]["x-request-id"]) == 36
+    assert answer.headers["X-Request-Id"] == answer.json()["headers"]["x-request-id"]
+
+
+def test_a_request_keeps_its_id_in_a_problem_too(gateway: Gateway) -> None:
+    assert gateway.get("/metrics", X_Request_Id="mine-1").headers["X-Request-Id"] == "mine-1"
+
+
+def _problem(answer: httpx.Response, status: int) -> dict[str, object]:
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body = dict(answer.json())
+    assert body.keys() == {"type", "title", "status", "detail", "code"}
+    assert body["status"] == status
+    assert body["type"] == f"urn:halftone:problem:{body['code']}"
+    return body

@@ -1,0 +1,107 @@
+"""The ingest service on a migrated database, and the messages it sent."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+import httpx
+import orjson
+import psycopg
+import pytest
+import redis
+import uvicorn
+from sqlmodel import Session
+
+from services.ingest.app import create
+from services.ingest.settings import IngestSettings
+from shared.db import Database, execute
+from tests.stack import Stack
+
+PUBLIC_URL = "https://shop.example"
+
+Sql = Callable[..., list[dict[str, Any]]]
+Sent = Callable[[str], list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def tables(servers: Stack) -> Iterator[Database]:
+    """One migrated database for all these tests, so that one server can serve them all."""
+    server, _, template = servers.database_url.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE ingest TEMPLATE {template}")
+        database = Database(f"{server}/ingest")
+        yield database
+        database.close()
+        connection.execute("DROP DATABASE ingest WITH (FORCE)")
+
+
+@pytest.fixture
+def database(tables: Database) -> Database:
+    tables.transact(lambda session: execute(session, "DELETE FROM processing_request"))
+    return tables
+
+
+@pytest.fixture
+def sql(database: Database) -> Sql:
+    """Run one statement in its own transaction."""
+
+    def run(statement: Any, **params: Any) -> list[dict[str, Any]]:
+        def work(session: Session) -> list[dict[str, Any]]:
+            return execute(session, statement, params)
+
+        return database.transact(work)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def settings(tables: Database, servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> IngestSettings:
+    return IngestSettings(
+        database_url=tables.engine.url.set(drivername="postgresql").render_as_string(hide_password=False),
+        redis_url=servers.redis_url,
+        blob_url=(tmp_path_factory.mktemp("ingest") / "blobs").as_uri(),
+        public_url=PUBLIC_URL,
+        fetch_allow=("127.0.0.1:9000",),
+        max_upload_bytes=1_000_000,
+        max_json_bytes=200_000,
+        max_images=500,
+        log_level="warning",
+    )
+
+
+@contextmanager
+def serving(settings: IngestSettings) -> Iterator[str]:
+    """A real server: early answers and unfinished bodies are as a client meets them."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(create(settings), log_config=None, timeout_graceful_shutdown=2))
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def address(settings: IngestSettings) -> Iterator[str]:
+    with serving(settings) as address:
+        yield address
+
+
+@pytest.fixture
+def client(database: Database, address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=address, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def sent(redis_url: str) -> Iterator[Sent]:
+    """The payloads of what was sent to a queue since the test began."""
+    with redis.Redis.from_url(redis_url) as server:
+
+        def payloads(queue: str) -> list[dict[str, Any]]:
+            messages: Any = server.hgetall(f"dramatiq:{queue}.msgs")
+            return [orjson.loads(message)["args"][0] for message in messages.values()]
+
+        yield payloads

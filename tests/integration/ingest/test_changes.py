@@ -1,0 +1,210 @@
+"""Retry, cancel, erase and redeliver, each under the request's lock."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from services.ingest.settings import IngestSettings
+from shared.blobs import connect, source_key
+from shared.schemas import DEFAULT_ACCOUNT
+from tests.integration.ingest.conftest import Sent, Sql
+from tests.integration.ingest.test_accept import HEADER, post_csv
+
+SIZES = "source_bytes, rendition_bytes"
+
+
+@pytest.fixture
+def running(client: httpx.Client) -> str:
+    """A request of 300 images in 3 groups."""
+    answer = post_csv(client, HEADER + "".join(f"{n},P,https://a.example/{n}.jpg\n" for n in range(1, 301)))
+    return str(answer.json()["request_id"])
+
+
+@pytest.fixture
+def finished(running: str, sql: Sql) -> str:
+    """The same, all settled: images 1 to 10 failed, 300 cancelled, the rest completed with 100 and 40 bytes each."""
+    sql(
+        """
+        UPDATE image SET attempts = 1, alone = true, claimed_by = gen_random_uuid(),
+            state = CASE WHEN number <= 10 THEN 'failed' WHEN number = 300 THEN 'cancelled' ELSE 'completed' END,
+            error_code = CASE WHEN number <= 10 OR number = 300 THEN 'http_status' END,
+            rendition_sha256 = CASE WHEN number BETWEEN 11 AND 299 THEN 'x' END
+        """
+    )
+    sql(
+        """
+        UPDATE image_group g SET state = 'settled', dispatch_no = 3, completed = s.completed, failed = s.failed,
+            cancelled = s.cancelled, source_bytes = 100 * s.completed, rendition_bytes = 40 * s.completed
+        FROM (SELECT (number - 1) / 128 + 1 AS g, count(*) FILTER (WHERE state = 'completed') AS completed,
+                     count(*) FILTER (WHERE state = 'failed') AS failed,
+                     count(*) FILTER (WHERE state = 'cancelled') AS cancelled FROM image GROUP BY 1) s
+        WHERE g.number = s.g
+        """
+    )
+    sql(
+        """
+        UPDATE processing_request SET status = 'completed', started_at = now(), finished_at = now(), dispatch_at = NULL,
+            completed = 289, failed = 10, cancelled = 1, source_bytes = 28900, rendition_bytes = 11560,
+            stop_reason = 'expired'
+        """
+    )
+    return running
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def test_retry_runs_failed_and_cancelled_images_again(
+    client: httpx.Client, finished: str, sql: Sql, sent: Sent
+) -> None:
+    answer = client.post(f"/v1/requests/{finished}/retry")
+    body = answer.json()
+    assert answer.status_code == 202
+    assert (body["run"], body["status"], body["outcome"]) == (2, "pending", None)
+    assert body["images"] == {"total": 300, "pending": 11, "completed": 289, "failed": 0, "cancelled": 0}
+    assert (body["bytes"]["source"], body["bytes"]["rendition"]) == (28900, 11560)
+    assert sql("SELECT DISTINCT run, attempts, claimed_by, alone, error_code FROM image WHERE state = 'pending'") == [
+        {"run": 2, "attempts": 0, "claimed_by": None, "alone": False, "error_code": None}
+    ]
+    assert sql("SELECT count(*) AS n FROM image WHERE state = 'completed' AND run = 1") == [{"n": 289}]
+    assert {"request_id": finished} in sent("dispatch")
+
+
+def test_retry_reopens_only_the_groups_it_needs(client: httpx.Client, finished: str, sql: Sql) -> None:
+    client.post(f"/v1/requests/{finished}/retry")
+    groups = sql("SELECT number, state, completed, failed, cancelled, source_bytes FROM image_group ORDER BY number")
+    assert [tuple(group.values()) for group in groups] == [
+        (1, "waiting", 118, 0, 0, 11800),
+        (2, "settled", 128, 0, 0, 12800),
+        (3, "waiting", 43, 0, 0, 4300),
+    ]
+    assert sql(f"SELECT completed, failed, cancelled, {SIZES} FROM processing_request") == [
+        {"completed": 128, "failed": 0, "cancelled": 0, "source_bytes": 12800, "rendition_bytes": 5120}
+    ]
+    assert sql("SELECT dispatch_no FROM image_group WHERE number = 1") == [{"dispatch_no": 3}]
+
+
+def test_retry_begins_a_new_deadline(client: httpx.Client, finished: str, sql: Sql) -> None:
+    sql("UPDATE processing_request SET deadline_at = now() - interval '1 h'")
+    client.post(f"/v1/requests/{finished}/retry")
+    request = sql(
+        """
+        SELECT deadline_at > now() + interval '23 h' AS later, stop_reason, started_at, finished_at,
+               dispatch_at <= now() AS due, previous_mark_settled
+        FROM processing_request
+        """
+    )
+    assert request == [
+        {
+            "later": True, "stop_reason": None, "started_at": None, "finished_at": None, "due": True,
+            "previous_mark_settled": 289,
+        }
+    ]  # fmt: skip
+
+
+def test_retry_of_a_running_request_is_409(client: httpx.Client, running: str) -> None:
+    assert code(client.post(f"/v1/requests/{running}/retry")) == (409, "not_terminal")
+
+
+def test_retry_twice_is_409(client: httpx.Client, finished: str) -> None:
+    assert client.post(f"/v1/requests/{finished}/retry").status_code == 202
+    assert code(client.post(f"/v1/requests/{finished}/retry")) == (409, "not_terminal")
+
+
+def test_retry_of_a_flawless_request_is_409(client: httpx.Client, finished: str, sql: Sql) -> None:
+    sql("UPDATE processing_request SET completed = 300, failed = 0, cancelled = 0")
+    assert code(client.post(f"/v1/requests/{finished}/retry")) == (409, "nothing_to_retry")
+
+
+def test_cancel_stops_the_request_and_calls_for_a_look(
+    client: httpx.Client, running: str, sql: Sql, sent: Sent
+) -> None:
+    answer = client.post(f"/v1/requests/{running}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+    assert sql("SELECT stop_reason, dispatch_at FROM processing_request") == [
+        {"stop_reason": "cancelled", "dispatch_at": None}
+    ]
+    assert sql("SELECT count(*) AS n FROM image_group WHERE look_at <= now()") == [{"n": 3}]
+    assert sorted(message["group"] for message in sent("notify")) == [1, 2, 3]
+    assert {message["dispatch_no"] for message in sent("notify")} == {-1}
+
+
+def test_cancel_twice_is_the_same_as_once(client: httpx.Client, running: str) -> None:
+    assert client.post(f"/v1/requests/{running}/cancel").status_code == 202
+    assert client.post(f"/v1/requests/{running}/cancel").status_code == 202
+
+
+def test_cancel_of_a_finished_request_is_409(client: httpx.Client, finished: str) -> None:
+    assert code(client.post(f"/v1/requests/{finished}/cancel")) == (409, "terminal")
+
+
+def test_delete_removes_rows_and_files(client: httpx.Client, finished: str, sql: Sql, settings: IngestSettings) -> None:
+    blobs, key = connect(settings.blob_url), source_key(UUID(finished), "a" * 64)
+    blobs.put(key, b"picture")
+    add_delivery(sql, finished)
+    assert client.delete(f"/v1/requests/{finished}").status_code == 204
+    for table in ("processing_request", "product", "image", "image_group", "event", "delivery"):
+        assert sql(f"SELECT count(*) AS n FROM {table}") == [{"n": 0}]
+    assert not blobs.exists(key)
+    assert client.delete(f"/v1/requests/{finished}").status_code == 404
+
+
+def test_delete_of_a_running_request_is_409(client: httpx.Client, running: str) -> None:
+    assert code(client.delete(f"/v1/requests/{running}")) == (409, "not_terminal")
+
+
+@pytest.mark.parametrize("status", ["pending", "delivered", "stopped", "exhausted"])
+def test_redeliver_makes_a_delivery_due_in_any_state(
+    client: httpx.Client, finished: str, sql: Sql, sent: Sent, status: str
+) -> None:
+    delivery = add_delivery(sql, finished, status=status)
+    answer = client.post(f"/v1/deliveries/{delivery}/redeliver")
+    assert (answer.status_code, answer.json()["status"], answer.json()["id"]) == (202, "pending", delivery)
+    assert sql("SELECT status, attempt, first_attempt, next_attempt_at <= now() AS due FROM delivery") == [
+        {"status": "pending", "attempt": 10, "first_attempt": 11, "due": True}
+    ]
+    assert sent("notify") == [{"delivery_id": delivery}]
+
+
+def add_delivery(sql: Sql, request_id: str, *, status: str = "exhausted") -> str:
+    names = {"event": uuid4(), "delivery": uuid4(), "request": request_id, "status": status}
+    sql(
+        """
+        INSERT INTO event (id, request_id, run, type, body)
+        VALUES (%(event)s, %(request)s, 1, 'request.completed', '{}')
+        """,
+        **names,
+    )
+    sql(
+        """
+        INSERT INTO delivery (id, event_id, request_id, url, status, attempt)
+        VALUES (%(delivery)s, %(event)s, %(request)s, 'https://shop.example/hook', %(status)s, 10)
+        """,
+        **names,
+    )
+    return str(names["delivery"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/requests/{}/retry"),
+        ("POST", "/v1/requests/{}/cancel"),
+        ("DELETE", "/v1/requests/{}"),
+        ("POST", "/v1/deliveries/{}/redeliver"),
+    ],
+)
+def test_what_belongs_to_another_account_is_404(
+    client: httpx.Client, finished: str, sql: Sql, method: str, path: str
+) -> None:
+    target: Any = add_delivery(sql, finished) if "deliveries" in path else finished
+    sql("INSERT INTO account (id, name, signing_secret) VALUES (%(id)s, 'other', 'x') ON CONFLICT DO NOTHING", id=OTHER)
+    sql("UPDATE processing_request SET account_id = %(id)s", id=OTHER)
+    assert code(client.request(method, path.format(target))) == (404, "not_found")
+    assert code(client.request(method, path.format(uuid4()))) == (404, "not_found")
+
+
+OTHER = UUID(int=DEFAULT_ACCOUNT.int + 1)

@@ -1,0 +1,183 @@
+"""What ingest says to requests that are not quite right."""
+
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.integration.ingest.conftest import Sql
+from tests.integration.ingest.test_accept import CSV, HEADER, post_csv
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"]
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    return answer.status_code, body["code"]
+
+
+@pytest.mark.parametrize("media_type", ["application/xml", "application/x-www-form-urlencoded", "text/html", ""])
+def test_other_media_types_are_415(client: httpx.Client, media_type: str) -> None:
+    answer = client.post("/v1/requests", content=CSV.encode(), headers={"Content-Type": media_type})
+    assert problem(answer) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04rest", b"%PDF-1.4\n", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+def test_a_spreadsheet_by_its_magic_is_415(client: httpx.Client, data: bytes) -> None:
+    assert problem(client.post("/v1/requests", files={"file": ("products.csv", data)}))[0] == 415
+    assert problem(client.post("/v1/requests?validate_only=true", files={"file": ("products.csv", data)}))[0] == 415
+
+
+def test_binary_garbage_is_422(client: httpx.Client) -> None:
+    answer = client.post("/v1/requests", files={"file": ("products.csv", bytes(range(256)) * 50)})
+    assert problem(answer) == (422, "invalid_manifest")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"files": {"other": ("products.csv", CSV)}},
+        {"files": {"other": ("", b"")}, "data": {"file": "text"}},
+        {"files": {"file": ("", b"")}},
+    ],
+)
+def test_a_form_without_file_is_400(client: httpx.Client, form: dict[str, Any]) -> None:
+    assert problem(client.post("/v1/requests", **form)) == (400, "missing_file")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        ("multipart/form-data", b"--x\r\n"),
+        ("multipart/form-data; boundary=x", b"no boundary at all"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n',
+        ),
+        ("application/json", b"{"),
+        ("application/json", b"[]"),
+        ("application/json", b'{"products": 5}'),
+        ("application/json", b'{"products": ["\xff"]}'),
+    ],
+)
+def test_malformed_bodies_are_400(client: httpx.Client, media_type: str, body: bytes) -> None:
+    assert problem(client.post("/v1/requests", content=body, headers={"Content-Type": media_type}))[0] == 400
+
+
+def test_an_empty_csv_is_422(client: httpx.Client) -> None:
+    assert problem(post_csv(client, "")) == (422, "invalid_manifest")
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        5,
+        None,
+        {},
+        {"serial_number": "1", "name": "n", "image_urls": "https://a.example/1.jpg"},
+        {"serial_number": "1", "name": "n", "image_urls": [5]},
+        {"serial_number": "1", "name": "n", "image_urls": []},
+        {"serial_number": "1", "name": None, "image_urls": ["https://a.example/1.jpg"]},
+        {"serial_number": True, "name": "n", "image_urls": ["https://a.example/1.jpg"]},
+        {"serial_number": "1", "name": "n\u0000", "image_urls": ["https://a.example/1.jpg"]},
+    ],
+)
+def test_wrong_json_products_are_422_by_row(client: httpx.Client, product: Any) -> None:
+    answer = client.post("/v1/requests", json={"products": [product]})
+    assert problem(answer) == (422, "invalid_manifest")
+    assert {error["row"] for error in answer.json()["errors"]} == {1}
+
+
+def test_json_without_products_is_422(client: httpx.Client) -> None:
+    answer = client.post("/v1/requests", json={"products": []})
+    assert answer.json()["errors"][0]["code"] == "no_rows"
+
+
+def test_options_are_422_by_name(client: httpx.Client) -> None:
+    answer = post_csv(client, quality=96)
+    assert problem(answer) == (422, "invalid_option")
+    assert "quality" in answer.json()["detail"]
+
+
+def test_too_big_is_413_before_the_body_is_read(client: httpx.Client, address: str) -> None:
+    """Only the headers are sent: the answer must not wait for a body."""
+    host = urlsplit(address)
+    with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
+        head = "POST /v1/requests HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 200000000\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_too_big_without_a_length_is_413(client: httpx.Client) -> None:
+    def endless() -> Any:
+        yield from (b"x" * 100_000 for _ in range(20))
+
+    answer = client.post("/v1/requests", content=endless(), headers={"Content-Type": "text/csv"})
+    assert problem(answer) == (413, "too_large")
+
+
+def test_a_multipart_file_that_is_too_big_is_413(client: httpx.Client) -> None:
+    assert problem(client.post("/v1/requests", files={"file": ("a.csv", b"x" * 1_000_001)})) == (413, "too_large")
+
+
+def test_json_that_is_too_big_is_413(client: httpx.Client) -> None:
+    assert problem(client.post("/v1/requests", json={"products": ["x" * 200_000]})) == (413, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "/v1/requests"), ("PATCH", "/v1/requests/{id}"), ("PUT", "/upload"), ("PUT", "/v1/requests/{id}/retry")],
+)
+def test_wrong_methods_are_405(client: httpx.Client, method: str, path: str) -> None:
+    assert problem(client.request(method, path)) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "0198", "00000000-0000-7000-8000-00000000000", "%00"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/requests/{}/retry"),
+        ("POST", "/v1/requests/{}/cancel"),
+        ("DELETE", "/v1/requests/{}"),
+        ("POST", "/v1/deliveries/{}/redeliver"),
+    ],
+)
+def test_malformed_ids_are_404(client: httpx.Client, method: str, path: str, name: str) -> None:
+    assert problem(client.request(method, path.format(name))) == (404, "not_found")
+
+
+def test_unknown_paths_and_trailing_slashes_are_404(client: httpx.Client) -> None:
+    assert problem(client.post("/v1/requests/")) == (404, "not_found")
+    assert problem(client.post("/nothing")) == (404, "not_found")
+
+
+def test_older_upload_answers_200(client: httpx.Client, sql: Sql) -> None:
+    answer = client.post("/upload", files={"file": ("a.csv", CSV)})
+    assert answer.status_code == 200
+    assert sql("SELECT id::text FROM processing_request") == [{"id": answer.json()["request_id"]}]
+
+
+def test_older_upload_csv_answers_202(client: httpx.Client) -> None:
+    answer = client.post(
+        "/api/upload-csv/", files={"csvFile": ("a.csv", CSV)}, data={"webhookUrl": "https://shop.example/hook"}
+    )
+    assert (answer.status_code, answer.json()["webhook_url"]) == (202, "https://shop.example/hook")
+
+
+@pytest.mark.parametrize("path", ["/upload", "/api/upload-csv/"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"files": {"file": ("a.csv", HEADER)}},
+        {"files": {"file": ("a.csv", b"PK\x03\x04")}},
+        {"files": {"other": ("a.csv", CSV)}},
+        {"files": {"file": ("a.csv", b"x" * 1_000_001)}},
+        {"files": {"file": ("a.csv", CSV)}, "data": {"quality": "0"}},
+        {"content": b"x", "headers": {"Content-Type": "text/html"}},
+    ],
+)
+def test_older_contracts_refuse_with_400(client: httpx.Client, path: str, form: dict[str, Any]) -> None:
+    assert problem(client.post(path, **form))[0] == 400

@@ -1,0 +1,236 @@
+from uuid import UUID
+
+from services.notifier.look import Next, look
+from services.notifier.watch import Watcher, look_and_send
+from services.worker.dispatch import dispatch_group, dispatch_request
+from services.worker.settle import due_again, failed, settle
+from shared.db import Database
+from shared.messages import Deliver, DispatchGroup, DispatchRequest, FetchBatch, Message
+from tests.integration.batches import NOT_FOUND, Post, done, report, take
+from tests.integration.race import overtaken, together
+from tests.integration.seed import (
+    add_request,
+    deliveries_of,
+    events_of,
+    group_row,
+    image_rows,
+    pass_time,
+    request_row,
+    set_images,
+)
+
+HOOK = "https://shop.example/hook"
+
+
+def dispatched(database: Database, *, images: int, webhook_url: str | None = HOOK) -> tuple[UUID, Post]:
+    """A request whose window is out."""
+    request_id = add_request(database, images=images, webhook_url=webhook_url)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    return request_id, post
+
+
+def complete(database: Database, batch: FetchBatch) -> None:
+    report(database, batch, [done(image.number) for image in batch.images])
+
+
+def test_a_group_whose_images_are_settled_is_settled_and_its_counters_go_to_the_request(
+    database: Database, watcher: Watcher
+) -> None:
+    request_id, post = dispatched(database, images=130)
+    for batch in post.batches[:16]:
+        complete(database, batch)
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    group, request = group_row(database, request_id), request_row(database, request_id)
+    assert (group["state"], group["look_at"], group["in_flight"]) == ("settled", None, 0)
+    assert (request["status"], request["completed"], request["source_bytes"]) == ("processing", 128, 128_000)
+    assert events_of(database, request_id) == []
+
+
+def test_the_last_group_finishes_the_request_with_its_event_and_its_delivery(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=8)
+    batch = post.batches[0]
+    take(database, batch, range(1, 9))
+    report(database, batch, [*(done(number) for number in range(1, 8)), failed(8, NOT_FOUND)])
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    request = request_row(database, request_id)
+    assert (request["status"], request["completed"], request["failed"]) == ("completed", 7, 1)
+    assert (request["finished_at"] is None, request["dispatch_at"]) == (False, None)
+    assert [(event["run"], event["type"]) for event in events_of(database, request_id)] == [(1, "request.completed")]
+    (delivery,) = deliveries_of(database, request_id)
+    assert (delivery["url"], delivery["status"], delivery["attempt"]) == (HOOK, "pending", 0)
+    assert delivery["due_in"] <= 0
+    assert sent == [Deliver(delivery_id=delivery["id"])]
+
+
+def test_a_request_without_a_rendition_has_failed(database: Database, watcher: Watcher) -> None:
+    request_id, post = dispatched(database, images=2)
+    take(database, post.batches[0], [1, 2])
+    report(database, post.batches[0], [failed(1, NOT_FOUND), failed(2, NOT_FOUND)])
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    assert request_row(database, request_id)["status"] == "failed"
+    assert [event["type"] for event in events_of(database, request_id)] == ["request.failed"]
+
+
+def test_without_a_webhook_there_is_an_event_and_no_delivery(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=2, webhook_url=None)
+    complete(database, post.batches[0])
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    assert len(events_of(database, request_id)) == 1
+    assert (deliveries_of(database, request_id), sent) == ([], [])
+
+
+def test_a_callback_that_comes_twice_or_late_changes_nothing(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=8)
+    complete(database, post.batches[0])
+    for _ in range(3):
+        look_and_send(watcher, request_id, 1, dispatch_no=1)
+    request = request_row(database, request_id)
+    assert (request["completed"], len(events_of(database, request_id)), len(sent)) == (8, 1, 1)
+
+
+def test_two_looks_at_the_last_group_at_once_finish_the_request_once(database: Database) -> None:
+    request_id, post = dispatched(database, images=8)
+    complete(database, post.batches[0])
+    first, second = overtaken(
+        database,
+        lambda session: look(session, request_id, 1, dispatch_no=1, public_url=""),
+        lambda session: look(session, request_id, 1, dispatch_no=None, public_url=""),
+    )
+    assert (first.delivery is not None, second) == (True, Next())
+    assert len(events_of(database, request_id)) == 1
+
+
+def test_the_last_two_groups_looked_at_at_once_finish_the_request_once(database: Database) -> None:
+    request_id, post = dispatched(database, images=130)
+    for batch in post.batches:
+        complete(database, batch)
+    first, second = overtaken(
+        database,
+        lambda session: look(session, request_id, 1, dispatch_no=1, public_url=""),
+        lambda session: look(session, request_id, 2, dispatch_no=1, public_url=""),
+    )
+    assert (first, second.delivery is not None) == (Next(), True)
+    request = request_row(database, request_id)
+    assert (request["status"], request["completed"], len(events_of(database, request_id))) == ("completed", 130, 1)
+
+
+def test_many_looks_at_once_count_every_group_once(database: Database, watcher: Watcher, sent: list[Message]) -> None:
+    request_id, post = dispatched(database, images=500)
+    for batch in post.batches:
+        complete(database, batch)
+    together([lambda n=n: look_and_send(watcher, request_id, n, dispatch_no=1) for n in (1, 2, 3, 4, 4, 3)])  # type: ignore[misc]
+    request = request_row(database, request_id)
+    assert (request["completed"], len(events_of(database, request_id))) == (500, 1)
+    assert [type(message) for message in sent] == [Deliver]
+
+
+def test_a_look_that_waited_for_the_last_settle_finds_it(database: Database) -> None:
+    request_id, post = dispatched(database, images=8)
+    results = [done(number) for number in range(1, 9)]
+    overtaken(
+        database,
+        lambda session: settle(session, post.batches[0], results),
+        lambda session: look(session, request_id, 1, dispatch_no=1, public_url=""),
+    )
+    assert request_row(database, request_id)["status"] == "completed"
+
+
+def test_a_settled_group_makes_room_for_those_that_wait(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=700)
+    for batch in post.batches[:16]:
+        complete(database, batch)
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    assert sent == [DispatchRequest(request_id=request_id)]
+    request = request_row(database, request_id)
+    assert (request["dispatch_at"] - request["now"]).total_seconds() <= 5
+
+
+def test_images_that_are_due_are_to_be_dispatched_again(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=16)
+    complete(database, post.batches[0])
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    assert sent == [DispatchGroup(request_id=request_id, group=1, dispatch_no=1)]
+    assert 20 < group_row(database, request_id)["look_in"] <= 30
+
+
+def test_images_that_are_not_due_are_looked_at_when_the_first_is(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=8)
+    take(database, post.batches[0], range(1, 9))
+    report(database, post.batches[0], [due_again(1, delay=300), due_again(2, delay=20)])
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    assert sent == []
+    assert 15 < group_row(database, request_id)["look_in"] <= 20
+
+
+def test_a_callback_before_the_images_are_reported_waits_for_their_claim(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=8)
+    take(database, post.batches[0], range(1, 9))
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    assert (sent, group_row(database, request_id)["state"]) == ([], "dispatched")
+    assert 110 < group_row(database, request_id)["look_in"] <= 120
+
+
+def test_a_stale_callback_settles_but_never_dispatches(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=8)
+    dispatch_group(database, post, request_id, group=1, seen=1)
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    assert sent == []
+    complete(database, post.batches[0])
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    assert request_row(database, request_id)["status"] == "completed"
+
+
+def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_go_on(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=8)
+    set_images(database, request_id, [3], attempts=4, alone=True)
+    take(database, post.batches[0], [3])
+    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    assert image_rows(database, request_id)[3]["state"] == "pending"
+    pass_time(database, request_id, 121)
+    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    rows = image_rows(database, request_id)
+    assert (rows[3]["state"], rows[3]["error_code"], rows[3]["claimed_by"]) == ("failed", "worker_lost", None)
+    assert {row["state"] for number, row in rows.items() if number != 3} == {"pending"}
+    assert group_row(database, request_id)["failed"] == 1
+    assert sent[-1] == DispatchGroup(request_id=request_id, group=1, dispatch_no=1)
+
+
+def test_the_last_image_that_is_lost_finishes_the_request(database: Database, watcher: Watcher) -> None:
+    request_id, post = dispatched(database, images=1)
+    for _ in range(5):
+        take(database, post.batches[-1], [1])
+        pass_time(database, request_id, 121)
+    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    assert request_row(database, request_id)["status"] == "failed"
+
+
+def test_a_waiting_group_is_left_to_the_window(database: Database, watcher: Watcher, sent: list[Message]) -> None:
+    request_id, _ = dispatched(database, images=700)
+    look_and_send(watcher, request_id, 6, dispatch_no=None)
+    assert (sent, group_row(database, request_id, 6)["state"]) == ([], "waiting")
+
+
+def test_a_look_at_what_is_gone_is_nothing(database: Database, watcher: Watcher, sent: list[Message]) -> None:
+    request_id, _ = dispatched(database, images=1)
+    look_and_send(watcher, request_id, 7, dispatch_no=1)
+    look_and_send(watcher, UUID(int=1), 1, dispatch_no=1)
+    assert sent == []

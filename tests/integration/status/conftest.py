@@ -1,0 +1,72 @@
+"""A database of its own, the status service on it, and rows to read."""
+
+import socket
+from collections.abc import Iterator
+from threading import Thread
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+
+from services.status.app import create
+from services.status.settings import StatusSettings
+from shared.blobs import Blobs, connect
+from shared.db import Database, execute
+from tests.stack import Stack
+
+PUBLIC_URL = "https://shop.example"
+
+
+@pytest.fixture(scope="session")
+def tables(servers: Stack) -> Iterator[Database]:
+    """One migrated database for all these tests: they only read, so one server can serve them all."""
+    server, _, template = servers.database_url.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE status TEMPLATE {template}")
+        database = Database(f"{server}/status")
+        yield database
+        database.close()
+        connection.execute("DROP DATABASE status WITH (FORCE)")
+
+
+@pytest.fixture
+def database(tables: Database) -> Database:
+    tables.transact(lambda session: execute(session, "DELETE FROM processing_request"))
+    return tables
+
+
+@pytest.fixture(scope="session")
+def settings(tables: Database, tmp_path_factory: pytest.TempPathFactory) -> StatusSettings:
+    database_url = tables.engine.url.render_as_string(hide_password=False)
+    blob_url = (tmp_path_factory.mktemp("status") / "blobs").as_uri()
+    return StatusSettings(database_url=database_url, blob_url=blob_url, public_url=PUBLIC_URL, log_level="warning")
+
+
+@pytest.fixture(scope="session")
+def blobs(settings: StatusSettings) -> Blobs:
+    return connect(settings.blob_url)
+
+
+@pytest.fixture(scope="session")
+def app(tables: Database, settings: StatusSettings) -> Starlette:
+    return create(settings)
+
+
+@pytest.fixture(scope="session")
+def address(app: Starlette) -> Iterator[str]:
+    """A real server: HEAD, ranges, streams and disconnects are as a client meets them."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def client(database: Database, address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=address, timeout=10) as client:
+        yield client

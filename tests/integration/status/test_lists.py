@@ -1,0 +1,154 @@
+"""The pages below a request: products, images, rejected rows, deliveries."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event
+from starlette.applications import Starlette
+
+from shared.db import Database
+from shared.schemas import RejectedRow
+from tests.integration.status import seed
+
+
+def read_all(client: httpx.Client, path: str, **params: Any) -> list[dict[str, Any]]:
+    """Every item of a list, page by page."""
+    items: list[dict[str, Any]] = []
+    token: str | None = ""
+    while token is not None:
+        body = client.get(path, params={**params, "page_token": token}).raise_for_status().json()
+        items += body["items"]
+        token = body["next_page_token"]
+    return items
+
+
+def test_image_shows_source_rendition_and_where_to_get_it(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    image = seed.completed(request.id, 1, kept_original=True)
+    seed.add(database, [request, image])
+
+    (item,) = client.get(f"/v1/requests/{request.id}/images").json()["items"]
+
+    assert item == {
+        "number": 1,
+        "url": "https://images.example/1.jpg",
+        "status": "completed",
+        "output_url": f"https://shop.example/files/{request.id}/out/{image.rendition_sha256}.jpg",
+        "error": None,
+        "attempts": 1,
+        "source": {"bytes": 1000, "format": "jpeg", "width": 40, "height": 30, "sha256": image.source_sha256},
+        "rendition": {
+            "bytes": 400,
+            "format": "jpeg",
+            "width": 40,
+            "height": 30,
+            "sha256": image.rendition_sha256,
+            "quality": 50,
+            "kept_original": True,
+        },
+    }
+
+
+def test_failed_image_tells_why_and_has_no_rendition(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    seed.add(database, [request, seed.failed(request.id, 1), seed.pending(request.id, 2)])
+
+    failed, pending = client.get(f"/v1/requests/{request.id}/images").json()["items"]
+
+    assert failed["error"] == {"code": "http_status", "detail": "404 Not Found"}
+    assert (failed["output_url"], failed["source"], failed["rendition"]) == (None, None, None)
+    assert (pending["status"], pending["error"]) == ("pending", None)
+
+
+@pytest.mark.parametrize(("status", "numbers"), [("failed", [4, 8, 12]), ("pending", [1, 2, 3, 5, 6, 7, 9, 10, 11])])
+def test_images_can_be_filtered_and_paged(
+    database: Database, client: httpx.Client, status: str, numbers: list[int]
+) -> None:
+    request = seed.request()
+    make: Callable[[int], Any] = lambda n: (seed.failed if n % 4 == 0 else seed.pending)(request.id, n)  # noqa: E731
+    seed.add(database, [request, *(make(number) for number in range(1, 13))])
+
+    items = read_all(client, f"/v1/requests/{request.id}/images", status=status, page_size=2)
+
+    assert [item["number"] for item in items] == numbers
+
+
+def test_unknown_image_status_is_400(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    seed.add(database, [request])
+
+    assert client.get(f"/v1/requests/{request.id}/images?status=processing").status_code == 400
+
+
+def test_products_come_in_input_order_with_each_image_at_its_position(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    images = [seed.completed(request.id, number) for number in (1, 2, 3)]
+    # Image 2 stands twice in one product and once in another.
+    products = [seed.product(request.id, 2, [3, 2]), seed.product(request.id, 1, [2, 1, 2], name='Lamp "XL"')]
+    seed.add(database, [request, *images, *products])
+
+    first, second = read_all(client, f"/v1/requests/{request.id}/products", page_size=1)
+
+    assert (first["row"], first["serial_number"], first["name"]) == (1, "1", 'Lamp "XL"')
+    assert [(image["position"], image["number"]) for image in first["images"]] == [(1, 2), (2, 1), (3, 2)]
+    assert [(image["position"], image["number"]) for image in second["images"]] == [(1, 3), (2, 2)]
+
+
+def test_a_page_of_products_is_three_statements(database: Database, client: httpx.Client, app: Starlette) -> None:
+    request = seed.request()
+    seed.add(database, [request, *(seed.completed(request.id, number) for number in range(1, 41))])
+    seed.add(database, [seed.product(request.id, row, [row, 41 - row]) for row in range(1, 41)])
+    statements: list[str] = []
+    event.listen(app.state.stores.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+    items = client.get(f"/v1/requests/{request.id}/products").json()["items"]
+
+    assert len(items) == 40
+    assert len(statements) == 3  # whose request, products, images
+
+
+def test_rejected_rows_are_paged_in_the_order_found(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    rows = [RejectedRow(request_id=request.id, number=n, error={"row": n, "code": "no_url"}) for n in range(1, 8)]
+    seed.add(database, [request, *rows])
+
+    items = read_all(client, f"/v1/requests/{request.id}/rejected", page_size=3)
+
+    assert items == [{"row": n, "code": "no_url"} for n in range(1, 8)]
+
+
+def test_deliveries_list_every_attempt_newest_delivery_first(database: Database, client: httpx.Client) -> None:
+    request = seed.request(run=2)
+    seed.add(
+        database, [request, *seed.delivered(request.id, 1, attempts=1), *seed.delivered(request.id, 2, attempts=3)]
+    )
+
+    newest, oldest = read_all(client, f"/v1/requests/{request.id}/deliveries", page_size=1)
+
+    assert [attempt["status_code"] for attempt in newest["attempts"]] == [500, 500, 200]
+    assert newest["attempts"][0] == {
+        "number": 1,
+        "at": "2026-03-01T12:00:00.000Z",
+        "status_code": 500,
+        "error": None,
+        "duration_ms": 12,
+        "response_excerpt": "ok",
+    }
+    assert len(oldest["attempts"]) == 1
+    assert {key: newest[key] for key in ("type", "url", "status", "next_attempt_at")} == {
+        "type": "request.completed",
+        "url": "https://shop.example/hook",
+        "status": "delivered",
+        "next_attempt_at": None,
+    }
+
+
+def test_a_request_without_rows_has_empty_lists(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    seed.add(database, [request])
+
+    for part in ("products", "rejected", "images", "deliveries"):
+        body = client.get(f"/v1/requests/{request.id}/{part}").json()
+        assert body == {"items": [], "next_page_token": None}

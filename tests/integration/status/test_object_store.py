@@ -1,0 +1,65 @@
+"""Where files are kept elsewhere: renditions are redirected to, and a store that is away is 503."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from shared.blobs import Blobs
+from shared.blobs.disk import DiskBlobs
+from shared.errors import StorageError
+from tests.integration.status import seed
+
+
+class Elsewhere(DiskBlobs):
+    """Signs, as object stores do."""
+
+    def signed_url(self, key: str, *, seconds: float) -> str:  # type: ignore[override]
+        return f"https://bucket.example/{key}?expires={seconds:g}"
+
+
+class Away(Elsewhere):
+    def size(self, key: str) -> int:
+        raise StorageError(f"{key}: the bucket does not answer.")
+
+
+def served_from(app: Starlette, blobs: Blobs) -> Iterator[Blobs]:
+    before = app.state.stores
+    app.state.stores = replace(before, blobs=blobs)
+    yield blobs
+    app.state.stores = before
+
+
+@pytest.fixture
+def elsewhere(app: Starlette, tmp_path: Path) -> Iterator[Blobs]:
+    yield from served_from(app, Elsewhere(tmp_path))
+
+
+@pytest.fixture
+def away(app: Starlette, tmp_path: Path) -> Iterator[Blobs]:
+    yield from served_from(app, Away(tmp_path))
+
+
+def test_a_rendition_is_redirected_to_a_signed_url(client: httpx.Client, elsewhere: Blobs) -> None:
+    key = seed.put_rendition(elsewhere, seed.completed(uuid4(), 1), b"content")
+
+    answer = client.get(f"/files/{key}")
+
+    assert answer.status_code == 302
+    assert answer.headers["location"] == f"https://bucket.example/{key}?expires=3600"
+    assert answer.headers["cache-control"] == "private, max-age=1800"
+
+
+def test_nobody_is_sent_to_a_file_that_is_not_there(client: httpx.Client, elsewhere: Blobs) -> None:
+    assert client.get(f"/files/{uuid4()}/out/{seed.digest('none')}.jpg").status_code == 404
+
+
+def test_a_store_that_is_away_is_503(client: httpx.Client, away: Blobs) -> None:
+    answer = client.get(f"/files/{uuid4()}/out/{seed.digest('none')}.jpg")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert answer.headers["retry-after"] == "5"

@@ -1,0 +1,83 @@
+"""The output CSV over HTTP: order, alignment, mid-run, details."""
+
+import csv
+import io
+
+import httpx
+
+from shared.db import Database
+from tests.integration.status import seed
+
+COLUMNS = ["S. No.", "Product Name", "Input Image Urls", "Output Image Urls"]
+
+
+def rows_of(answer: httpx.Response) -> list[list[str]]:
+    answer.raise_for_status()
+    return list(csv.reader(io.StringIO(answer.text, newline=""), strict=True))
+
+
+def test_a_thousand_products_keep_their_order_and_their_images(database: Database, client: httpx.Client) -> None:
+    request = seed.request(products=1000, images=1500)
+    images = [seed.completed(request.id, number) for number in range(1, 1501)]
+    numbers = {row: [row, 1501 - row] for row in range(1, 1001)}
+    products = [seed.product(request.id, row, numbers[row]) for row in numbers]
+    seed.add(database, [request, *images, *reversed(products)])
+
+    header, *rows = rows_of(client.get(f"/v1/requests/{request.id}/output.csv"))
+
+    assert header == COLUMNS
+    assert [row[0] for row in rows] == [str(row) for row in range(1, 1001)]
+    base = f"https://shop.example/files/{request.id}/out"
+    for row, line in zip(numbers, rows, strict=True):
+        assert line[2] == ",".join(f"https://images.example/{number}.jpg" for number in numbers[row])
+        assert line[3] == ",".join(f"{base}/{seed.digest(f'rendition {number}')}.jpg" for number in numbers[row])
+
+
+def test_mid_run_and_failed_positions_are_empty(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    images = [seed.pending(request.id, 1), seed.completed(request.id, 2), seed.failed(request.id, 3)]
+    seed.add(database, [request, *images, seed.product(request.id, 1, [1, 2, 3])])
+
+    _, row = rows_of(client.get(f"/v1/requests/{request.id}/output.csv"))
+
+    first, second, third = row[3].split(",")
+    assert (first, third) == ("", "")
+    assert second.endswith(".jpg")
+
+
+def test_details_add_status_and_errors_by_position(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    images = [
+        seed.pending(request.id, 1),
+        seed.completed(request.id, 2),
+        seed.failed(request.id, 3, code="too_large", detail="20,000,001 bytes"),
+    ]
+    seed.add(database, [request, *images, seed.product(request.id, 1, [1, 2, 3])])
+
+    header, row = rows_of(client.get(f"/v1/requests/{request.id}/output.csv?details=1"))
+
+    assert header == [*COLUMNS, "Status", "Errors"]
+    assert row[4:] == ["pending,completed,failed", ",,too_large: 20;000;001 bytes"]
+
+
+def test_it_is_a_file_to_save_and_head_has_no_body(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    seed.add(database, [request])
+
+    answer = client.get(f"/v1/requests/{request.id}/output.csv")
+    head = client.head(f"/v1/requests/{request.id}/output.csv")
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == f'attachment; filename="output-{request.id}.csv"'
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-disposition"] == answer.headers["content-disposition"]
+
+
+def test_formulas_are_disarmed_and_cells_quoted(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    product = seed.product(request.id, 1, [1], serial_number="-1", name='=HYPERLINK("x","y")\nnext')
+    seed.add(database, [request, seed.pending(request.id, 1), product])
+
+    answer = client.get(f"/v1/requests/{request.id}/output.csv")
+
+    assert b'\r\n\'-1,"\'=HYPERLINK(""x"",""y"")\nnext","https://images.example/1.jpg",""\r\n' in answer.content

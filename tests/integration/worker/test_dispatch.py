@@ -1,0 +1,258 @@
+from uuid import UUID
+
+import pytest
+from sqlmodel import Session
+
+from services.worker.dispatch import Order, _again, _open_window, dispatch_group, dispatch_request
+from services.worker.settle import due_again
+from shared.db import Database
+from shared.lifecycle import WINDOW
+from shared.messages import CompressBatch, FetchBatch, GroupDone
+from shared.recipe import Mode, Recipe, TargetFormat
+from tests.integration.batches import Post, done, report, take
+from tests.integration.race import overtaken, together
+from tests.integration.seed import (
+    add_request,
+    group_row,
+    image_rows,
+    pass_time,
+    request_row,
+    set_images,
+    sql,
+    stop,
+)
+
+
+def numbers_of(batch: FetchBatch) -> list[int]:
+    return [image.number for image in batch.images]
+
+
+def in_flight(database: Database, request_id: UUID) -> int:
+    statement = "SELECT sum(in_flight)::int AS sum FROM image_group WHERE request_id = %(id)s"
+    return int(sql(database, statement, id=request_id)[0]["sum"])
+
+
+def test_a_request_goes_out_in_batches_of_eight_that_cover_every_image_once(database: Database) -> None:
+    request_id = add_request(database, images=130)
+    post = Post()
+    assert dispatch_request(database, post, request_id) == 2
+    assert [len(batch.images) for batch in post.batches] == [8] * 16 + [2]
+    assert [number for batch in post.batches for number in numbers_of(batch)] == list(range(1, 131))
+    assert post.batches[0].images[2].url == "https://images.example/3.jpg"
+    assert len({batch.claim for batch in post.batches}) == 17
+
+
+def test_dispatching_marks_the_request_and_its_groups(database: Database) -> None:
+    request_id = add_request(database, images=130)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    request = request_row(database, request_id)
+    assert (request["status"], request["dispatch_at"]) == ("processing", None)
+    assert request["started_at"] is not None
+    group = group_row(database, request_id, 2)
+    assert (group["state"], group["dispatch_no"], group["in_flight"], group["look_delay"]) == ("dispatched", 1, 2, 120)
+    assert 50 < group["look_in"] <= 60
+    assert [sent for sent, _ in post.groups] == [
+        GroupDone(request_id=request_id, group=number, dispatch_no=1) for number in (1, 2)
+    ]
+
+
+def test_every_message_of_a_pipeline_carries_run_recipe_and_the_claim_it_takes_over(database: Database) -> None:
+    request_id = add_request(database, images=1)
+    sql(database, "UPDATE processing_request SET run = 3, quality = 40, mode = 'bytes', format = 'webp', max_side = 99")
+    sql(database, "UPDATE image SET run = 3")
+    post = Post()
+    dispatch_request(database, post, request_id)
+    fetch, compress = post.groups[0][1][0]
+    assert fetch.recipe == Recipe(quality=40, mode=Mode.BYTES, format=TargetFormat.WEBP, max_side=99)
+    assert compress == CompressBatch(
+        request_id=request_id,
+        group=1,
+        dispatch_no=1,
+        run=3,
+        claim=compress.claim,
+        takes_over=fetch.claim,
+        recipe=fetch.recipe,
+    )
+    assert (fetch.run, fetch.takes_over) == (3, None)
+
+
+def test_the_window_holds_512_images(database: Database) -> None:
+    request_id = add_request(database, images=1000)
+    post = Post()
+    assert dispatch_request(database, post, request_id) == 4
+    assert in_flight(database, request_id) == WINDOW
+    request = request_row(database, request_id)
+    assert 50 < (request["dispatch_at"] - request["now"]).seconds <= 60
+    assert dispatch_request(database, post, request_id) == 0
+    assert group_row(database, request_id, 5)["state"] == "waiting"
+
+
+def test_the_window_holds_when_two_dispatch_at_once(database: Database) -> None:
+    request_id = add_request(database, images=1000)
+
+    def work(session: Session) -> list[Order]:
+        return _open_window(session, request_id)
+
+    first, second = overtaken(database, work, work)
+    assert (len(first), second) == (4, [])
+    assert in_flight(database, request_id) == WINDOW
+
+
+def test_of_many_dispatchers_at_once_each_group_goes_out_once(database: Database) -> None:
+    request_id = add_request(database, images=500)
+    post = Post()
+    together([lambda: dispatch_request(database, post, request_id)] * 4)
+    assert sorted(sent.group for sent, _ in post.groups) == [1, 2, 3, 4]
+    assert {sent.dispatch_no for sent, _ in post.groups} == {1}
+
+
+def test_what_is_settled_makes_room(database: Database) -> None:
+    request_id = add_request(database, images=1000)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    for batch in post.batches[:15]:
+        report(database, batch, [done(number) for number in numbers_of(batch)])
+    assert dispatch_request(database, post, request_id) == 0
+    report(database, post.batches[15], [done(number) for number in numbers_of(post.batches[15])])
+    assert dispatch_request(database, post, request_id) == 1
+    assert in_flight(database, request_id) == WINDOW
+
+
+def test_images_that_wait_for_a_retry_do_not_fill_the_window(database: Database) -> None:
+    request_id = add_request(database, images=1000)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    for batch in post.batches[:32]:
+        take(database, batch, numbers_of(batch))
+        report(database, batch, [due_again(number, delay=60) for number in numbers_of(batch)])
+    assert dispatch_request(database, post, request_id) == 2
+
+
+def test_a_window_that_others_fill_belongs_to_them_alone(database: Database) -> None:
+    big, small = add_request(database, images=1000), add_request(database, images=3)
+    post = Post()
+    dispatch_request(database, post, big)
+    assert dispatch_request(database, post, small) == 1
+
+
+def test_a_group_goes_out_again_under_the_next_number(database: Database) -> None:
+    request_id = add_request(database, images=20)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    report(database, post.batches[0], [done(number) for number in numbers_of(post.batches[0])])
+    assert dispatch_group(database, post, request_id, group=1, seen=1) == 1
+    sent, pipelines = post.groups[1]
+    assert sent.dispatch_no == group_row(database, request_id)["dispatch_no"] == 2
+    assert [number for fetch, _ in pipelines for number in numbers_of(fetch)] == list(range(9, 21))
+    assert {message.dispatch_no for pipeline in pipelines for message in pipeline} == {2}
+
+
+def test_a_second_dispatch_of_the_same_number_is_void(database: Database) -> None:
+    request_id = add_request(database, images=20)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    assert [dispatch_group(database, post, request_id, group=1, seen=1) for _ in range(3)] == [1, 0, 0]
+    assert dispatch_group(database, post, request_id, group=1, seen=3) == 0
+    assert group_row(database, request_id)["dispatch_no"] == 2
+
+
+def test_of_two_dispatches_of_the_same_number_at_once_one_is_void(database: Database) -> None:
+    request_id = add_request(database, images=20)
+    dispatch_request(database, Post(), request_id)
+
+    def work(session: Session) -> list[Order]:
+        return _again(session, request_id, 1, 1)
+
+    first, second = overtaken(database, work, work)
+    assert (len(first), second) == (1, [])
+
+
+def test_looks_become_rarer_with_every_dispatch_up_to_ten_minutes(database: Database) -> None:
+    request_id = add_request(database, images=1)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    ahead = []
+    for seen in range(1, 7):
+        dispatch_group(database, post, request_id, group=1, seen=seen)
+        ahead.append(round(group_row(database, request_id)["look_in"], -1))
+    assert ahead == [120, 240, 480, 600, 600, 600]
+
+
+def test_images_under_a_claim_are_not_sent_again_but_count_as_in_flight(database: Database) -> None:
+    request_id = add_request(database, images=20)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    take(database, post.batches[0], range(1, 9))
+    assert dispatch_group(database, post, request_id, group=1, seen=1) == 1
+    assert [number for fetch, _ in post.groups[1][1] for number in numbers_of(fetch)] == list(range(9, 21))
+    assert group_row(database, request_id)["in_flight"] == 20
+
+
+def test_nothing_due_is_no_dispatch(database: Database) -> None:
+    request_id = add_request(database, images=8)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    take(database, post.batches[0], range(1, 9))
+    assert dispatch_group(database, post, request_id, group=1, seen=1) == 0
+    assert group_row(database, request_id)["dispatch_no"] == 1
+
+
+def test_after_five_attempts_an_image_is_not_sent_again(database: Database) -> None:
+    request_id = add_request(database, images=8)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    set_images(database, request_id, [1, 2], attempts=5)
+    dispatch_group(database, post, request_id, group=1, seen=1)
+    assert numbers_of(post.batches[1]) == [3, 4, 5, 6, 7, 8]
+
+
+def test_an_image_that_lost_a_claim_gets_a_pipeline_of_its_own(database: Database) -> None:
+    request_id = add_request(database, images=20)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    set_images(database, request_id, [3], alone=True)
+    take(database, post.batches[1], [9, 10])
+    pass_time(database, request_id, 121)
+    dispatch_group(database, post, request_id, group=1, seen=1)
+    sent = [numbers_of(fetch) for fetch, _ in post.groups[1][1]]
+    assert sent == [[1, 2, 4, 5, 6, 7, 8, 11], [12, 13, 14, 15, 16, 17, 18, 19], [20], [3], [9], [10]]
+
+
+def test_a_group_that_the_broker_did_not_take_is_looked_at_within_five_seconds(database: Database) -> None:
+    request_id = add_request(database, images=200)
+    dispatch_request(database, Post(works=False), request_id)
+    assert all(0 < group_row(database, request_id, number)["look_in"] <= 5 for number in (1, 2))
+    post = Post()
+    dispatch_group(database, post, request_id, group=1, seen=1)
+    assert group_row(database, request_id)["look_in"] > 60
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "expired"])
+def test_nothing_of_a_stopped_request_is_dispatched(database: Database, reason: str) -> None:
+    request_id = add_request(database, images=8)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    stop(database, request_id, reason)
+    assert dispatch_group(database, post, request_id, group=1, seen=1) == 0
+    assert dispatch_request(database, post, request_id) == 0
+    assert len(post.groups) == 1
+
+
+def test_a_request_that_is_gone_is_nothing_to_dispatch(database: Database) -> None:
+    request_id = add_request(database, images=8)
+    sql(database, "DELETE FROM processing_request")
+    assert dispatch_request(database, Post(), request_id) == 0
+    assert image_rows(database, request_id) == {}
+
+
+def test_a_dispatch_that_waited_for_a_cancel_sends_nothing(database: Database) -> None:
+    request_id = add_request(database, images=8)
+    post = Post()
+
+    def cancel(session: Session) -> None:
+        session.connection().exec_driver_sql("UPDATE processing_request SET stop_reason = 'cancelled'")
+
+    _, orders = overtaken(database, cancel, lambda session: _open_window(session, request_id))
+    assert (orders, post.groups) == ([], [])
+    assert request_row(database, request_id)["status"] == "pending"

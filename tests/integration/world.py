@@ -1,0 +1,147 @@
+"""Worker and notifier without processes: their steps against a real database, between them a post that may do anything.
+
+Nothing here decides what happens when; that is for whoever drives it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from services.notifier import rules
+from services.notifier.watch import Watcher, look_and_send
+from services.worker.backoff import retry_delay
+from services.worker.claim import move_to_slow_lane
+from services.worker.dispatch import Pipeline, dispatch_group, dispatch_request
+from services.worker.settle import Result, due_again, failed
+from shared.db import Database
+from shared.errors import ConnectFailure
+from shared.messages import Batch, CompressBatch, DispatchGroup, DispatchRequest, FetchBatch, GroupDone, Message
+from tests.integration.batches import NOT_FOUND, compress_after, done, report, slow_after, take
+from tests.integration.seed import pass_time
+
+REFUSED = ConnectFailure("images.example refused the connection.")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The second half of a pipeline and the images that the first one hands on."""
+
+    message: CompressBatch
+    numbers: tuple[int, ...]
+
+
+Letter = Message | Pipeline | Fetched
+
+
+@dataclass(slots=True)
+class Work:
+    """What a worker holds: the letter it came with, its claim, and attempts by image number."""
+
+    letter: Letter
+    batch: Batch
+    attempts: dict[int, int]
+
+
+@dataclass(slots=True)
+class World:
+    """`mail` is on its way, `hands` is being worked on; of a group the broker takes `takes` and then fails."""
+
+    database: Database
+    requests: list[UUID]
+    mail: list[Letter] = field(default_factory=list)
+    hands: list[Work] = field(default_factory=list)
+    takes: int | None = None
+
+    def receive(self, letter: Letter) -> None:
+        """Do what the actor does with a message, up to where it begins to work on images."""
+        match letter:
+            case DispatchRequest():
+                dispatch_request(self.database, self._send_group, letter.request_id)
+            case DispatchGroup():
+                number, seen = letter.group, letter.dispatch_no
+                dispatch_group(self.database, self._send_group, letter.request_id, group=number, seen=seen)
+            case GroupDone():
+                self.look(letter.request_id, letter.group, dispatch_no=letter.dispatch_no)
+            case Fetched():
+                self._begin(letter, letter.message, letter.numbers)
+            case (fetch, _):
+                self._begin(letter, fetch, [image.number for image in fetch.images])
+            case _:
+                pass  # a delivery, whose life is told elsewhere
+
+    def finish(self, work: Work, outcome: Callable[[int], str]) -> None:
+        """Report `ok`, `failed`, `retry`, `unstored` or `slow` of every image, twice: the second changes nothing."""
+        outcomes = {number: outcome(number) for number in work.attempts}
+        results = [self._result(work, number, outcome) for number, outcome in outcomes.items()]
+        report(self.database, work.batch, [result for result in results if result])
+        assert report(self.database, work.batch, [result for result in results if result]) == 0
+        if not isinstance(work.batch, CompressBatch):
+            self._move_on(work, outcomes)
+
+    def look(self, request_id: UUID, group: int, *, dispatch_no: int | None) -> None:
+        look_and_send(self._watcher, request_id, group, dispatch_no=dispatch_no)
+
+    def sweep(self) -> None:
+        """What the sweeper does about requests and groups."""
+        self.database.transact(rules.expire_requests)
+        for request_id in self.database.transact(rules.requests_to_dispatch):
+            self._send(DispatchRequest(request_id=request_id))
+        for request_id, group in self.database.transact(rules.groups_to_look_at):
+            self.look(request_id, group, dispatch_no=None)
+
+    def pass_time(self, seconds: float) -> None:
+        for request_id in self.requests:
+            pass_time(self.database, request_id, seconds)
+
+    def deliver_all(self) -> None:
+        """Everything that is on its way arrives, and every worker succeeds."""
+        while self.mail:
+            self.receive(self.mail.pop(0))
+            for work in self.hands:
+                self.finish(work, lambda _: "ok")
+            self.hands.clear()
+
+    @property
+    def _watcher(self) -> Watcher:
+        return Watcher(database=self.database, send=self._send, public_url="https://shop.example")
+
+    def _send(self, message: Message) -> bool:
+        self.mail.append(message)
+        return True
+
+    def _send_group(self, pipelines: list[Pipeline], *, done: GroupDone) -> bool:
+        self.mail += pipelines[: self.takes]
+        if self.takes is not None:
+            return False
+        self.mail.append(done)  # the callback, which may come before its time
+        return True
+
+    def _begin(self, letter: Letter, batch: Batch, numbers: Sequence[int]) -> None:
+        attempts = take(self.database, batch, numbers)
+        if attempts:
+            self.hands.append(Work(letter, batch, attempts))
+
+    def _result(self, work: Work, number: int, outcome: str) -> Result | None:
+        compressing = isinstance(work.batch, CompressBatch)
+        if outcome == "failed":
+            return failed(number, NOT_FOUND)
+        if outcome == "unstored":
+            return due_again(number, delay=15, refund=True)
+        if outcome == "retry" and compressing:
+            return due_again(number, delay=0)
+        if outcome == "retry":
+            delay = retry_delay(REFUSED, attempts=work.attempts[number], random=lambda: 0.5)
+            return failed(number, REFUSED) if delay is None else due_again(number, delay=delay, error=REFUSED)
+        return done(number) if compressing else None
+
+    def _move_on(self, work: Work, outcomes: dict[int, str]) -> None:
+        """After fetching: what came goes to be compressed, what was slow to the slow lane."""
+        assert isinstance(work.letter, tuple)
+        fetch, compress = work.letter
+        self.mail.append(Fetched(compress, tuple(number for number, outcome in outcomes.items() if outcome == "ok")))
+        slow = [number for number, outcome in outcomes.items() if outcome == "slow"]
+        ours = self.database.transact(lambda session: move_to_slow_lane(session, fetch, slow))
+        if ours:
+            images = tuple(image for image in fetch.images if image.number in ours)
+            again: FetchBatch = slow_after(fetch).model_copy(update={"images": images})
+            self.mail.append((again, compress_after(again)))

@@ -1,0 +1,153 @@
+"""A private stack for tests: its own ports and data below `.test/`, gone when the session ends.
+
+It is a child that dies with pytest, so even a killed session leaves nothing running.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from deploy.local.places import is_free
+from deploy.local.process import die_with_parent
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[1]
+TEST_PORTS = range(12_000, 20_000)  # apart from those for outgoing connections and the stack's inner ones
+READY_WITHIN = 60.0
+STOP_WITHIN = 20.0
+
+
+def until(check: Callable[[], T | None], *, within: float = 10.0, every: float = 0.05) -> T:
+    """Poll until `check` gives something true; fail when it does not in `within` seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        if found := check():
+            return found
+        assert time.monotonic() < deadline, f"not within {within:g} s: {check}"
+        time.sleep(every)
+
+
+def reserve_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on."""
+    return [port for port in random.sample(TEST_PORTS, 20 * count) if is_free("127.0.0.1", port)][:count]
+
+
+class Stack:
+    """`hosts` are `127.0.0.1:port`, free, from which images may come and to which webhooks may go."""
+
+    def __init__(self, folder: Path, *, servers_only: bool = False, env: Mapping[str, str] | None = None) -> None:
+        self.data_dir = folder
+        self.log_path = folder.with_suffix(".log")
+        self.port, *self.host_ports = reserve_ports(9)
+        self.hosts = [f"127.0.0.1:{port}" for port in self.host_ports]
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not _is_setting(name)},
+            "HALFTONE_DATA_DIR": str(folder),
+            "HALFTONE_PORT": str(self.port),
+            "HALFTONE_FETCH_ALLOW": ",".join(self.hosts),
+            "HALFTONE_LOCAL_FSYNC": "off",
+            **(env or {}),
+        }
+        self._command = [sys.executable, "-m", "deploy.local", "run", *(["--servers-only"] if servers_only else [])]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start and wait until all of it is ready; start again what was killed."""
+        if self._process is not None:
+            self._process.wait(STOP_WITHIN)
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=ROOT,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGTERM),  # noqa: PLW1509 - nothing but one system call
+            )
+        until(self._is_up, within=READY_WITHIN)
+
+    def _is_up(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the stack did not start:\n{self.log()[-4000:]}"
+        state = self.state()
+        return state.get("pid") == self._process.pid and bool(state["ready"])
+
+    def stop(self) -> None:
+        """Stop it in good order and see that no process stays."""
+        if self._process is None:
+            return
+        everyone = [self._process.pid, *(pid for name in self.state().get("processes", {}) for pid in self.pids(name))]
+        self._process.terminate()
+        status = self._process.wait(STOP_WITHIN)
+        self._process = None
+        assert status == 0, self.log()[-4000:]
+        assert not [pid for pid in everyone if _runs(pid)], "a process outlived its stack"
+
+    def state(self) -> dict[str, Any]:
+        """What the running stack says about itself."""
+        try:
+            return dict(json.loads((self.data_dir / "stack.json").read_text()))
+        except FileNotFoundError:
+            return {}
+
+    @property
+    def database_url(self) -> str:
+        return str(self.state()["database_url"])
+
+    @property
+    def redis_url(self) -> str:
+        return str(self.state()["redis_url"])
+
+    def names(self, prefix: str = "") -> list[str]:
+        """The processes by name: `worker-1`, `ingest`, `postgres`, ..."""
+        return [name for name in self.state()["processes"] if name.startswith(prefix)]
+
+    def pid(self, name: str) -> int | None:
+        """The process itself; None while it is between two lives."""
+        pid = self.state()["processes"][name]["pid"]
+        return None if pid is None else int(pid)
+
+    def pids(self, name: str) -> list[int]:
+        """The process and all its descendants."""
+        pid = self.pid(name)
+        if pid is None or not psutil.pid_exists(pid):
+            return []
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Signal a process; SIGKILL by default, SIGSTOP and SIGCONT to freeze it and let it go on."""
+        pid = until(lambda: self.pid(name))
+        os.kill(pid, number)
+        return pid
+
+    def restart(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        """End a process with `number` and wait until the supervisor has it running again."""
+        old = self.kill(name, number)
+        until(lambda: self.pid(name) not in (None, old), within=30)
+
+    def log(self) -> str:
+        """Everything all processes have printed."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_setting(name: str) -> bool:
+    return name.startswith("HALFTONE_") or name in {"DATABASE_URL", "REDIS_URL", "BLOB_URL"}

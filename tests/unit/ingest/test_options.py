@@ -1,0 +1,75 @@
+"""The options of an upload."""
+
+from typing import Any
+
+import pytest
+
+from services.ingest.options import OnInvalid, Options, read_options
+from shared.problems import Problem
+from shared.recipe import Mode, Recipe, TargetFormat
+
+
+def read(allow: tuple[str, ...] = (), **given: Any) -> Options:
+    return read_options(given, allow=allow)
+
+
+def test_defaults() -> None:
+    assert read() == Options(recipe=Recipe(), webhook_url=None, on_invalid=OnInvalid.REJECT)
+    assert read(quality="", mode=" ", format=None, max_side="", webhook_url="", on_invalid="") == read()
+
+
+def test_all_of_them_as_text() -> None:
+    options = read(
+        quality="95", mode="bytes", format="AVIF", max_side="1", webhook_url="https://a.example/", on_invalid="skip"
+    )
+    assert options.recipe == Recipe(quality=95, mode=Mode.BYTES, format=TargetFormat.AVIF, max_side=1)
+    assert (options.webhook_url, options.skip) == ("https://a.example/", True)
+
+
+def test_text_and_number_mean_the_same() -> None:
+    assert read(quality="50").normalised() == read(quality=50, mode="absolute").normalised() == read().normalised()
+
+
+def test_older_spelling_of_the_webhook() -> None:
+    assert read(webhookUrl="https://a.example/").webhook_url == "https://a.example/"
+    assert read(webhookUrl="https://a.example/", webhook_url="https://b.example/").webhook_url == "https://b.example/"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("quality", "0"),
+        ("quality", 96),
+        ("quality", "-1"),
+        ("quality", "fifty"),
+        ("quality", 50.5),
+        ("quality", "50.0"),
+        ("quality", True),
+        ("quality", "\N{SUPERSCRIPT TWO}"),
+        ("quality", "9" * 5000),
+        ("mode", "best"),
+        ("mode", 1),
+        ("mode", ["absolute"]),
+        ("format", "gif"),
+        ("max_side", "0"),
+        ("max_side", 65536),
+        ("on_invalid", "ignore"),
+        ("webhook_url", "ftp://a.example/"),
+        ("webhook_url", "https://user@a.example/"),
+        ("webhook_url", 5),
+        ("webhook_url", "http://127.0.0.1:9001/"),
+        ("webhook_url", "http://localhost:9001/"),
+        ("webhook_url", "http://169.254.169.254/latest"),
+        ("webhook_url", "http://[::ffff:10.0.0.1]/"),
+        ("webhook_url", "http://2130706433/"),
+    ],
+)
+def test_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(Problem, match=name) as refused:
+        read(**{name: value})
+    assert (refused.value.status, refused.value.code) == (422, "invalid_option")
+
+
+def test_allowed_pairs_are_let_through() -> None:
+    assert read(allow=("127.0.0.1:9000",), webhook_url="http://127.0.0.1:9000/hook").webhook_url
+    assert read(allow=("localhost:80",), webhook_url="http://localhost/hook").webhook_url

@@ -1,0 +1,191 @@
+"""Every shape of manifest that is refused, with its exact place (DESIGN section 4, docs/manifest.md)."""
+
+import io
+
+import pytest
+
+from services.ingest.encoding import UnsupportedFileError
+from services.ingest.manifest import read_manifest
+from services.ingest.row_errors import Code, RowError
+from services.ingest.rows import Limits
+from tests.unit.ingest.reading import HEADER, A, B, C, errors, read
+
+URLS = "Input Image Urls"
+
+
+def wrong(code: Code, row: int | None = None, line: int | None = None, **place: object) -> RowError:
+    return RowError(code=code, detail="", row=row, line=line, **place)  # type: ignore[arg-type]
+
+
+def test_empty_file_has_no_header() -> None:
+    columns = ["S. No.", "Product Name", URLS]
+    assert errors("") == [wrong(Code.MISSING_HEADER, column=column) for column in columns]
+    assert errors("\n \n") == [wrong(Code.MISSING_HEADER, column=column) for column in columns]
+
+
+def test_missing_column_is_named() -> None:
+    assert errors(f"\nS. No.,Name,Input Image Urls\n1,Shirt,{A}\n") == [
+        wrong(Code.MISSING_HEADER, line=2, column="Product Name")
+    ]
+
+
+def test_missing_column_is_found_under_the_delimiter_that_fits() -> None:
+    assert errors(f"S. No.;Name;Input Image Urls\n1;Shirt;{A}\n") == [
+        wrong(Code.MISSING_HEADER, line=1, column="Product Name")
+    ]
+
+
+def test_column_that_is_there_twice() -> None:
+    assert errors(f"S. No.,S. No.,Product Name,Input Image Urls\n1,1,Shirt,{A}\n") == [
+        wrong(Code.MISSING_HEADER, line=1, column="S. No.")
+    ]
+
+
+def test_data_without_a_header() -> None:
+    assert {error.code for error in errors(f"1,Shirt,{A}\n")} == {Code.MISSING_HEADER}
+
+
+def test_no_rows() -> None:
+    assert errors(HEADER) == [wrong(Code.NO_ROWS)]
+    assert errors(HEADER + "\n,,\n") == [wrong(Code.NO_ROWS)]
+
+
+def test_empty_serial_number() -> None:
+    assert errors(HEADER + f"1,Shirt,{A}\n  ,Hat,{B}\n") == [
+        wrong(Code.EMPTY_SERIAL_NUMBER, 2, 3, column="S. No.", value="")
+    ]
+
+
+def test_empty_name() -> None:
+    assert errors(HEADER + f'1," ",{A}\n') == [wrong(Code.EMPTY_NAME, 1, 2, column="Product Name", value="")]
+
+
+@pytest.mark.parametrize("row", ["1,Shirt,", "1,Shirt", '1,Shirt," , "', "1,Shirt,,,,"])
+def test_no_url(row: str) -> None:
+    assert errors(f"{HEADER}{row}\n") == [wrong(Code.NO_URL, 1, 2, column=URLS, value="")]
+
+
+def test_everything_that_is_wrong_with_a_row_is_told() -> None:
+    assert [error.code for error in errors(HEADER + ",,ftp://a.example/a.jpg\n")] == [
+        Code.EMPTY_SERIAL_NUMBER,
+        Code.EMPTY_NAME,
+        Code.INVALID_URL,
+    ]
+
+
+def test_invalid_url_is_told_by_its_index() -> None:
+    bad = "https://user:secret@a.example/a.jpg"
+    assert errors(HEADER + f'1,Shirt,"{A},{bad},{B}"\n') == [
+        wrong(Code.INVALID_URL, 1, 2, column=URLS, url_index=2, value=bad)
+    ]
+
+
+def test_duplicate_serial_number_names_the_first_row() -> None:
+    found = read(HEADER + f"1,Shirt,{A}\n2,Hat,{B}\n 1 ,Shoe,{C}\n")
+    error = found[-1]
+    assert isinstance(error, RowError)
+    assert (error.code, error.row, error.line, error.value) == (Code.DUPLICATE_SERIAL_NUMBER, 3, 4, "1")
+    assert "Row 1" in error.detail
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "index"),
+    [
+        (f"1\0,Shirt,{A}", "S. No.", None),
+        (f"1,Sh\0irt,{A}", "Product Name", None),
+        (f"1,Shirt,{A}\0", URLS, 1),
+        (f'1,Shirt,"{A},https://a.example/\0"', URLS, 2),
+    ],
+)
+def test_nul(row: str, column: str, index: int | None) -> None:
+    [error] = errors(f"{HEADER}{row}\n")
+    assert (error.code, error.row, error.column, error.url_index) == (Code.NUL_BYTE, 1, column, index)
+    assert "\0" not in str(error.value)
+
+
+def test_nul_in_the_header() -> None:
+    assert errors(f"S. No.,Product Name,Input Image Urls\0\n1,Shirt,{A}\n") == [wrong(Code.NUL_BYTE, line=1)]
+
+
+def test_nul_in_a_column_that_nobody_reads() -> None:
+    [error] = errors(f"S. No.,Product Name,Input Image Urls,Price\n1,Shirt,{A},\0\n")
+    assert (error.code, error.row, error.column) == (Code.NUL_BYTE, 1, None)
+
+
+def test_unterminated_quote_at_the_end() -> None:
+    assert errors(HEADER + f'1,Shirt,{A}\n2,Hat,"{B}\n') == [wrong(Code.UNTERMINATED_QUOTE, 2, 3)]
+    assert errors(HEADER + f'1,Shirt,{A}\n"') == [wrong(Code.UNTERMINATED_QUOTE, 2, 3)]
+
+
+def test_unterminated_quote_costs_its_own_row_only() -> None:
+    found = read(HEADER + f'1,Shirt,"{A}\n2,Hat,"{B}"\n3,Shoe,{C}\n')
+    assert [(item.row, item.line, isinstance(item, RowError)) for item in found] == [
+        (1, 2, True),
+        (2, 3, False),
+        (3, 4, False),
+    ]
+
+
+def test_text_after_a_closing_quote() -> None:
+    assert errors(HEADER + f'1,"Shirt" red,{A}\n2,Hat,{B}\n') == [wrong(Code.UNTERMINATED_QUOTE, 1, 2)]
+
+
+def test_unterminated_quote_in_the_header() -> None:
+    assert errors(f'S. No.,"Product Name,Input Image Urls\n1,Shirt,{A}\n') == [wrong(Code.UNTERMINATED_QUOTE, line=1)]
+
+
+def test_too_many_urls() -> None:
+    assert errors(HEADER + f'1,Shirt,"{A},{B},{C}"\n', Limits(urls_per_row=2)) == [
+        wrong(Code.TOO_MANY_URLS, 1, 2, column=URLS)
+    ]
+
+
+def test_url_too_long() -> None:
+    url = "https://a.example/" + "x" * 2031
+    assert errors(HEADER + f"1,Shirt,{url}\n") == [wrong(Code.URL_TOO_LONG, 1, 2, column=URLS, url_index=1, value=url)]
+    assert errors(HEADER + f"1,Shirt,{url[:-1]}\n") == []
+
+
+def test_a_line_without_end_is_refused_and_reading_goes_on() -> None:
+    found = read(HEADER + "1,Shirt," + "x" * 9_000_000 + f"\n2,Hat,{B}\n")
+    assert [(item.row, item.line) for item in found] == [(1, 2), (2, 3)]
+    assert isinstance(found[0], RowError)
+    assert found[0].code is Code.NOT_CSV
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PK\x03\x04\x14\x00\x00\x00",
+        b"%PDF-1.7\n",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00",
+        b"\x1f\x8b\x08\x00",
+        b"\x89PNG\r\n\x1a\n",
+    ],
+)
+def test_another_kind_of_file(data: bytes) -> None:
+    with pytest.raises(UnsupportedFileError):
+        next(read_manifest(io.BytesIO(data), Limits()))
+
+
+def test_bytes_that_are_no_text() -> None:
+    assert errors(b"\x81\x8d\x8f\xff" * 100) == [wrong(Code.NOT_CSV)]
+
+
+def test_utf_8_with_a_bom_and_a_broken_end() -> None:
+    assert errors(HEADER.encode("utf-8-sig") + b"1,Gr\xf6\xdfe,https://a.example/a.jpg\n") == [wrong(Code.NOT_CSV)]
+
+
+def test_utf_16_without_a_bom() -> None:
+    assert errors(HEADER.encode("utf-16-le"))[0].code is Code.NUL_BYTE
+
+
+def test_the_value_shown_is_short() -> None:
+    [error] = errors(HEADER + f"1,Shirt,{'x' * 5000}\n")
+    assert len(error.document()["value"]) == 200
+
+
+def test_a_file_of_broken_quotes_is_given_up_in_linear_time() -> None:
+    found = errors(HEADER + 'x",""",\n' * 600_000)
+    assert (found[-1].code, found[-1].row) == (Code.NOT_CSV, None)
+    assert len(found) < 50

@@ -1,0 +1,80 @@
+"""What a manifest becomes on its way to `COPY`."""
+
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+import pytest
+
+from services.ingest.manifest import Found
+from services.ingest.row_errors import Code, RowError
+from services.ingest.rows import Limits, Product
+from services.ingest.spool import SHOWN, Spool, blocks
+
+ID = UUID(int=7)
+A, B = "https://a.example/a.jpg", "https://a.example/b.jpg"
+
+
+@pytest.fixture
+def spool() -> Iterator[Spool]:
+    with Spool(ID, Limits(images=3, row_errors=1000)) as spool:
+        yield spool
+
+
+def fill(spool: Spool, found: Iterable[Found], *, skip: bool = True) -> tuple[list[str], list[str], list[str]]:
+    spool.fill(found, skip=skip)
+    files = (spool.products, spool.images, spool.rejected)
+    products, images, rejected = (b"".join(blocks(file)).decode().splitlines() for file in files)
+    return products, images, rejected
+
+
+def product(row: int, *urls: str, name: str = "n") -> Product:
+    return Product(row, row + 1, f"s{row}", name, urls)
+
+
+def error(row: int | None = 1, code: Code = Code.EMPTY_NAME) -> RowError:
+    return RowError(code=code, detail="d", row=row)
+
+
+def test_images_are_numbered_by_first_appearance(spool: Spool) -> None:
+    products, images, _ = fill(spool, [product(1, A, B, A), product(2, B)])
+    assert images == [f"{ID}\t1\t{A}", f"{ID}\t2\t{B}"]
+    assert products == [f"{ID}\t1\ts1\tn\t{{1,2,1}}", f"{ID}\t2\ts2\tn\t{{2}}"]
+    assert (spool.product_count, spool.image_count, spool.good) == (2, 2, True)
+
+
+def test_text_is_escaped_for_copy(spool: Spool) -> None:
+    [line], _, _ = fill(spool, [product(1, A, name="a\tb\\c\r\n")])
+    assert line == f"{ID}\t1\ts1\ta\\tb\\\\c\\r\\n\t{{1}}"
+
+
+def test_nothing_is_written_after_an_error_unless_rows_are_skipped(spool: Spool) -> None:
+    products, _, _ = fill(spool, [product(1, A), error(2), product(3, B)], skip=False)
+    assert len(products) == 1
+    assert not spool.good
+
+
+def test_skipping_keeps_the_good_rows(spool: Spool) -> None:
+    products, _, rejected = fill(spool, [product(1, A), error(2), product(3, B)])
+    assert (len(products), len(rejected), spool.usable) == (2, 1, True)
+
+
+def test_an_error_without_a_row_refuses_everything(spool: Spool) -> None:
+    fill(spool, [product(1, A), error(None, Code.NOT_CSV), product(3, B)])
+    assert not spool.usable
+    assert spool.product_count == 1
+
+
+def test_the_limit_of_images_refuses_everything(spool: Spool) -> None:
+    fill(spool, [product(row, f"https://a.example/{row}") for row in range(1, 9)])
+    assert not spool.usable
+    assert [(found.code, found.row) for found in spool.shown] == [(Code.TOO_MANY_IMAGES, 4)]
+
+
+def test_what_refuses_everything_is_always_shown(spool: Spool) -> None:
+    fill(spool, [*(error(row) for row in range(1, SHOWN + 50)), error(None, Code.NOT_CSV)])
+    assert (len(spool.shown), spool.shown[-1].code, spool.error_count) == (SHOWN, Code.NOT_CSV, SHOWN + 50)
+
+
+def test_reading_stops_after_too_many_errors(spool: Spool) -> None:
+    fill(spool, (error(row) for row in range(1, 5000)))
+    assert (spool.error_count, spool.usable) == (1000, False)

@@ -1,0 +1,67 @@
+from ipaddress import ip_address
+
+import pytest
+
+from shared.addresses import is_public, literal_address
+
+PUBLIC = [
+    "1.1.1.1",
+    "8.8.8.8",
+    "93.184.216.34",
+    "100.63.255.255",
+    "100.128.0.0",
+    "172.15.0.1",
+    "172.32.0.1",
+    "192.0.1.1",
+]
+PUBLIC += ["198.17.255.255", "198.20.0.0", "223.255.255.255", "2606:4700:4700::1111", "2a00:1450:4001:81b::200e"]
+
+INSIDE = {
+    "this network": ["0.0.0.0", "0.1.2.3"],
+    "loopback": ["127.0.0.1", "127.255.255.255", "::1"],
+    "private": ["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "fc00::1", "fd00:ec2::254"],
+    "carrier grade NAT": ["100.64.0.0", "100.100.100.200", "100.127.255.255"],
+    "link-local": ["169.254.169.254", "fe80::1", "febf::1", "fe80::1%eth0"],
+    "site-local": ["fec0::1"],
+    "protocol assignments": ["192.0.0.1", "192.0.0.192", "2001:1::1", "2001:1ff::1"],
+    "documentation": ["192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1", "3fff::1"],
+    "benchmarking": ["198.18.0.1", "198.19.255.255", "2001:2::1"],
+    "6to4 relays": ["192.88.99.1"],
+    "multicast": ["224.0.0.1", "239.255.255.255", "ff02::1"],
+    "reserved and broadcast": ["240.0.0.1", "255.255.255.254", "255.255.255.255"],
+    "unspecified": ["::"],
+    "discard": ["100::1", "100:0:0:1::1"],
+    "ORCHID": ["2001:10::1", "2001:2f::1"],
+    "NAT64": ["64:ff9b::7f00:1", "64:ff9b::808:808", "64:ff9b:1::7f00:1"],
+    "6to4": ["2002:7f00:1::", "2002:a9fe:a9fe::1", "2002:808:808::1"],
+    "Teredo": ["2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2"],
+    "IPv4 in IPv6": ["::ffff:127.0.0.1", "::ffff:8.8.8.8", "::127.0.0.1", "::8.8.8.8", "::ffff:0:169.254.169.254"],
+    "never handed out": ["4000::1", "5f00::1", "fe00::1", "1::1"],
+    "a cloud's host": ["168.63.129.16"],
+}
+
+
+@pytest.mark.parametrize("text", PUBLIC)
+def test_public_addresses_are_let_through(text: str) -> None:
+    assert is_public(ip_address(text))
+
+
+@pytest.mark.parametrize("text", [text for texts in INSIDE.values() for text in texts])
+def test_addresses_that_could_lead_inside_are_refused(text: str) -> None:
+    assert not is_public(ip_address(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1", "2130706433", "0x7f000001", "0x7f.1", "127.1", "017700000001", "127.0.0.1."]
+)
+def test_every_spelling_of_an_ipv4_address_is_seen_through(text: str) -> None:
+    assert literal_address(text) == ip_address("127.0.0.1")
+
+
+def test_an_ipv6_literal_may_have_brackets() -> None:
+    assert literal_address("[::1]") == literal_address("::1") == ip_address("::1")
+
+
+@pytest.mark.parametrize("name", ["example.com", "localhost", "1.2.3.4.5", "", "a1"])
+def test_a_name_is_no_literal_address(name: str) -> None:
+    assert literal_address(name) is None

@@ -1,0 +1,176 @@
+"""One contract, two stores: a folder on disk, and obstore (its memory store stands in for the clouds)."""
+
+import os
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from shared.blobs import BlobMissing, Blobs, connect, output_key, source_key
+from shared.errors import StorageError
+
+REQUEST = uuid4()
+KEY = source_key(REQUEST, "a" * 64)
+OUT = output_key(REQUEST, "b" * 64, "jpg")
+
+
+@pytest.fixture(params=["disk", "objects"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    return connect(f"file://{tmp_path}/blobs" if request.param == "disk" else "memory:///")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Blobs]:
+    before = os.umask(0o077)
+    yield connect(f"file://{tmp_path}/blobs")
+    os.umask(before)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_is_put_can_be_had_again(blobs: Blobs, *, durable: bool) -> None:
+    blobs.put(KEY, bytearray(b"picture"), durable=durable)
+    assert blobs.get(KEY) == b"picture"
+    assert blobs.size(KEY) == 7
+    assert blobs.exists(KEY)
+    assert not blobs.exists(OUT)
+
+
+def test_a_large_blob_streams_in_pieces(blobs: Blobs) -> None:
+    data = os.urandom(1_000_000)
+    blobs.put(KEY, data)
+    pieces = list(blobs.stream(KEY))
+    assert b"".join(pieces) == data
+
+
+def test_what_is_not_there_says_so_at_once(blobs: Blobs) -> None:
+    for call in (blobs.get, blobs.size, blobs.stream):
+        with pytest.raises(BlobMissing):
+            call(KEY)
+    blobs.delete(KEY)
+
+
+def test_a_deleted_blob_is_gone(blobs: Blobs) -> None:
+    blobs.put(KEY, b"x")
+    blobs.delete(KEY)
+    assert not blobs.exists(KEY)
+
+
+def test_putting_the_same_again_changes_nothing(blobs: Blobs) -> None:
+    blobs.put(KEY, b"x")
+    blobs.put(KEY, b"x")
+    assert blobs.get(KEY) == b"x"
+
+
+def test_a_blob_of_another_size_is_replaced(blobs: Blobs) -> None:
+    blobs.put(KEY, b"")
+    blobs.put(KEY, b"whole")
+    assert blobs.get(KEY) == b"whole"
+
+
+def test_a_prefix_is_deleted_with_all_in_it_and_nothing_else(blobs: Blobs) -> None:
+    other = source_key(uuid4(), "c" * 64)
+    for key in (KEY, OUT, other):
+        blobs.put(key, b"x")
+    blobs.delete_prefix(f"{REQUEST}/source")
+    assert (blobs.exists(KEY), blobs.exists(OUT)) == (False, True)
+    blobs.delete_prefix(str(REQUEST))
+    assert (blobs.exists(OUT), blobs.exists(other)) == (False, True)
+    blobs.delete_prefix(str(REQUEST))
+
+
+def test_the_requests_folders_are_listed_with_their_age(blobs: Blobs) -> None:
+    assert list(blobs.list_prefixes()) == []
+    blobs.put(KEY, b"x")
+    blobs.put(OUT, b"x")
+    (prefix,) = blobs.list_prefixes()
+    assert prefix.name == str(REQUEST)
+    assert abs(prefix.modified_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/", ".tmp/x", "a/.x", "a\\b", "a\x00b", "a b", "a\n", "ä"]
+)
+def test_a_key_that_could_lead_out_is_refused(blobs: Blobs, key: str) -> None:
+    for call in (blobs.get, blobs.delete, blobs.delete_prefix, blobs.exists, lambda key: blobs.put(key, b"x")):
+        with pytest.raises(StorageError, match="Not a blob's key"):
+            call(key)
+
+
+def test_files_can_be_read_by_others_whatever_the_umask(disk: Blobs, tmp_path: Path) -> None:
+    disk.put(OUT, b"x")
+    path = tmp_path / "blobs" / OUT
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.parent.stat().st_mode & 0o777 == path.parent.parent.stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "blobs").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_crash_leaves_only_what_is_swept(disk: Blobs, tmp_path: Path) -> None:
+    leftover = tmp_path / "blobs" / ".tmp" / "leftover"
+    leftover.write_bytes(b"half a pict")
+    (tmp_path / "blobs" / ".tmp" / "folder").mkdir()
+    disk.put(KEY, b"x")
+    assert disk.sweep_temporary(60) == 0
+    assert disk.sweep_temporary(-1) == 2
+    assert not leftover.exists()
+    assert disk.exists(KEY)
+
+
+def test_a_put_that_fails_leaves_nothing_and_is_a_storage_error(disk: Blobs, tmp_path: Path) -> None:
+    (tmp_path / "blobs" / str(REQUEST)).write_bytes(b"a file where a folder should be")
+    with pytest.raises(StorageError):
+        disk.put(KEY, b"x")
+    assert list((tmp_path / "blobs" / ".tmp").iterdir()) == []
+
+
+def test_a_full_disk_is_a_storage_error(disk: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        disk.put(KEY, b"x")
+    assert not disk.exists(KEY)
+
+
+def test_deleting_a_request_while_files_land_crashes_neither(disk: Blobs) -> None:
+    done = threading.Event()
+    surprises: list[BaseException] = []
+
+    def keep_putting() -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            try:
+                disk.put(f"{REQUEST}/out/{number}.jpg", b"x", durable=False)
+            except StorageError:
+                pass
+            except BaseException as error:  # noqa: BLE001
+                surprises.append(error)
+
+    thread = threading.Thread(target=keep_putting)
+    thread.start()
+    for _ in range(100):
+        disk.delete_prefix(str(REQUEST))
+    done.set()
+    thread.join()
+    disk.delete_prefix(str(REQUEST))
+    assert surprises == []
+    assert list(disk.list_prefixes()) == []
+
+
+def test_the_gateway_serves_what_is_on_disk_itself(disk: Blobs) -> None:
+    assert disk.signed_url(OUT, seconds=60) is None
+
+
+def test_an_object_store_signs_urls_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    url = connect("s3://pictures/halftone").signed_url(OUT, seconds=60)
+    assert url is not None
+    assert url.startswith("https://")
+    assert f"/halftone/{OUT}?" in url
+    assert "X-Amz-Expires=60" in url

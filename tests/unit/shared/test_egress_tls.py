@@ -1,0 +1,82 @@
+"""https: the certificate is checked against the name, and the handshake is under the deadline too."""
+
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from shared.egress import Egress
+from shared.errors import ConnectFailure, FetchTimeout
+from tests.unit.shared.egress_case import at_most, failure, get
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for `localhost`, in one file."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    arguments = [*command.split(), "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(arguments, cwd=folder, check=True, capture_output=True)
+    both = folder / "both.pem"
+    both.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
+    return both
+
+
+@contextmanager
+def https_origin(certificate: Path) -> Iterator[int]:
+    """Answers every connection with the same page; yields its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                with suppress(OSError), sock, context.wrap_socket(sock, server_side=True) as stream:
+                    stream.recv(65536)
+                    stream.sendall(ANSWER)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield listener.getsockname()[1]
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(5)
+
+
+def test_https_is_fetched_where_the_certificate_fits_the_name(certificate: Path) -> None:
+    with https_origin(certificate) as port:
+        egress = Egress([f"localhost:{port}"], tls=ssl.create_default_context(cafile=str(certificate)))
+        assert get(egress, f"https://localhost:{port}/a").body == b"secret"
+        egress.close()
+
+
+def test_a_certificate_for_another_name_is_a_connect_failure(certificate: Path) -> None:
+    with https_origin(certificate) as port:
+        egress = Egress([f"127.0.0.1:{port}"], tls=ssl.create_default_context(cafile=str(certificate)))
+        error = failure(egress, f"https://127.0.0.1:{port}/a")
+    assert isinstance(error, ConnectFailure)
+    assert "its certificate is not valid" in error.detail
+
+
+def test_an_unknown_authority_is_a_connect_failure(certificate: Path) -> None:
+    with https_origin(certificate) as port:
+        error = failure(Egress([f"localhost:{port}"]), f"https://localhost:{port}/a")
+    assert isinstance(error, ConnectFailure)
+    assert error.detail == "Could not connect to localhost: its certificate is not valid (self-signed certificate)."
+
+
+def test_a_handshake_that_never_ends_times_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with at_most(1):
+            error = failure(Egress([f"127.0.0.1:{port}"]), f"https://127.0.0.1:{port}/a", seconds=0.3)
+    assert isinstance(error, FetchTimeout)

@@ -1,0 +1,83 @@
+"""The OpenAPI document: complete, closed in itself, and readable."""
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+from services.status import archive, docs, events, files, routes
+from services.status.openapi import document
+from services.status.openapi.shapes import error_codes
+from shared.errors import ImageError
+
+DOCUMENT = document(public_url="https://shop.example")
+ALIASES = {"/status/{request_id}/", "/api/check-status/{request_id}"}
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def refs(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from ([node["$ref"]] if "$ref" in node else [])
+        node = list(node.values())
+    for child in node if isinstance(node, list | tuple) else ():
+        yield from refs(child)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    shapes = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+
+    assert set(refs(DOCUMENT)) <= shapes
+
+
+def test_every_shape_is_used() -> None:
+    used = set(refs(DOCUMENT))
+
+    assert {name for name in DOCUMENT["components"]["schemas"] if f"#/components/schemas/{name}" not in used} == set()
+
+
+def test_path_parameters_are_declared() -> None:
+    for path, _, operation in operations():
+        declared = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
+        assert declared == set(re.findall(r"{(\w+)}", path))
+
+
+def test_operation_ids_are_unique() -> None:
+    ids = [operation["operationId"] for *_, operation in operations()]
+
+    assert len(ids) == len(set(ids))
+
+
+def test_every_route_is_described_and_the_other_way_round() -> None:
+    ours = [*routes.ROUTES, *archive.ROUTES, *events.ROUTES, *files.ROUTES]
+    paths = {route.path for route in ours} - ALIASES
+    described = {path for path, method, _ in operations() if method == "get"}
+
+    assert {path.replace("{request_id}/out/{name}", "{key:path}") for path in described} == paths
+
+
+def test_every_error_code_of_an_image_is_named() -> None:
+    assert {"dns_failure", "http_status", "worker_lost", "expired", "codec_crashed"} <= error_codes(ImageError)
+
+
+def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere() -> None:
+    page = docs.page(DOCUMENT)
+    problems: list[str] = []
+
+    class Checker(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            problems.extend(f"{tag} {attrs}" for name, value in attrs if name == "src" or "//" in (value or ""))
+            if tag == "script":
+                problems.append(tag)
+
+    Checker().feed(page)
+
+    assert problems == []
+    for _, _, operation in operations():
+        assert f'id="{operation["operationId"]}"' in page
+    for anchor in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{anchor}"' in page

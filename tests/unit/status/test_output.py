@@ -1,0 +1,75 @@
+"""The output CSV's cells and lines."""
+
+import csv
+import io
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.status.output import cell, csv_chunks, product_line
+from services.status.placed import PlacedImage, PlacedProduct
+
+REQUEST = UUID("01980000-0000-7000-8000-00000000002a")
+PUBLIC_URL = "https://shop.example"
+SHA = "ab" * 32
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+
+
+def image(state: str = "completed", *, url: str = "https://x.example/1.jpg", error: str | None = None) -> PlacedImage:
+    detail = "why, so" if error else None
+    rendition = ("webp", SHA) if state == "completed" else (None, None)
+    return PlacedImage(1, url, state, error, detail, *rendition)
+
+
+def line(product: PlacedProduct, *, details: bool = False) -> str:
+    return product_line(product, request_id=REQUEST, public_url=PUBLIC_URL, details=details)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+def test_formulas_get_an_apostrophe(start: str) -> None:
+    assert cell(f"{start}1+1") == f"'{start}1+1"
+
+
+def test_a_carriage_return_at_the_start_is_disarmed_and_quoted() -> None:
+    assert cell("\r=1") == '"\'\r=1"'
+
+
+@pytest.mark.parametrize("text", ["", "plain", "1-2", "a=b", " =1", "ü"])
+def test_other_cells_stay_as_they_are(text: str) -> None:
+    assert cell(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"), [('a"b', '"a""b"'), ("a,b", '"a,b"'), ("a\nb", '"a\nb"'), ("a\rb", '"a\rb"')]
+)
+def test_cells_are_quoted_where_needed(text: str, quoted: str) -> None:
+    assert cell(text) == quoted
+
+
+@given(
+    st.lists(st.tuples(st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.text(max_size=5)), max_size=5)
+)
+def test_a_csv_reader_gets_back_what_went_in(names: list[tuple[str, str]]) -> None:
+    page = [PlacedProduct(row, serial, name, [image()]) for row, (serial, name) in enumerate(names, start=1)]
+
+    file = b"".join(csv_chunks([page], request_id=REQUEST, public_url=PUBLIC_URL, details=False))
+
+    _, *rows = csv.reader(io.StringIO(file.decode(), newline=""), strict=True)
+    assert [(row[0].removeprefix("'"), row[1].removeprefix("'")) for row in rows] == [
+        (serial.removeprefix("'"), name.removeprefix("'")) for serial, name in names
+    ]
+
+
+def test_lists_are_aligned_by_position_in_one_quoted_cell() -> None:
+    product = PlacedProduct(1, "1", "Lamp", [image("failed", error="timeout"), image(), image("pending")])
+    output = f"https://shop.example/files/{REQUEST}/out/{SHA}.webp"
+    urls = ",".join(["https://x.example/1.jpg"] * 3)
+
+    assert line(product) == f'1,Lamp,"{urls}",",{output},"\r\n'
+    assert line(product, details=True).endswith(',"failed,completed,pending","timeout: why; so,,"\r\n')
+
+
+def test_single_values_are_quoted_too() -> None:
+    assert line(PlacedProduct(1, "1", "Lamp", [image("failed")])) == '1,Lamp,"https://x.example/1.jpg",""\r\n'

@@ -1,0 +1,70 @@
+"""The stopwatch beside bare Pillow: the whole journey against two processes that only decode and save."""
+
+import io
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.e2e.api import Api, manifest
+from tests.origin import Origin
+from tests.pictures import encode, photo
+from tests.stack import Stack
+
+IMAGES = 960
+DISTINCT = 16
+SIZE = (1200, 833)  # one megapixel
+
+
+def compress(data: bytes) -> int:
+    """What a student's worker does."""
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.save(out, "JPEG", quality=50)
+    return len(out.getvalue())
+
+
+@pytest.fixture
+def stack(workspace: Path) -> Iterator[Stack]:
+    """One worker, as the local stack has by default."""
+    stack = Stack(workspace / "bench")
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.mark.bench
+def test_the_journey_against_bare_pillow(stack: Stack) -> None:
+    pictures = [encode(photo(*SIZE, seed), "jpeg", quality=85) for seed in range(DISTINCT)]
+    bare = max(_bare(pictures) for _ in range(2))
+    with Origin(port=stack.host_ports[0]) as origin, httpx.Client(base_url=stack.base_url, timeout=60) as http:
+        for number, picture in enumerate(pictures):
+            origin.add(f"/{number}.jpg", picture)
+        ours = max(_journey(Api(http), origin, salt) for salt in range(2))
+    print(  # noqa: T201 - what a benchmark is for
+        f"\n{IMAGES} JPEGs of 1 MP: bare Pillow in 2 processes {bare:.0f}/s, "
+        f"the journey {ours:.0f}/s, ratio {ours / bare:.2f}"
+    )
+
+
+def _bare(pictures: list[bytes]) -> float:
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(compress, pictures))
+        begun = time.monotonic()
+        list(pool.map(compress, [pictures[n % DISTINCT] for n in range(IMAGES)], chunksize=8))
+        return IMAGES / (time.monotonic() - begun)
+
+
+def _journey(api: Api, origin: Origin, salt: int) -> float:
+    urls = [origin.url(f"/{n % DISTINCT}.jpg?{salt}.{n}") for n in range(IMAGES)]
+    body = manifest([(str(n), f"Product {n}", [url]) for n, url in enumerate(urls)])
+    begun = time.monotonic()
+    request = api.finished(api.upload(body), within=300)
+    assert request["images"]["completed"] == IMAGES
+    return IMAGES / (time.monotonic() - begun)

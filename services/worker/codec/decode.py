@@ -7,8 +7,6 @@ from services.worker.codec.plan import Plan
 from services.worker.codec.probe import Source
 from services.worker.codec.resize import fitting
 
-_EXIF_KEYS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-
 
 def decode(source: Source, plan: Plan) -> Picture:
     image = source.image
@@ -39,7 +37,12 @@ def _frames(source: Source) -> tuple[list[Image.Image], list[float]]:
         image.load()
         frames.append(image.copy())  # the decoder draws the next frame over this one
         durations.append(float(image.info.get("duration", 0)))
-    return frames, durations
+    return [_within(frame, frames[0].size) for frame in frames], durations
+
+
+def _within(frame: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A GIF's later frame may leave the canvas, and Pillow makes the canvas grow; browsers cut it off."""
+    return frame if frame.size == size else frame.crop((0, 0, *size))
 
 
 def _plays(image_format: str, image: Image.Image) -> int:
@@ -53,11 +56,17 @@ def _plays(image_format: str, image: Image.Image) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8 as in EXIF; an unreadable or absent tag is 1. Pillow has turned a TIFF already."""
-    if not any(key in image.info for key in _EXIF_KEYS):
+    """1 to 8 as in EXIF; an unreadable or absent tag is 1. Pillow has turned a TIFF already.
+
+    Pillow's `getexif` would take the tag from XMP too, which no browser does.
+    """
+    block = image.info.get("exif")
+    if not block:
         return 1
+    exif = Image.Exif()
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        exif.load(block)
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - a broken EXIF block is no reason to refuse the pixels
         return 1
     return orientation if orientation in range(1, 9) else 1

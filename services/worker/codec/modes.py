@@ -18,7 +18,7 @@ def simplify(picture: Picture, plan: Plan) -> Picture:
     frames = [_simple(frame, indexed=indexed) for frame in picture.frames]
     if len(frames) == 1:
         return picture.with_frames([_without_idle_alpha(frames[0])])
-    mode = "RGBA" if any(frame.mode == "RGBA" for frame in frames) else "RGB"
+    mode = "RGBA" if any(has_transparency(frame) for frame in frames) else "RGB"
     return picture.with_frames([frame if frame.mode == mode else frame.convert(mode) for frame in frames])
 
 

@@ -54,7 +54,7 @@ class Palette:
 
     def apply(self, image: Image.Image) -> Image.Image:
         """The "P" image; its last entry is the clear one where `image` has an alpha channel."""
-        rgb = image if image.mode in {"RGB", "L"} else image.convert("RGB")
+        rgb = image if image.mode == "RGB" else image.convert("RGB")  # Pillow maps "L" by index, not by colour
         entries = self.entries
         indexes = _mapped(rgb, self.solid) if self.solid is not None else Image.new("L", image.size)
         if image.mode == "RGBA":

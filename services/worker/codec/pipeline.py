@@ -1,6 +1,5 @@
 """The way of one picture: probed, planned, decoded, led through the steps, encoded, and compared with the original."""
 
-import warnings
 from collections.abc import Callable
 from math import inf
 from typing import Final
@@ -19,7 +18,7 @@ from services.worker.codec.plan import Plan, plan_for, settle_target
 from services.worker.codec.probe import Source, probe
 from services.worker.codec.resize import shrink
 from services.worker.codec.search import best_fitting
-from services.worker.codec.trouble import decoding
+from services.worker.codec.trouble import bounded, decoding
 from shared.recipe import Mode, Recipe
 
 Step = Callable[[Picture, Plan], Picture]
@@ -29,8 +28,7 @@ _WORTH_A_LOOK = 2  # an output below half of the source is smaller than the sour
 
 
 def run(source: bytes, recipe: Recipe, limits: Limits) -> Rendition:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of what the plan and the limits already deal with
+    with bounded(limits.max_pixels):
         with decoding():
             opened = probe(source, limits)
         plan = plan_for(opened, recipe)

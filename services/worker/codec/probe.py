@@ -1,7 +1,7 @@
 """Open a source without decoding it, and refuse what would cost too much: pixels and frames as its header claims them.
 
 The trap: Pillow's WebP plugin allocates the canvas while opening, and its GIF plugin grows the canvas while decoding;
-both ask `Image.MAX_IMAGE_PIXELS`, which is therefore set from our own limit.
+both ask `Image.MAX_IMAGE_PIXELS`, which `trouble.bounded` therefore sets from our own limit.
 """
 
 import io
@@ -13,7 +13,6 @@ from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
-    Image,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -56,7 +55,6 @@ def probe(body: bytes, limits: Limits) -> Source:
     if len(body) > limits.max_bytes:
         raise TooLarge(f"the file has more than {limits.max_bytes} bytes")
     image_format = sniff(body)
-    Image.MAX_IMAGE_PIXELS = limits.max_pixels // 2  # Pillow raises at twice this number
     if image_format == "gif":  # counted by our own scan: Pillow's takes seconds where there are a million frames
         size, frames = gif.extent(body, stop_at=limits.max_frames + 1)
         _check(size, frames, limits)
@@ -71,10 +69,10 @@ def probe(body: bytes, limits: Limits) -> Source:
 def _open(body: bytes, image_format: str) -> ImageFile.ImageFile:
     try:
         return _PLUGINS[image_format](io.BytesIO(body))
-    except ValueError:
+    except (ValueError, SyntaxError):
         if image_format != "png":
             raise
-        return _PLUGINS[image_format](io.BytesIO(png.without_text(body)))  # a text that is a bomb hides a fine picture
+        return _PLUGINS[image_format](io.BytesIO(png.without_text(body)))  # a bomb of a text may hide a fine picture
 
 
 def _check(size: tuple[int, int], frames: int, limits: Limits) -> None:

@@ -37,6 +37,9 @@ def _reduced(frames: list[Image.Image], colours: int) -> list[Image.Image]:
         if lossless is not None:
             return [lossless]
         frames = [_expanded(frames[0])]
+        if frames[0].mode == "RGBA" and frames[0].getcolors(colours) is None:
+            # Pillow's octree: our palette would be 3 to 5 dB better, and up to half as large again.
+            return [frames[0].quantize(colours)]
     palette = Palette.of(frames, colours)
     return [palette.apply(frame) for frame in frames]
 

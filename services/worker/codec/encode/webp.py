@@ -6,6 +6,8 @@ from services.worker.codec.picture import Picture
 
 _MUCH = 25_000_000  # pixels in all tries together: 0.08 s a megapixel below, 0.04 s above
 
+_FLAGS, _HAS_ALPHA = 20, 0x10  # of the chunk VP8X, which comes first
+
 
 def encode_webp(picture: Picture, quality: int, tries: int) -> bytes:
     stream = io.BytesIO()
@@ -27,4 +29,10 @@ def encode_webp(picture: Picture, quality: int, tries: int) -> bytes:
         background=(0, 0, 0, 0),  # otherwise Pillow takes the palette index that a GIF names for an RGBA value
         icc_profile=picture.icc,
     )
-    return stream.getvalue()
+    body = stream.getvalue()
+    return _with_alpha(body) if first.mode == "RGBA" else body
+
+
+def _with_alpha(body: bytes) -> bytes:
+    """With the flag "alpha", which libwebp leaves out where each frame is an opaque part of a clear canvas."""
+    return body[:_FLAGS] + bytes([body[_FLAGS] | _HAS_ALPHA]) + body[_FLAGS + 1 :] if body[12:16] == b"VP8X" else body

@@ -1,0 +1,81 @@
+"""Codecs that misbehave, for the pool's children to run; the source says how."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from services.worker.codec import Facts, Rendition, compress
+from shared.errors import CorruptImage
+from shared.recipe import Recipe
+
+
+def misbehave(source: bytes, recipe: Recipe) -> Rendition:
+    vice, _, rest = source.partition(b":")
+    act = VICES.get(vice)
+    return act(rest) if act else compress(source, recipe)
+
+
+def loop(_rest: bytes) -> Rendition:
+    while True:
+        pass
+
+
+def sleep(rest: bytes) -> Rendition:
+    time.sleep(float(rest))
+    return echo(b"sleep:" + rest)
+
+
+def allocate(_rest: bytes) -> Rendition:
+    return echo(bytes(bytearray(4 * 2**30)))
+
+
+def kill(_rest: bytes) -> Rendition:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return echo(b"killed")
+
+
+def kill_once(rest: bytes) -> Rendition:
+    flag = Path(rest.decode())
+    if not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return echo(rest)
+
+
+def corrupt(_rest: bytes) -> Rendition:
+    raise CorruptImage("planted")
+
+
+def bug(_rest: bytes) -> Rendition:
+    raise UnpicklableError(1, 2)
+
+
+def pid(_rest: bytes) -> Rendition:
+    return echo(str(os.getpid()).encode())
+
+
+class UnpicklableError(Exception):
+    """Cannot be built again from its arguments, which pickle tries."""
+
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__(f"{one} {other}")
+
+
+def echo(body: bytes) -> Rendition:
+    facts = Facts(bytes=len(body), format="png", width=1, height=1, sha256="0" * 64)
+    return Rendition(body=body, facts=facts, source=facts, quality=50, kept_original=False)
+
+
+VICES: dict[bytes, Callable[[bytes], Rendition]] = {
+    b"loop": loop,
+    b"sleep": sleep,
+    b"allocate": allocate,
+    b"kill": kill,
+    b"kill once": kill_once,
+    b"corrupt": corrupt,
+    b"bug": bug,
+    b"pid": pid,
+    b"echo": echo,
+}

@@ -1,0 +1,262 @@
+"""The pool with planted codecs that loop, swell and die: each costs its own image, and the next one is made."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.worker.codec import Rendition
+from services.worker.codec_pool import CodecPool, PoolClosedError, PoolLimits
+from shared.errors import CodecCrashed, CodecTimeout, CorruptImage, ImageError
+from shared.recipe import Recipe
+from tests.pictures import encode, photo
+from tests.unit.worker.planted import misbehave
+
+LIMITS = PoolLimits(memory_bytes=1_000_000_000, cpu_seconds=20, wall_seconds=1.0)
+RECIPE = Recipe()
+DEADLINE = 20.0
+
+
+@pytest.fixture
+def pool() -> Iterator[CodecPool]:
+    made = CodecPool(2, LIMITS, codec=misbehave)
+    yield made
+    made.close()
+
+
+def run(pool: CodecPool, *sources: bytes) -> list[Rendition | ImageError]:
+    return pool.compress(list(sources), RECIPE, on_wait=lambda: None)
+
+
+def body(result: Rendition | ImageError) -> bytes:
+    assert isinstance(result, Rendition), result
+    return result.body
+
+
+def children(pool: CodecPool) -> set[int]:
+    """The pool's own children, by asking them: enough questions that each gets one."""
+    return {int(body(result)) for result in run(pool, *[b"pid"] * 40)}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_results_come_in_the_order_of_the_sources(pool: CodecPool) -> None:
+    results = run(pool, b"sleep:0.2", b"echo:one", b"corrupt", b"echo:two", encode(photo(32, 32), "png"))
+    assert body(results[0]) == b"sleep:0.2"
+    assert body(results[1]) == b"one"
+    assert isinstance(results[2], CorruptImage)
+    assert body(results[3]) == b"two"
+    assert body(results[4]).startswith(b"\x89PNG")
+
+
+def test_no_sources_give_no_results(pool: CodecPool) -> None:
+    assert run(pool) == []
+
+
+def test_a_codec_that_loops_costs_its_own_image(pool: CodecPool) -> None:
+    results = run(pool, b"loop", b"echo:fine", b"echo:too")
+    assert isinstance(results[0], CodecTimeout)
+    assert [body(result) for result in results[1:]] == [b"fine", b"too"]
+    assert body(run(pool, b"echo:next")[0]) == b"next"
+
+
+def test_a_codec_that_allocates_four_gigabytes_costs_its_own_image(pool: CodecPool) -> None:
+    results = run(pool, b"allocate", b"echo:fine")
+    assert isinstance(results[0], CodecCrashed)
+    assert "memory" in results[0].detail
+    assert body(results[1]) == b"fine"
+    assert all(psutil.Process(pid).memory_info().rss < 200_000_000 for pid in children(pool))
+
+
+def test_a_codec_that_kills_itself_costs_its_own_image(pool: CodecPool) -> None:
+    results = run(pool, b"kill", b"echo:fine", b"echo:too")
+    assert isinstance(results[0], CodecCrashed)
+    assert [body(result) for result in results[1:]] == [b"fine", b"too"]
+    assert body(run(pool, b"echo:next")[0]) == b"next"
+
+
+def test_an_image_whose_child_died_once_is_made_on_the_spot(pool: CodecPool, tmp_path: Path) -> None:
+    flag = str(tmp_path / "flag").encode()
+    assert body(run(pool, b"kill once:" + flag)[0]) == flag
+
+
+def test_a_bug_whose_exception_cannot_travel_costs_its_own_image(pool: CodecPool) -> None:
+    results = run(pool, b"bug", b"echo:fine")
+    assert isinstance(results[0], CodecCrashed)
+    assert "UnpicklableError" in results[0].detail
+    assert body(results[1]) == b"fine"
+
+
+def test_processor_time_has_its_own_limit() -> None:
+    pool = CodecPool(1, PoolLimits(memory_bytes=LIMITS.memory_bytes, cpu_seconds=1, wall_seconds=60), codec=misbehave)
+    try:
+        assert isinstance(run(pool, b"loop")[0], CodecTimeout)
+        assert all(body(result) == b"again" for result in run(pool, *[b"echo:again"] * 3))
+    finally:
+        pool.close()
+
+
+def test_a_pool_whose_idle_children_are_killed_is_built_anew(pool: CodecPool) -> None:
+    for _ in range(3):
+        for pid in children(pool):
+            os.kill(pid, signal.SIGKILL)
+        assert [body(result) for result in run(pool, *[b"echo:here"] * 8)] == [b"here"] * 8
+
+
+def test_the_other_children_of_a_broken_pool_are_gone(pool: CodecPool) -> None:
+    old = children(pool)
+    os.kill(next(iter(old)), signal.SIGKILL)
+    generation = pool._generation
+    assert generation is not None
+    until(lambda: not generation.pool.active)
+    assert body(run(pool, b"echo:here")[0]) == b"here"
+    until(lambda: not any(psutil.pid_exists(pid) for pid in old))
+
+
+def test_children_killed_under_many_threads_lose_no_image(pool: CodecPool) -> None:
+    stop = threading.Event()
+    wrong: list[object] = []
+
+    def work() -> None:
+        while not stop.is_set():
+            results = run(pool, *[b"sleep:0.005"] * 8)
+            wrong.extend(result for result in results if not isinstance(result, Rendition))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(6):
+        for pid in list(children(pool))[:1]:
+            os.kill(pid, signal.SIGKILL)
+    stop.set()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert wrong == []
+
+
+def test_whoever_waits_is_told_so(pool: CodecPool) -> None:
+    calls: list[float] = []
+    pool.compress([b"sleep:0.6"], RECIPE, on_wait=lambda: calls.append(time.monotonic()), wait_seconds=0.1)
+    assert 3 <= len(calls) <= 6
+
+
+def test_what_the_waiting_raises_comes_through(pool: CodecPool) -> None:
+    def lost() -> None:
+        raise LookupError("the claim is gone")
+
+    with pytest.raises(LookupError):
+        pool.compress([b"sleep:0.6"], RECIPE, on_wait=lost, wait_seconds=0.1)
+    assert body(run(pool, b"echo:next")[0]) == b"next"
+
+
+def test_close_ends_the_children_at_once_and_tells_who_waits() -> None:
+    pool = CodecPool(2, PoolLimits(memory_bytes=LIMITS.memory_bytes), codec=misbehave)
+    pids = children(pool)
+    raised: list[type[BaseException]] = []
+
+    def wait() -> None:
+        try:
+            run(pool, b"loop", b"loop", b"loop")
+        except PoolClosedError as error:
+            raised.append(type(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    until(lambda: any(psutil.Process(pid).cpu_percent(0.05) > 20 for pid in pids))
+    began = time.monotonic()
+    pool.close()
+    thread.join(DEADLINE)
+    assert time.monotonic() - began < 3
+    assert raised == [PoolClosedError]
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+    with pytest.raises(PoolClosedError):
+        run(pool, b"echo:no")
+
+
+def test_the_parent_never_imports_pillow_nor_the_child_the_parents_main(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import sys\n"
+        "print('main imported by', __name__)\n"
+        "if __name__ == '__main__':\n"
+        "    from services.worker.codec_pool import CodecPool\n"
+        "    from shared.recipe import Recipe\n"
+        "    pool = CodecPool(1)\n"
+        "    made = pool.compress([sys.stdin.buffer.read()], Recipe(), on_wait=lambda: None)[0]\n"
+        "    print(made.facts.format, 'PIL' in sys.modules)\n"
+        "    pool.close()\n"
+    )
+    source = encode(photo(32, 32), "png")
+    ran = subprocess.run(
+        [sys.executable, str(script)], input=source, capture_output=True, check=True, env=_environment(), timeout=60
+    )
+    assert ran.stdout.decode().split("\n") == ["main imported by __main__", "png False", ""]
+    assert ran.stderr == b""
+
+
+PARENT = """
+import sys, threading
+from services.worker.codec_pool import CodecPool
+from tests.unit.worker.planted import misbehave
+from shared.recipe import Recipe
+pool = CodecPool(2, codec=misbehave)
+pids = {int(made.body) for made in pool.compress([b"pid"] * 40, Recipe(), on_wait=lambda: None)}
+threading.Thread(target=lambda: pool.compress([VICE] * 2, Recipe(), on_wait=lambda: None), daemon=True).start()
+print(*pids, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("vice", [b"loop", b"sleep:60", b"echo:idle"])
+def test_children_die_with_a_parent_that_is_killed(vice: bytes) -> None:
+    with _parent(vice) as parent:
+        pids = _pids(parent)
+        everyone = {process.pid for process in psutil.Process(parent.pid).children(recursive=True)}
+        assert pids <= everyone
+        parent.kill()
+    until(lambda: not any(_alive(pid) for pid in everyone))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_children_survive_a_signal_to_the_whole_group(number: signal.Signals) -> None:
+    with _parent(b"sleep:0.2") as parent:
+        pids = _pids(parent)
+        for process in psutil.Process(parent.pid).children(recursive=True):
+            os.kill(process.pid, number)
+        assert all(_alive(pid) for pid in pids)
+        parent.kill()
+
+
+def _parent(vice: bytes) -> "subprocess.Popen[bytes]":
+    script = PARENT.replace("VICE", repr(vice))
+    return subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment()
+    )
+
+
+def _pids(parent: "subprocess.Popen[bytes]") -> set[int]:
+    assert parent.stdout is not None
+    return {int(word) for word in parent.stdout.readline().split()}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}

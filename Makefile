@@ -65,7 +65,7 @@ compose-test: $(READY) ## build the containers and send one request through them
 # uv does not read pip's settings, so they are handed on; no host name may end up in the lock.
 lock: $(READY) ## pin the dependencies of pyproject.toml anew
 	$(PY) -m pip install --quiet --disable-pip-version-check uv
-	@get() { $(PY) -m pip config get "global.$$1" 2>/dev/null | tr '\n' ' '; }; \
+	@get() { { $(PY) -m pip config get ":env:.$$1" || $(PY) -m pip config get "global.$$1"; } 2>/dev/null | tr '\n' ' '; }; \
 	index=$$(get index-url); more=$$(get extra-index-url); links=$$(get find-links); \
 	compile() { env $${index:+"UV_DEFAULT_INDEX=$${index% }"} $${more:+"UV_INDEX=$${more% }"} $${links:+"UV_FIND_LINKS=$${links% }"} \
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -32,11 +32,11 @@ class Compose:
     """Runs `docker compose` on our files with our settings."""
 
     def __init__(self, engine: Mapping[str, str]) -> None:
-        settings = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000", "COMPOSE_PROGRESS": "quiet"}
+        settings = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000"}
         self.env = {**os.environ, **engine, **settings}
 
     def __call__(self, *arguments: str, capture: bool = False, check: bool = True) -> str:
-        command = ["docker", "compose", *FILES, *arguments]
+        command = ["docker", "compose", "--progress", "quiet", *FILES, *arguments]
         done = subprocess.run(
             command, cwd=ROOT, env=self.env, text=True, check=False, stdout=subprocess.PIPE if capture else None
         )

@@ -42,6 +42,7 @@ class Sweeper:
 
     def _run(self, stop: Event) -> None:
         housekeeping = time.monotonic()
+        self.sweep()  # at once: after a cold start Redis has no epoch, and nothing is under way yet to be sent again
         while not stop.wait(self.settings.sweep_seconds):
             self.sweep()
             if time.monotonic() >= housekeeping:

@@ -45,10 +45,10 @@ check: $(READY) ## ruff, mypy, import rules, sizes
 	$(PY) -m pytest -q tests/contracts/test_sizes.py
 
 test: $(READY) ## every test but chaos, bench and compose
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 test-fast: $(READY) ## the tests that start no server
-	$(PY) -m pytest -q tests/unit tests/contracts
+	$(PY) -m pytest -q -n 2 tests/unit tests/contracts
 
 chaos: $(READY) ## break one part after the other, and lose nothing
 	$(PY) -m pytest -m chaos tests/chaos

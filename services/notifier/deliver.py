@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlmodel import Session
 
 from services.notifier.lanes import HostLanes
-from services.notifier.schedule import GONE, RETRY_AFTER_STATUSES, next_delay
+from services.notifier.schedule import DELAYS, GONE, RETRY_AFTER_STATUSES, next_delay
 from services.notifier.signature import signed_headers
 from shared.db import Database, execute
 from shared.egress import Answer, Egress
@@ -93,7 +93,7 @@ def _report(answer: Answer, *, duration_ms: int) -> Report:
 def _retry_after(answer: Answer) -> float | None:
     if answer.status_code not in RETRY_AFTER_STATUSES:
         return None
-    return retry_after(answer.headers.get("retry-after"), now=datetime.now(UTC))
+    return retry_after(answer.headers.get("retry-after"), now=datetime.now(UTC), most=DELAYS[-1])
 
 
 def _ms_since(begun: float) -> int:

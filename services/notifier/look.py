@@ -47,6 +47,8 @@ def look(session: Session, request_id: UUID, group: int, *, dispatch_no: int | N
         return Next(dispatch=again)
     if not pending["due"]:
         _look_at(session, request_id, group, seconds=pending["next_seconds"])
+        # What waits for a retry leaves room, and must not hold up the groups behind it.
+        return Next(fill_window=_has_waiting(session, request_id) and _wants_dispatch(session, request_id))
     return Next()
 
 
@@ -157,8 +159,17 @@ def _settle_group(session: Session, request: dict[str, Any], group: int, public_
     return Next(fill_window=_wants_dispatch(session, request["id"]) if rows[0]["waiting"] else False)
 
 
+def _has_waiting(session: Session, request_id: UUID) -> bool:
+    rows = execute(
+        session,
+        "SELECT 1 FROM image_group WHERE request_id = %(id)s AND state = 'waiting' LIMIT 1",
+        {"id": request_id},
+    )
+    return bool(rows)
+
+
 def _wants_dispatch(session: Session, request_id: UUID) -> bool:
-    """There is room in the window. Should the message be lost, the sweeper sends it again in five seconds."""
+    """There may be room in the window. Should the message be lost, the sweeper sends it again in five seconds."""
     execute(
         session,
         """

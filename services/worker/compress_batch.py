@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from services.worker.claim import claim, renew
 from services.worker.codec import Rendition
-from services.worker.codec_pool import CodecPool
+from services.worker.codec_pool import CodecPool, PoolClosedError
 from services.worker.fetch_batch import STORAGE_DELAY
 from services.worker.settle import Result, due_again, failed, settle
 from shared.blobs import Blobs, output_key, source_key
@@ -39,7 +39,10 @@ def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetche
     images = [image for image in fetched.images if image.number in attempts]
     if not images:
         return
-    results = _compress(compressor, batch, images)
+    try:
+        results = _compress(compressor, batch, images)
+    except PoolClosedError:  # the worker is stopping: another goes on at once
+        results = [due_again(image.number, delay=0, refund=True) for image in images]
     compressor.database.transact(lambda session: settle(session, batch, results))
 
 

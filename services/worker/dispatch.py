@@ -100,7 +100,7 @@ def _mark(session: Session, request: dict[str, Any], group: int, seen: int) -> l
     due = execute(
         session,
         """
-        SELECT number, url, alone OR claimed_by IS NOT NULL AS alone FROM image
+        SELECT number, url, alone OR claimed_by IS NOT NULL OR attempts >= 4 AS alone FROM image
         WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND run = %(run)s
           AND state = 'pending' AND attempts < 5 AND not_before <= now()
         ORDER BY number
@@ -160,7 +160,7 @@ def _look_soon(session: Session, done: GroupDone) -> None:
 
 
 def _batches(images: list[dict[str, Any]]) -> Iterator[tuple[ImageRef, ...]]:
-    """At most 8 images each; one that may have killed its worker travels alone."""
+    """At most 8 images each; one that may have killed its worker, or has its last attempt, travels alone."""
     together = [ImageRef(number=image["number"], url=image["url"]) for image in images if not image["alone"]]
     for start in range(0, len(together), IMAGES_PER_BATCH):
         yield tuple(together[start : start + IMAGES_PER_BATCH])

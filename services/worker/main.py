@@ -41,7 +41,7 @@ def main() -> None:
     )
     compressor = Compressor(database=database, blobs=store, pool=pool, threads=threads)
     try:
-        run(connected, Actors(fetcher=fetcher, compressor=compressor), settings, database=database)
+        run(connected, Actors(fetcher=fetcher, compressor=compressor), settings, database=database, give_up=pool.close)
     finally:
         pool.close()
         egress.close()

@@ -4,9 +4,11 @@ Dramatiq's own command line forks, watches and retries in ways that this project
 """
 
 import signal
+from collections.abc import Callable
 from threading import Event
 
 import dramatiq
+from dramatiq.common import join_all
 
 from shared import health
 from shared.broker.connection import Broker
@@ -17,12 +19,23 @@ from shared.log import get_logger
 from shared.settings import ConsumerSettings
 
 log = get_logger(__name__)
+HAND_BACK_MS = 1_500
 POLL_MS = 250
 """How long an idle consumer waits before it asks Redis again."""
 
 
-def run(broker: Broker, actors: object, settings: ConsumerSettings, *, database: Database) -> None:
-    """Consume until SIGTERM or SIGINT; then finish what is in hand and give back what is not."""
+def run(
+    broker: Broker,
+    actors: object,
+    settings: ConsumerSettings,
+    *,
+    database: Database,
+    give_up: Callable[[], None] = lambda: None,
+) -> None:
+    """Consume until SIGTERM or SIGINT; then finish what is in hand and give back what is not.
+
+    `give_up` is called where that takes longer than `shutdown_seconds`, so that the threads hand back their work.
+    """
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -36,6 +49,9 @@ def run(broker: Broker, actors: object, settings: ConsumerSettings, *, database:
         watchdog.check()
     log.info("stopping")
     worker.stop(timeout=int(settings.shutdown_seconds * 1000))
+    if any(thread.is_alive() for thread in worker.workers):
+        give_up()
+        join_all(worker.workers, HAND_BACK_MS)  # type: ignore[no-untyped-call]
     if server:
         server.shutdown()
     log.info("stopped")

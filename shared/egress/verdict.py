@@ -62,16 +62,16 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
-def retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Seconds from `Retry-After` (seconds or an HTTP date, RFC 9110 10.2.3), between 0 and an hour."""
+def retry_after(value: str | None, *, now: datetime, most: float = MAX_RETRY_AFTER) -> float | None:
+    """Seconds from `Retry-After` (seconds or an HTTP date, RFC 9110 10.2.3), between 0 and `most`."""
     if not value:
         return None
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return min(float(value[:10]), MAX_RETRY_AFTER)
+        return min(float(value[:10]), most)
     try:
         then = parsedate_to_datetime(value)
     except (ValueError, IndexError, OverflowError):
         return None
     then = then if then.tzinfo else then.replace(tzinfo=UTC)
-    return min(max((then - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
+    return min(max((then - now).total_seconds(), 0.0), most)

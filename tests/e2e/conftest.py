@@ -1,6 +1,7 @@
 """The API through the gateway, and an image host that the stack may fetch from."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,6 +9,13 @@ import pytest
 from tests.e2e.api import Api
 from tests.origin import Origin
 from tests.stack import Stack
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs all of these: they share a stack, and one at a time breaks it."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 @pytest.fixture

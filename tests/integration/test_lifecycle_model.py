@@ -3,9 +3,10 @@
 Groups, batches and window are small here, so that a few images are several of each.
 """
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -32,59 +32,82 @@ from tests.integration.invariants import Invariants
 from tests.integration.seed import add_request, sql
 from tests.integration.world import World
 
+T = TypeVar("T")
 ROUNDS = 12
-"""Of waiting, sweeping and delivering, within which every request is finished once nothing goes wrong any more."""
+"""Of delivering, waiting and sweeping, within which every request is finished once nothing goes wrong any more."""
 which = st.integers(0, 1000)
-outcomes = st.lists(st.sampled_from(["ok", "ok", "ok", "retry", "failed", "unstored", "slow"]), min_size=1, max_size=2)
+kinds = st.sampled_from(["ok", "ok", "ok", "ok", "failed", "retry", "unstored", "slow"])
+endings = st.lists(st.sampled_from(["ok", "failed", "retry"]), min_size=4, max_size=4)
+outcomes = st.lists(kinds, min_size=4, max_size=4)  # of the images 1 to 4 of each group
 
 
 class Lifecycle(RuleBasedStateMachine):
     database: ClassVar[Database]
     world: World
     books: Invariants
+    end: list[str]
 
-    @initialize(sizes=st.lists(st.integers(1, 11), min_size=1, max_size=2))
-    def accept(self, sizes: list[int]) -> None:
+    @initialize(
+        sizes=st.lists(st.integers(1, 11), min_size=1, max_size=2),
+        begun=st.sampled_from([True, True, False]),
+        end=endings,
+    )
+    def accept(self, *, sizes: list[int], begun: bool, end: list[str]) -> None:
+        self.end = end
         sql(self.database, "TRUNCATE processing_request CASCADE")
         requests = [add_request(self.database, images=size) for size in sizes]
         self.world = World(self.database, requests)
         self.world.mail = [DispatchRequest(request_id=request_id) for request_id in requests]
+        while begun and isinstance(self.world.mail[0], DispatchRequest):
+            self.world.receive(self.world.mail.pop(0))
         self.books = Invariants(self.database)
 
     @rule(index=which, twice=st.booleans(), takes=st.sampled_from([None, None, None, 0, 1]))
-    @precondition(lambda self: self.world.mail)
     def receive(self, *, index: int, twice: bool, takes: int | None) -> None:
         self.world.takes = takes
-        letter = self.world.mail[index % len(self.world.mail)]
-        if not twice:
-            self.world.mail.remove(letter)
-        self.world.receive(letter)
+        for letter in _one(self.world.mail, index):
+            if not twice:
+                self.world.mail.remove(letter)
+            self.world.receive(letter)
         self.world.takes = None
 
-    @rule(count=st.integers(1, 20))
-    @precondition(lambda self: self.world.mail)
-    def receive_in_order(self, count: int) -> None:
-        for letter in self.world.mail[:count]:
-            self.world.mail.remove(letter)
-            self.world.receive(letter)
+    @rule(count=st.integers(1, 30), results=outcomes)
+    def work_along(self, count: int, results: list[str]) -> None:
+        for _ in range(count):
+            for letter in _one(self.world.mail, 0):
+                self.world.mail.remove(letter)
+                self.world.receive(letter)
+            while self.world.hands:
+                self.finish(0, results)
+
+    @rule(times=st.sampled_from([1, 1, 1, 6]), redelivered=st.booleans())
+    def kill_every_worker(self, *, times: int, redelivered: bool) -> None:
+        for _ in range(times):
+            for letter in list(self.world.mail):
+                self.world.mail.remove(letter)
+                self.world.receive(letter)
+            while self.world.hands:
+                self.crash(index=0, redelivered=redelivered)
+            self.world.pass_time(310)
+            self.world.sweep()
 
     @rule(index=which)
-    @precondition(lambda self: self.world.mail)
     def lose(self, index: int) -> None:
-        self.world.mail.pop(index % len(self.world.mail))
+        for letter in _one(self.world.mail, index):
+            self.world.mail.remove(letter)
 
     @rule(index=which, results=outcomes)
-    @precondition(lambda self: self.world.hands)
     def finish(self, index: int, results: list[str]) -> None:
-        work = self.world.hands.pop(index % len(self.world.hands))
-        self.world.finish(work, lambda number: results[number % len(results)])
+        for work in _one(self.world.hands, index):
+            self.world.hands.remove(work)
+            self.world.finish(work, lambda number: results[number % len(results)])
 
     @rule(index=which, redelivered=st.booleans())
-    @precondition(lambda self: self.world.hands)
     def crash(self, *, index: int, redelivered: bool) -> None:
-        work = self.world.hands.pop(index % len(self.world.hands))
-        if redelivered:
-            self.world.receive(work.letter)
+        for work in _one(self.world.hands, index):
+            self.world.hands.remove(work)
+            if redelivered:
+                self.world.receive(work.letter)
 
     @rule(seconds=st.sampled_from([6, 31, 61, 125, 310, 700]))
     def wait(self, seconds: int) -> None:
@@ -98,22 +121,20 @@ class Lifecycle(RuleBasedStateMachine):
     def look(self, index: int, group: int, dispatch_no: int | None) -> None:
         self.world.look(self._request(index), group, dispatch_no=dispatch_no)
 
-    @rule(index=which, heard=st.booleans())
-    def cancel(self, *, index: int, heard: bool) -> None:
-        with suppress(Problem):
-            request, groups = self.database.transact(
-                lambda session: cancel(session, DEFAULT_ACCOUNT, self._request(index))
+    @rule(index=which, how=st.sampled_from(["cancelled", "cancelled, and heard", "expired", *["not at all"] * 5]))
+    def stop(self, index: int, how: str) -> None:
+        request_id = self._request(index)
+        if how == "expired":
+            sql(
+                self.database,
+                "UPDATE processing_request SET deadline_at = now() WHERE id = %(id)s AND finished_at IS NULL",
+                id=request_id,
             )
-            if heard:
-                self.world.mail += [GroupDone(request_id=request.id, group=group, dispatch_no=0) for group in groups]
-
-    @rule(index=which)
-    def expire(self, index: int) -> None:
-        sql(
-            self.database,
-            "UPDATE processing_request SET deadline_at = now() WHERE id = %(id)s AND finished_at IS NULL",
-            id=self._request(index),
-        )
+        elif how != "not at all":
+            with suppress(Problem):
+                _, groups = self.database.transact(lambda session: cancel(session, DEFAULT_ACCOUNT, request_id))
+                heard = groups if "heard" in how else []
+                self.world.mail += [GroupDone(request_id=request_id, group=group, dispatch_no=0) for group in heard]
 
     @rule(index=which, heard=st.booleans())
     def retry(self, *, index: int, heard: bool) -> None:
@@ -129,13 +150,22 @@ class Lifecycle(RuleBasedStateMachine):
         self.books.check()
 
     def teardown(self) -> None:
-        """From here on nothing goes wrong; what was in a worker's hands is lost. No deadline helps."""
+        """From here on no message and no worker is lost: everything ends, and a retry completes whatever had failed."""
         if not hasattr(self, "world"):
             return
-        sql(self.database, "UPDATE processing_request SET deadline_at = now() + interval '24 h'")
         self.world.hands.clear()
+        self._drain(lambda number: self.end[number % 4])
+        for index in range(len(self.world.requests)):
+            self.retry(index=index, heard=False)
+        self._drain(lambda _: "ok")
+        rows = sql(self.database, "SELECT state, count(*) FROM image GROUP BY state")
+        assert [row["state"] for row in rows] == ["completed"]
+
+    def _drain(self, outcome: Callable[[int], str]) -> None:
+        """Deliver, wait and sweep until every request is finished; no deadline may help."""
+        sql(self.database, "UPDATE processing_request SET deadline_at = now() + interval '24 h'")
         for _ in range(ROUNDS):
-            self.world.deliver_all()
+            self.world.deliver_all(outcome)
             self.books.check()
             if not self._unfinished():
                 return
@@ -150,6 +180,11 @@ class Lifecycle(RuleBasedStateMachine):
         return [row["id"] for row in sql(self.database, "SELECT id FROM processing_request WHERE finished_at IS NULL")]
 
 
+def _one(things: Sequence[T], index: int) -> Sequence[T]:
+    """One of `things`, or none where there is none. No precondition: what Hypothesis draws must not depend on it."""
+    return [things[index % len(things)]] if things else []
+
+
 def test_whatever_happens_everything_adds_up_and_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "IMAGES_PER_GROUP", 4)
     monkeypatch.setattr(dispatch, "IMAGES_PER_BATCH", 2)
@@ -158,8 +193,8 @@ def test_whatever_happens_everything_adds_up_and_ends(database: Database, monkey
     run_state_machine_as_test(
         Lifecycle,
         settings=settings(
-            max_examples=40,
-            stateful_step_count=40,
+            max_examples=60,
+            stateful_step_count=30,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -88,11 +89,20 @@ def test_a_rule_acts_once_on_a_row_when_two_sweep_at_once(
 
 
 @pytest.mark.parametrize("rule", [rules.requests_to_dispatch, rules.expire_requests])
-def test_rows_that_one_sweeper_holds_do_not_hold_up_another(database: Database, watcher: Watcher, rule: Rule) -> None:
+def test_requests_that_one_sweeper_holds_do_not_hold_up_another(
+    database: Database, watcher: Watcher, rule: Rule
+) -> None:
     one, two = overdue(database, watcher), overdue(database, watcher)
     with Session(database.engine) as session, session.begin():
         session.connection().exec_driver_sql("SELECT 1 FROM processing_request WHERE id = %s FOR UPDATE", (one,))
         assert database.transact(rule) == [two]
+
+
+def test_groups_that_one_sweeper_holds_do_not_hold_up_another(database: Database, watcher: Watcher) -> None:
+    request_id = overdue(database, watcher)
+    with Session(database.engine) as session, session.begin():
+        session.connection().exec_driver_sql("SELECT 1 FROM image_group WHERE number = 1 FOR UPDATE")
+        assert database.transact(rules.groups_to_look_at) == [(request_id, 2)]
 
 
 def test_a_request_whose_message_was_lost_is_dispatched_again_after_half_a_minute(
@@ -233,6 +243,17 @@ def test_sources_and_old_requests_are_deleted_with_their_files_and_no_others(
     assert left == [fresh, used]
     assert not sweeper.blobs.exists(output_key(ancient, "a" * 64, "jpg"))
     assert {row["id"] for row in sql(database, "SELECT id FROM processing_request")} == {fresh, used}
+
+
+def test_files_of_unknown_requests_are_deleted(database: Database, sweeper: Sweeper) -> None:
+    known, unknown = add_request(database, images=1), uuid7()
+    for request_id in (known, unknown):
+        sweeper.blobs.put(source_key(request_id, "5" * 64), b"source", durable=False)
+    sweeper.keep_house()
+    assert sweeper.blobs.exists(source_key(unknown, "5" * 64))
+    later = sweeper.settings.model_copy(update={"orphan_hours": -1.0})
+    replace(sweeper, settings=later).keep_house()
+    assert [sweeper.blobs.exists(source_key(request_id, "5" * 64)) for request_id in (known, unknown)] == [True, False]
 
 
 def test_a_rule_that_fails_holds_up_no_other(

@@ -1,0 +1,156 @@
+"""Claim, fetch, settle what failed, hand on what came: against a real image host."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from services.worker.fetch import FetchLimits
+from services.worker.fetch_batch import Fetcher, fetch_batch
+from shared.blobs import Blobs, connect, source_key
+from shared.db import Database
+from shared.egress import Egress
+from shared.errors import StorageError
+from shared.messages import FetchBatch, Fetched, FetchSlowBatch, ImageRef
+from tests.integration.batches import Post, done, fetch_of, report, take
+from tests.integration.seed import Row, add_request, group_row, image_rows, pass_time, stop
+from tests.origin import Origin, body, late, status
+
+LIMITS = FetchLimits(first_seconds=0.3, total_seconds=2.0)
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin() as origin:
+        yield origin
+
+
+@pytest.fixture
+def fetcher(database: Database, origin: Origin, tmp_path: Path) -> Iterator[Fetcher]:
+    egress = Egress((origin.place,))
+    blobs = connect(tmp_path.as_uri())
+    with ThreadPoolExecutor(8) as threads:
+        yield Fetcher(database=database, egress=egress, blobs=blobs, threads=threads, limits=LIMITS, send_group=Post())
+    egress.close()
+
+
+@pytest.fixture
+def request_id(database: Database) -> UUID:
+    return add_request(database, images=8)
+
+
+@pytest.fixture
+def batch(request_id: UUID, origin: Origin) -> FetchBatch:
+    """Four images that come, one that is not there, one whose host is busy, one that is slow, one whose host is bad."""
+    for number in (1, 2, 3, 4):
+        origin.add(f"/{number}.jpg", b"picture %d" % number)
+    origin.on("/6.jpg", status(503, headers={"Retry-After": "40"}))
+    origin.on("/7.jpg", late(body(b"picture 7"), seconds=0.8))
+    images = tuple(ImageRef(number=number, url=origin.url(f"/{number}.jpg")) for number in range(1, 8))
+    private = ImageRef(number=8, url="http://127.0.0.1:1/8.jpg")
+    return fetch_of(request_id, range(1, 9)).model_copy(update={"images": (*images, private)})
+
+
+def summary(rows: dict[int, Row]) -> dict[int, tuple[object, ...]]:
+    return {number: (row["state"], row["error_code"], row["attempts"]) for number, row in rows.items()}
+
+
+def test_what_came_is_handed_on_and_everything_else_is_told_the_database(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID
+) -> None:
+    fetched = fetch_batch(fetcher, batch)
+    assert [image.number for image in fetched.images] == [1, 2, 3, 4]
+    key = source_key(request_id, fetched.images[1].sha256)
+    assert fetched.images[1].sha256 == sha256(b"picture 2").hexdigest()
+    assert fetcher.blobs.get(key) == b"picture 2"
+    rows = image_rows(fetcher.database, request_id)
+    assert summary(rows) == dict.fromkeys(range(1, 5), ("pending", None, 1)) | {
+        5: ("failed", "http_status", 1),
+        6: ("pending", "http_status", 1),
+        7: ("pending", None, 0),
+        8: ("failed", "blocked_url", 1),
+    }
+    assert 35 < rows[6]["due_in"] <= 40
+    assert {rows[number]["claimed_by"] for number in (1, 2, 3, 4, 7)} == {batch.claim}
+    assert group_row(fetcher.database, request_id)["failed"] == 2
+
+
+def test_what_is_slow_is_fetched_in_the_slow_lane(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
+    fetch_batch(fetcher, batch)
+    post = fetcher.send_group
+    assert isinstance(post, Post)
+    ((done, [(slow, compress)]),) = post.groups
+    assert isinstance(slow, FetchSlowBatch)
+    assert ([image.number for image in slow.images], slow.takes_over, compress.takes_over) == (
+        [7],
+        batch.claim,
+        slow.claim,
+    )
+    assert (done.group, done.dispatch_no) == (batch.group, batch.dispatch_no)
+    fetched = fetch_batch(fetcher, slow)
+    assert [image.number for image in fetched.images] == [7]
+    assert image_rows(fetcher.database, request_id)[7]["attempts"] == 1
+
+
+def test_what_the_slow_lane_does_not_get_is_due_again(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
+    fetch_batch(fetcher, batch)
+    post = fetcher.send_group
+    assert isinstance(post, Post)
+    slow = post.batches[0]
+    quick = replace(fetcher, limits=FetchLimits(total_seconds=0.2))
+    assert fetch_batch(quick, slow) == Fetched()
+    row = image_rows(fetcher.database, request_id)[7]
+    assert (row["state"], row["error_code"], row["attempts"], row["claimed_by"]) == ("pending", "timeout", 1, None)
+    assert len(post.groups) == 1
+
+
+def test_a_slow_lane_that_cannot_be_reached_leaves_the_image_due_now(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID
+) -> None:
+    fetch_batch(replace(fetcher, send_group=Post(works=False)), batch)
+    row = image_rows(fetcher.database, request_id)[7]
+    assert (row["state"], row["attempts"], row["claimed_by"], row["alone"]) == ("pending", 0, None, False)
+    assert row["due_in"] <= 0
+
+
+def test_nothing_is_fetched_without_a_claim(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID, origin: Origin
+) -> None:
+    take(fetcher.database, fetch_of(request_id, range(1, 9)), range(1, 9))
+    assert fetch_batch(fetcher, batch) == Fetched()
+    pass_time(fetcher.database, request_id, 121)
+    stop(fetcher.database, request_id, "cancelled")
+    assert fetch_batch(fetcher, batch) == Fetched()
+    assert origin.hits("/1.jpg") == 0
+
+
+def test_a_message_that_came_twice_fetches_nothing_the_second_time(
+    fetcher: Fetcher, batch: FetchBatch, origin: Origin
+) -> None:
+    fetch_batch(fetcher, batch)
+    assert fetch_batch(fetcher, batch) == Fetched()
+    assert origin.hits("/1.jpg") == 1
+
+
+def test_what_others_settled_is_not_fetched(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID, origin: Origin
+) -> None:
+    report(fetcher.database, batch, [done(1), done(2), done(3)])
+    assert [image.number for image in fetch_batch(fetcher, batch).images] == [4]
+    assert origin.hits("/1.jpg") == 0
+
+
+def test_a_full_disk_costs_no_attempt(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
+    class Full:
+        def put(self, *_: object, **__: object) -> None:
+            raise StorageError("no space left")
+
+    full: Blobs = Full()  # type: ignore[assignment]
+    assert fetch_batch(replace(fetcher, blobs=full), batch) == Fetched()
+    row = image_rows(fetcher.database, request_id)[1]
+    assert (row["state"], row["attempts"], row["error_code"], row["claimed_by"]) == ("pending", 0, None, None)
+    assert 10 < row["due_in"] <= 15

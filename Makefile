@@ -51,10 +51,11 @@ test-fast: $(READY) ## the tests that start no server
 	$(PY) -m pytest -q -n 2 tests/unit tests/contracts
 
 chaos: $(READY) ## break one part after the other, and lose nothing
-	$(PY) -m pytest -m chaos tests/chaos
+	$(PY) -m tests.chaos run --minutes 15 --seeds 20
+	$(PY) -m pytest -q -m chaos tests/chaos
 
-chaos-short: $(READY) ## the same, one round each
-	HALFTONE_TEST_CHAOS_ROUNDS=1 $(PY) -m pytest -m chaos tests/chaos
+chaos-short: $(READY) ## the same for three minutes
+	$(PY) -m tests.chaos run --short
 
 bench: $(READY) ## print speeds, as ratios
 	$(PY) -m pytest -s -m bench tests/bench

@@ -29,7 +29,7 @@ class Database:
     def __init__(
         self, url: str, *, pool_size: int = 5, statement_timeout_ms: int = 30_000, patience: float = 0
     ) -> None:
-        self.engine = _engine(url, pool_size, statement_timeout_ms)
+        self.engine = _engine(url, pool_size, statement_timeout_ms, patience)
         self.patience = patience
 
     def transact(self, work: Callable[[Session], T]) -> T:
@@ -61,13 +61,13 @@ class Database:
         self.engine.dispose()
 
 
-def _engine(url: str, pool_size: int, statement_timeout_ms: int) -> Engine:
+def _engine(url: str, pool_size: int, statement_timeout_ms: int, patience: float) -> Engine:
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
-        pool_pre_ping=False,
+        pool_pre_ping=not patience,  # with patience, a stale connection is found out by the statement
         pool_recycle=900,
         connect_args={
             "connect_timeout": 5,

@@ -53,8 +53,11 @@ class ImageRef(BaseModel):
 class Batch(Message):
     """At most 8 images of one group. `claim` is this message's right to work on them, while it lasts.
 
-    `takes_over` is the claim that the message before it in the chain held: first fetch, slow fetch, compress.
+    `takes_over` is the claim that the message before it in the chain held: first fetch, slow fetch, compress. A class
+    that is `alone` carries one image, and a process holds one such message at a time.
     """
+
+    alone: ClassVar[bool] = False
 
     request_id: UUID
     group: int
@@ -79,6 +82,14 @@ class FetchSlowBatch(FetchBatch):
 
     actor = "worker.fetch_slow_batch"
     queue = "fetch_slow"
+
+
+class FetchAloneBatch(FetchBatch):
+    """The same for one image that may have killed its worker: if it does so again, it takes no other along."""
+
+    actor = "worker.fetch_alone_batch"
+    queue = "alone"
+    alone = True
 
 
 class FetchedImage(BaseModel):
@@ -106,6 +117,14 @@ class CompressBatch(Batch):
     queue = "compress"
 
 
+class CompressAloneBatch(CompressBatch):
+    """What follows on `FetchAloneBatch`."""
+
+    actor = "worker.compress_alone_batch"
+    queue = "alone"
+    alone = True
+
+
 class GroupDone(Message):
     """The completion callback of a dispatched group: look at it."""
 
@@ -128,4 +147,5 @@ class Deliver(Message):
 
 def all_messages() -> tuple[type[Message], ...]:
     """Every message that is sent, for the contract test."""
-    return (DispatchRequest, DispatchGroup, FetchBatch, FetchSlowBatch, CompressBatch, GroupDone, Deliver)
+    fetching = (FetchBatch, FetchSlowBatch, FetchAloneBatch)
+    return (DispatchRequest, DispatchGroup, *fetching, CompressBatch, CompressAloneBatch, GroupDone, Deliver)

@@ -20,7 +20,7 @@ def create(settings: IngestSettings | None = None) -> Starlette:
     database = Database(settings.database_url, pool_size=settings.database_pool)
     stores = Stores(
         database=database,
-        broker=broker.connect(settings.redis_url, patient=False),
+        broker=broker.connect(settings.redis_url, retries=0),
         blobs=blobs.connect(settings.blob_url),
         settings=settings,
     )

@@ -9,7 +9,16 @@ from services.worker.compress_batch import Compressor, compress_batch
 from services.worker.dispatch import dispatch_group, dispatch_request
 from services.worker.fetch_batch import Fetcher, fetch_batch
 from shared.broker import receives
-from shared.messages import CompressBatch, DispatchGroup, DispatchRequest, FetchBatch, Fetched, FetchSlowBatch
+from shared.messages import (
+    CompressAloneBatch,
+    CompressBatch,
+    DispatchGroup,
+    DispatchRequest,
+    FetchAloneBatch,
+    FetchBatch,
+    Fetched,
+    FetchSlowBatch,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +44,16 @@ class Actors:
     def compress_batch(self, message: CompressBatch, fetched: Fetched) -> None:
         compress_batch(self.compressor, message, fetched)
 
+    @receives(CompressAloneBatch, priority=10, piped=Fetched)
+    def compress_alone_batch(self, message: CompressAloneBatch, fetched: Fetched) -> None:
+        compress_batch(self.compressor, message, fetched)
+
     @receives(FetchBatch, priority=20)
     def fetch_batch(self, message: FetchBatch) -> Fetched:
+        return fetch_batch(self.fetcher, message)
+
+    @receives(FetchAloneBatch, priority=20)
+    def fetch_alone_batch(self, message: FetchAloneBatch) -> Fetched:
         return fetch_batch(self.fetcher, message)
 
     @receives(FetchSlowBatch, priority=20)

@@ -1,7 +1,7 @@
 """A batch's right to work on its images, for a while: the statements that take it, renew it and let it go.
 
-A claim that finds images already under its own id was delivered twice: whoever held it may have died of one of them, so
-a batch of several is broken up and its images travel alone from then on.
+A claim that finds images already under its own id was delivered twice: whoever held it may have died of one of them, or
+of another in the same process. So its batch is broken up, and its images travel alone from then on.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def claim(session: Session, batch: Batch, numbers: Sequence[int]) -> dict[int, i
               AND (i.claimed_by = %(takes_over)s
                    OR i.attempts < 5 AND (i.claimed_by = %(claim)s OR %(fetching)s AND i.not_before <= now()))
             ORDER BY i.number FOR NO KEY UPDATE OF i
-        ), message AS (SELECT count(*) > 1 AND bool_or(again) AS broken_up FROM ours)
+        ), message AS (SELECT NOT %(alone)s AND bool_or(again) AS broken_up FROM ours)
         UPDATE image i
         SET claimed_by = CASE WHEN NOT m.broken_up THEN %(claim)s::uuid END,
             not_before = CASE WHEN m.broken_up THEN now() ELSE now() + make_interval(secs => %(seconds)s) END,
@@ -45,7 +45,8 @@ def claim(session: Session, batch: Batch, numbers: Sequence[int]) -> dict[int, i
         WHERE i.request_id = %(request_id)s AND i.number = o.number
         RETURNING i.number, i.attempts, m.broken_up
         """,
-        _parameters(batch, numbers) | {"seconds": CLAIM_SECONDS, "fetching": not isinstance(batch, CompressBatch)},
+        _parameters(batch, numbers)
+        | {"seconds": CLAIM_SECONDS, "fetching": not isinstance(batch, CompressBatch), "alone": batch.alone},
     )
     return {row["number"]: row["attempts"] for row in rows if not row["broken_up"]}
 

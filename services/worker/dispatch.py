@@ -13,7 +13,7 @@ from sqlmodel import Session
 from shared.db import Database, execute
 from shared.ids import uuid7
 from shared.lifecycle import IMAGES_PER_BATCH, WINDOW, images_of
-from shared.messages import CompressBatch, FetchBatch, GroupDone, ImageRef
+from shared.messages import CompressAloneBatch, CompressBatch, FetchAloneBatch, FetchBatch, GroupDone, ImageRef
 from shared.recipe import Mode, Recipe, TargetFormat
 
 Pipeline = tuple[FetchBatch, CompressBatch]
@@ -110,7 +110,7 @@ def _mark(session: Session, request: dict[str, Any], group: int, seen: int) -> l
     if not due or not _count_dispatch(session, request["id"], group, seen, images=len(due)):
         return []
     done = GroupDone(request_id=request["id"], group=group, dispatch_no=seen + 1)
-    return [Order(done=done, pipelines=[_pipeline(request, done, images) for images in _batches(due)])]
+    return [Order(done=done, pipelines=list(_pipelines(request, done, due)))]
 
 
 def _count_dispatch(session: Session, request_id: UUID, group: int, seen: int, *, images: int) -> bool:
@@ -159,17 +159,17 @@ def _look_soon(session: Session, done: GroupDone) -> None:
     )
 
 
-def _batches(images: list[dict[str, Any]]) -> Iterator[tuple[ImageRef, ...]]:
+def _pipelines(request: dict[str, Any], done: GroupDone, images: list[dict[str, Any]]) -> Iterator[Pipeline]:
     """At most 8 images each; one that may have killed its worker, or has its last attempt, travels alone."""
     together = [ImageRef(number=image["number"], url=image["url"]) for image in images if not image["alone"]]
     for start in range(0, len(together), IMAGES_PER_BATCH):
-        yield tuple(together[start : start + IMAGES_PER_BATCH])
+        yield _pipeline(request, done, tuple(together[start : start + IMAGES_PER_BATCH]), alone=False)
     for image in images:
         if image["alone"]:
-            yield (ImageRef(number=image["number"], url=image["url"]),)
+            yield _pipeline(request, done, (ImageRef(number=image["number"], url=image["url"]),), alone=True)
 
 
-def _pipeline(request: dict[str, Any], done: GroupDone, images: tuple[ImageRef, ...]) -> Pipeline:
+def _pipeline(request: dict[str, Any], done: GroupDone, images: tuple[ImageRef, ...], *, alone: bool) -> Pipeline:
     recipe = Recipe(
         quality=request["quality"],
         mode=Mode(request["mode"]),
@@ -177,5 +177,9 @@ def _pipeline(request: dict[str, Any], done: GroupDone, images: tuple[ImageRef, 
         max_side=request["max_side"],
     )
     common: dict[str, Any] = done.model_dump() | {"run": request["run"], "recipe": recipe}
-    fetch = FetchBatch(claim=uuid7(), images=images, **common)
-    return fetch, CompressBatch(claim=uuid7(), takes_over=fetch.claim, **common)
+    claim, next_claim = uuid7(), uuid7()
+    if alone:
+        first: FetchBatch = FetchAloneBatch(claim=claim, images=images, **common)
+        return first, CompressAloneBatch(claim=next_claim, takes_over=claim, **common)
+    first = FetchBatch(claim=claim, images=images, **common)
+    return first, CompressBatch(claim=next_claim, takes_over=claim, **common)

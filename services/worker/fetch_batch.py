@@ -13,7 +13,7 @@ from shared.blobs import Blobs
 from shared.db import Database
 from shared.egress import Egress
 from shared.ids import uuid7
-from shared.messages import CompressBatch, FetchBatch, Fetched, FetchSlowBatch, GroupDone
+from shared.messages import CompressAloneBatch, CompressBatch, FetchBatch, Fetched, FetchSlowBatch, GroupDone
 
 STORAGE_DELAY = 15.0
 """Seconds until images are tried again whose bytes the blob store did not take."""
@@ -71,6 +71,7 @@ def _to_slow_lane(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:
     done = GroupDone(request_id=batch.request_id, group=batch.group, dispatch_no=batch.dispatch_no)
     common = done.model_dump() | {"run": batch.run, "recipe": batch.recipe}
     fetch = FetchSlowBatch.model_validate(common | {"claim": uuid7(), "takes_over": batch.claim, "images": images})
-    compress = CompressBatch.model_validate(common | {"claim": uuid7(), "takes_over": fetch.claim})
+    compress_class = CompressAloneBatch if batch.alone else CompressBatch
+    compress = compress_class.model_validate(common | {"claim": uuid7(), "takes_over": fetch.claim})
     if not fetcher.send_group([(fetch, compress)], done=done):
         fetcher.database.transact(lambda session: release(session, batch, ours))

@@ -16,16 +16,17 @@ from shared.broker.consumer import run
 from shared.broker.metrics import Metrics
 from shared.db import Database
 from shared.egress import Egress
-from shared.messages import FetchSlowBatch
+from shared.messages import FetchAloneBatch, FetchSlowBatch
 
 PATIENCE_SECONDS = 60
+REDIS_RETRIES = 60
 
 
 def main() -> None:
     settings = WorkerSettings()
     log.configure(level=settings.log_level, style=settings.log_format)
-    connected = broker.connect(settings.redis_url, middleware=[Metrics()])
-    connected.prefetch[FetchSlowBatch.queue] = max(1, settings.threads // 4)
+    connected = broker.connect(settings.redis_url, middleware=[Metrics()], retries=REDIS_RETRIES)
+    connected.prefetch |= {FetchSlowBatch.queue: max(1, settings.threads // 4), FetchAloneBatch.queue: 1}
     store = blobs.connect(settings.blob_url)
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
     egress = Egress(settings.fetch_allow)

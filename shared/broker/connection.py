@@ -50,6 +50,7 @@ class Broker(RedisBroker):
     prefetch: dict[str, int]
     in_hand: set[str]
     heard_at: float
+    probe: "redis.Redis"  # answers at once or fails at once, for the watchdog
 
     @property
     def consumer_class(self) -> Any:
@@ -60,7 +61,7 @@ class Broker(RedisBroker):
 
     def strays(self, queue_name: str) -> set[str]:
         """Ids that Redis counts as ours and that are not in hand. One seen once may just be on its way."""
-        members: Any = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
+        members: Any = self.probe.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
         return {member.decode() for member in members} - self.in_hand
 
 
@@ -83,16 +84,13 @@ class _Consumer(_RedisConsumer):
             self.broker.in_hand.discard(message.options["redis_message_id"])
 
 
-def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), patient: bool = True) -> Broker:
-    """A broker. `patient` retries for about three seconds; a web request that must answer at once is not."""
-    client = redis.Redis.from_url(
-        redis_url,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), 4 if patient else 0),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
-        socket_timeout=5 if patient else 2,
-        socket_connect_timeout=2 if patient else 1,
-        socket_keepalive=True,
-    )
+def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), retries: int = 4) -> Broker:
+    """A broker whose commands are tried again `retries` times, half a second apart on average.
+
+    A web request that must answer at once wants 0. A worker has nothing else to do while Redis is away, and what it
+    cannot hand on to the second half of a pipeline waits until its claim ends: it wants many.
+    """
+    client = _client(redis_url, retries=retries)
     callbacks = GroupCallbacks(RedisBackend(client=client), barrier_ttl=BARRIER_TTL_MS)
     broker = Broker(  # type: ignore[no-untyped-call]
         client=client,
@@ -101,7 +99,19 @@ def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), patient: b
         maintenance_chance=100_000,
     )
     broker.prefetch, broker.in_hand, broker.heard_at = {}, set(), time.monotonic()
+    broker.probe = _client(redis_url, retries=0)
     return broker
+
+
+def _client(redis_url: str, *, retries: int) -> "redis.Redis":
+    return redis.Redis.from_url(
+        redis_url,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), retries),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        socket_timeout=5 if retries else 2,
+        socket_connect_timeout=2 if retries else 1,
+        socket_keepalive=True,
+    )
 
 
 def send(broker: Broker, message: Message) -> bool:

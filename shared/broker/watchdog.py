@@ -53,7 +53,7 @@ class Watchdog:
 
     def _redis_answers(self) -> bool:
         try:
-            return bool(self._broker.client.ping())
+            return bool(self._broker.probe.ping())
         except (redis.RedisError, OSError):
             return False
 

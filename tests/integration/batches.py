@@ -10,7 +10,16 @@ from shared.db import Database
 from shared.errors import HttpStatus
 from shared.ids import uuid7
 from shared.lifecycle import group_of
-from shared.messages import Batch, CompressBatch, FetchBatch, FetchSlowBatch, GroupDone, ImageRef
+from shared.messages import (
+    Batch,
+    CompressAloneBatch,
+    CompressBatch,
+    FetchAloneBatch,
+    FetchBatch,
+    FetchSlowBatch,
+    GroupDone,
+    ImageRef,
+)
 from shared.recipe import Recipe
 
 SOURCE_BYTES = 1000
@@ -50,9 +59,15 @@ def fetch_of(request_id: UUID, numbers: Iterable[int], *, run: int = 1) -> Fetch
     )
 
 
+def fetch_alone(request_id: UUID, number: int) -> FetchAloneBatch:
+    """A batch for an image whose worker died."""
+    return FetchAloneBatch.model_validate(fetch_of(request_id, [number]).model_dump())
+
+
 def compress_after(fetch: FetchBatch) -> CompressBatch:
     """The second half of its pipeline."""
-    return CompressBatch.model_validate(fetch.model_dump() | {"claim": uuid7(), "takes_over": fetch.claim})
+    compress = CompressAloneBatch if fetch.alone else CompressBatch
+    return compress.model_validate(fetch.model_dump() | {"claim": uuid7(), "takes_over": fetch.claim})
 
 
 def slow_after(fetch: FetchBatch) -> FetchSlowBatch:

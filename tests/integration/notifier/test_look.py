@@ -6,7 +6,7 @@ from services.worker.dispatch import dispatch_group, dispatch_request
 from services.worker.settle import due_again, failed, settle
 from shared.db import Database
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, FetchBatch, Message
-from tests.integration.batches import NOT_FOUND, Post, done, report, take
+from tests.integration.batches import NOT_FOUND, Post, done, fetch_alone, report, take
 from tests.integration.race import overtaken, together
 from tests.integration.seed import (
     add_request,
@@ -216,9 +216,11 @@ def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_
 
 def test_the_last_image_that_is_lost_finishes_the_request(database: Database, watcher: Watcher) -> None:
     request_id, post = dispatched(database, images=1)
-    for _ in range(5):
-        take(database, post.batches[-1], [1])
+    take(database, post.batches[-1], [1])
+    for _ in range(4):
         pass_time(database, request_id, 121)
+        take(database, fetch_alone(request_id, 1), [1])
+    pass_time(database, request_id, 121)
     look_and_send(watcher, request_id, 1, dispatch_no=None)
     assert request_row(database, request_id)["status"] == "failed"
 

@@ -189,13 +189,13 @@ def test_the_slow_lane_holds_no_more_threads_than_it_may(working: Working, actor
     assert actors.slow_at_once == 1
 
 
-@pytest.mark.parametrize(("patient", "seconds"), [(False, 1.0), (True, 6.0)])
-def test_a_broker_that_is_down_says_no_and_says_it_soon(*, patient: bool, seconds: float) -> None:
-    broker = connect(NOBODY, patient=patient)
+@pytest.mark.parametrize(("retries", "seconds"), [(0, 1.0), (4, 6.0)])
+def test_a_broker_that_is_down_says_no_and_says_it_soon(*, retries: int, seconds: float) -> None:
+    broker = connect(NOBODY, retries=retries)
     begun = time.monotonic()
     assert not send(broker, Deliver(delivery_id=uuid4()))
     assert time.monotonic() - begun < seconds
-    if not patient:
+    if not retries:
         pipelines, done = group_of_three(uuid4())
         assert not send_group(broker, pipelines, done=done)
         assert time.monotonic() - begun < 2 * seconds

@@ -7,7 +7,7 @@ from services.worker.claim import claim, move_to_slow_lane, release, renew
 from services.worker.settle import due_again
 from shared.db import Database
 from shared.messages import Batch
-from tests.integration.batches import compress_after, done, fetch_of, report, slow_after, take
+from tests.integration.batches import compress_after, done, fetch_alone, fetch_of, report, slow_after, take
 from tests.integration.race import overtaken, together
 from tests.integration.seed import Row, add_request, image_rows, pass_time, set_images, sql, stop
 
@@ -108,21 +108,23 @@ def test_a_message_that_two_workers_hold_at_once_is_worked_on_by_one_at_most(
     assert columns(image_rows(database, request_id), "claimed_by", "alone") == {(None, True)}
 
 
-def test_a_redelivered_message_of_one_image_counts_an_attempt_each_time_and_never_a_sixth(
+def test_a_redelivered_message_of_one_image_that_travels_alone_counts_an_attempt_each_time_and_never_a_sixth(
     database: Database, request_id: UUID
 ) -> None:
-    batch = fetch_of(request_id, [1])
+    batch = fetch_alone(request_id, 1)
     assert [take(database, batch, [1]) for _ in range(7)] == [{1: 1}, {1: 2}, {1: 3}, {1: 4}, {1: 5}, {}, {}]
     assert image_rows(database, request_id)[1]["attempts"] == 5
 
 
-def test_what_is_left_of_a_redelivered_batch_is_tried_again_if_it_is_one_image(
+def test_one_image_in_company_of_others_in_its_worker_is_not_blamed_before_it_travels_alone(
     database: Database, request_id: UUID
 ) -> None:
     batch = fetch_of(request_id, BATCH)
     take(database, batch, BATCH)
     report(database, batch, [done(number) for number in BATCH[1:]])
-    assert take(database, batch, BATCH) == {1: 2}
+    assert take(database, batch, BATCH) == {}
+    row = image_rows(database, request_id)[1]
+    assert (row["attempts"], row["claimed_by"], row["alone"]) == (1, None, True)
 
 
 def test_after_five_attempts_nothing_is_claimed_however_long_one_waits(database: Database, request_id: UUID) -> None:
@@ -178,8 +180,10 @@ def test_a_redelivered_compress_is_broken_up_too(database: Database, request_id:
     assert columns(image_rows(database, request_id), "claimed_by", "alone", "attempts") == {(None, True, 1)}
 
 
-def test_a_redelivered_compress_of_one_image_counts_an_attempt(database: Database, request_id: UUID) -> None:
-    fetch = fetch_of(request_id, [1])
+def test_a_redelivered_compress_of_one_image_that_travels_alone_counts_an_attempt(
+    database: Database, request_id: UUID
+) -> None:
+    fetch = fetch_alone(request_id, 1)
     compress = compress_after(fetch)
     take(database, fetch, [1])
     assert [take(database, compress, [1]) for _ in range(6)] == [{1: 1}, {1: 2}, {1: 3}, {1: 4}, {1: 5}, {}]

@@ -217,6 +217,8 @@ def test_an_image_that_lost_a_claim_gets_a_pipeline_of_its_own(database: Databas
     dispatch_group(database, post, request_id, group=1, seen=1)
     sent = [numbers_of(fetch) for fetch, _ in post.groups[1][1]]
     assert sent == [[1, 2, 4, 5, 6, 7, 8, 11], [12, 13, 14, 15, 16, 17, 18, 19], [20], [3], [9], [10]]
+    assert [fetch.alone for fetch, _ in post.groups[1][1]] == [False] * 3 + [True] * 3
+    assert all(fetch.alone == compress.alone for fetch, compress in post.groups[1][1])
 
 
 def test_a_group_that_the_broker_did_not_take_is_looked_at_within_five_seconds(database: Database) -> None:

@@ -1,0 +1,145 @@
+"""The shop's side of a run: sends orders until it hears 202, follows them, and notes what may never be seen."""
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tests.chaos.load import Order
+
+TERMINAL = frozenset({"completed", "failed", "cancelled"})
+SEND_WITHIN = 90.0
+PAUSE = 0.5
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A request that was answered 202."""
+
+    order: Order
+    request_id: str
+    seen: list[str] = field(default_factory=list)  # what was seen that may never be seen
+    progress: float = 0.0
+    run: int = 1
+    status: str = "pending"
+    wanted_run: int = 1
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL and self.run >= self.wanted_run
+
+    def note(self, view: Mapping[str, Any]) -> None:
+        """Compare what `GET` shows with what it showed before."""
+        if view["run"] < self.run:
+            self.seen.append(f"run {self.run} became {view['run']}")
+        if view["run"] > self.run:
+            self.run, self.progress, self.status = view["run"], 0.0, "pending"
+        if view["progress"] < self.progress:
+            self.seen.append(f"progress {self.progress} became {view['progress']}")
+        if self.status in TERMINAL and view["status"] != self.status:
+            self.seen.append(f"{self.status} became {view['status']}")
+        if view["status"] in TERMINAL and view["images"]["pending"]:
+            self.seen.append(f"{view['status']} with {view['images']['pending']} pending images")
+        self.progress, self.status = view["progress"], view["status"]
+
+
+class Shop:
+    """One per run. `gateway` and `hooks` are base URLs."""
+
+    def __init__(self, gateway: str, hooks: str) -> None:
+        self._gateway = gateway
+        self._hooks = hooks
+        self._lock = threading.Lock()
+        self._accepted: list[Accepted] = []
+        self.gave_up: list[str] = []
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+
+    def open(self, orders: list[Order]) -> None:
+        """Send every order when its time comes, and follow what was accepted, in threads."""
+        begun = time.monotonic()
+        for order in orders:
+            self._start(partial(self._send_at, order, begun))
+        threading.Thread(target=self._follow, name="shop-follows", daemon=True).start()
+
+    def _start(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name="shop", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def close(self) -> None:
+        self._stopping.set()
+
+    @property
+    def sending(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def accepted(self) -> list[Accepted]:
+        with self._lock:
+            return list(self._accepted)
+
+    def ids(self) -> list[str]:
+        return [accepted.request_id for accepted in self.accepted()]
+
+    def call(self, method: str, path: str, *, body: bytes | None = None, key: str | None = None) -> tuple[int, Any]:
+        """Status and JSON; 0 where no answer came."""
+        headers = {"Content-Type": "text/csv"} | ({"Idempotency-Key": key} if key else {})
+        call = urllib.request.Request(f"{self._gateway}{path}", data=body, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(call, timeout=15) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            return error.code, None
+        except (OSError, ValueError):
+            return 0, None
+
+    def insist(self, method: str, path: str, *, body: bytes | None = None, key: str | None = None) -> tuple[int, Any]:
+        """Call again until the answer is neither an outage nor a refusal for now."""
+        deadline = time.monotonic() + SEND_WITHIN
+        while True:
+            status, answer = self.call(method, path, body=body, key=key)
+            passing = status == 0 or status >= 500 or status == 429 or (status == 409 and key is not None)
+            if not passing or time.monotonic() > deadline or self._stopping.wait(PAUSE):
+                return status, answer
+
+    def _send_at(self, order: Order, begun: float) -> None:
+        if self._stopping.wait(max(0.0, begun + order.at - time.monotonic())):
+            return
+        options = {"on_invalid": "skip"}
+        if order.hook:
+            options["webhook_url"] = f"{self._hooks}/hook/{order.hook}/{order.key}"
+        path = f"/v1/requests?{urllib.parse.urlencode(options)}"
+        status, answer = self.insist("POST", path, body=order.manifest(), key=order.key)
+        if status != 202:
+            self.gave_up.append(f"{order.key}: {status}")
+            return
+        with self._lock:
+            self._accepted.append(Accepted(order, answer["request_id"]))
+        if order.cancel:
+            self.insist("POST", f"/v1/requests/{answer['request_id']}/cancel")
+
+    def retry(self, accepted: Accepted) -> None:
+        """Let what failed run again; its one event more is expected from here on."""
+        status, _ = self.insist("POST", f"/v1/requests/{accepted.request_id}/retry")
+        if status in (202, 409):  # 409: an answer was lost on the way, and the call repeated
+            accepted.wanted_run = 2
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(0.1):
+            for accepted in self.accepted():
+                if not accepted.terminal:
+                    self.look(accepted)
+
+    def look(self, accepted: Accepted) -> None:
+        """One `GET`; an outage shows nothing, a refusal is noted."""
+        status, view = self.call("GET", f"/v1/requests/{accepted.request_id}")
+        if status == 200:
+            accepted.note(view)
+        elif 400 <= status < 500 and status != 429:
+            accepted.seen.append(f"GET answered {status}")

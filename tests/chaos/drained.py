@@ -1,0 +1,81 @@
+"""What must be gone once the faults are over and all is settled: messages, files half written, idle transactions.
+
+Each check says what is still there; empty means drained.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import redis
+
+from tests.chaos.invariants import Database, rows_of
+
+NAMESPACE = "dramatiq"
+QUEUES = ("dispatch", "fetch", "fetch_slow", "compress", "notify")
+
+
+def messages(client: "redis.Redis") -> Iterator[str]:
+    """Queues, their messages, what a consumer has in hand, and dead letters."""
+    for queue in QUEUES:
+        for name, size in (
+            (queue, client.llen(f"{NAMESPACE}:{queue}")),
+            (f"{queue}.msgs", client.hlen(f"{NAMESPACE}:{queue}.msgs")),
+            (f"{queue}.XQ", client.zcard(f"{NAMESPACE}:{queue}.XQ")),
+            (f"{queue}.DQ", client.llen(f"{NAMESPACE}:{queue}.DQ")),
+        ):
+            if size:
+                yield f"{name} holds {size}"
+    for key in client.scan_iter(f"{NAMESPACE}:__acks__.*"):
+        yield f"{key.decode()} holds {client.scard(key)}"
+
+
+def database(connection: Database) -> Iterator[str]:
+    """Transactions that nobody goes on with, and groups that somebody still wants to look at."""
+    for row in rows_of(
+        connection,
+        """
+        SELECT pid, state, left(query, 60) AS query FROM pg_stat_activity
+        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+          AND state LIKE 'idle in transaction%%' AND state_change < now() - interval '3 s'
+        """,
+    ):
+        yield f"session {row['pid']} is {row['state']} after {row['query']!r}"
+    for row in rows_of(connection, "SELECT count(*) AS groups FROM image_group WHERE look_at IS NOT NULL"):
+        if row["groups"]:
+            yield f"{row['groups']} groups are still to be looked at"
+
+
+def temporary(blobs: Path, folder: Path, *, kept: bool) -> Iterator[str]:
+    """Files half written. `kept`: a process was killed, whose blob files the sweeper deletes an hour later."""
+    left = [] if kept else list((blobs / ".tmp").iterdir())
+    # The socket folder of a killed process's forkserver is no file of ours.
+    left += [path for path in folder.iterdir() if not path.name.startswith("pymp-")]
+    for path in left:
+        yield f"{path.parent.name}/{path.name} is left"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a process holds on to."""
+
+    threads: int
+    files: int
+    children: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Resources":
+        process = psutil.Process(pid)
+        with process.oneshot():
+            return cls(process.num_threads(), process.num_fds(), len(process.children(recursive=True)))
+
+    def above(self, base: "Resources") -> Iterator[str]:
+        for name, slack in SLACK.items():
+            now, before = getattr(self, name), getattr(base, name)
+            if now > before + slack:
+                yield f"{now} {name}, {before} at the beginning"
+
+
+SLACK = {"threads": 40, "files": 80, "children": 1}
+"""Pools of threads and of connections grow with the load, up to their limit; what leaks soon grows beyond it."""

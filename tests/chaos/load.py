@@ -1,0 +1,131 @@
+"""What a run sends: manifests drawn from the seed, with what is to come of each of their URLs.
+
+Everything is expected to succeed unless the picture itself is at fault: our own faults may cost time, never an image.
+"""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import StringIO
+from random import Random
+
+from tests.origin import Origin, body, claim, endless, late, reset_after, status
+from tests.pictures import encode, photo
+
+REFUSED = ("ftp://example.test/a.jpg", "not a url")
+HOOKS = ("ok", "ok", "500", "302", "410", "slow", "close")
+URLS_A_ROW = (1, 1, 2, 3)
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of the manifest; `urls` as they stand there, doubles included."""
+
+    serial: str
+    name: str
+    urls: list[str]
+    refused: bool = False
+
+
+@dataclass(slots=True)
+class Order:
+    """A request to send. `expected` says for each URL which error it ends with, None for a rendition."""
+
+    key: str
+    at: float
+    hook: str | None
+    rows: list[Row] = field(default_factory=list)
+    expected: dict[str, str | None] = field(default_factory=dict)
+    cancel: bool = False
+
+    @property
+    def products(self) -> list[Row]:
+        return [row for row in self.rows if not row.refused]
+
+    def manifest(self) -> bytes:
+        text = StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["S. No.", "Product Name", "Input Image Urls"])
+        for row in self.rows:
+            writer.writerow([row.serial, row.name, ",".join(row.urls)])
+        return text.getvalue().encode()
+
+
+class Shelf:
+    """The pictures of the origin, made once, and the URLs of each run. `base` is how the stack reaches the origin."""
+
+    def __init__(self, origin: Origin, base: str, *, side: int = 200, count: int = 10) -> None:
+        self._origin = origin
+        self._base = base
+        self._bodies = [encode(photo(side, side, seed), "jpeg", quality=85) for seed in range(count)]
+        for number, data in enumerate(self._bodies):
+            origin.add(f"/good/{number}.jpg", data)
+
+    def good(self, random: Random, tag: str) -> str:
+        """A URL of its own for one of the pictures."""
+        return f"{self._base}/good/{random.randrange(len(self._bodies))}.jpg?{tag}"
+
+    def odd(self, random: Random, tag: str) -> tuple[str, str | None]:
+        """A URL that misbehaves, and the error that it ends with."""
+        name = random.choice(list(_ODD))
+        make, error = _ODD[name]
+        path = f"/odd/{name}/{tag}.jpg"
+        make(self._origin, path, random.choice(self._bodies))
+        return f"{self._base}{path}", error
+
+    def flaky(self, random: Random, tag: str, *, failures: int) -> str:
+        """A URL that answers 503 a few times before it gives its picture."""
+        path = f"/flaky/{tag}.jpg"
+        self._origin.on(path, *[status(503)] * failures, body(random.choice(self._bodies)))
+        return f"{self._base}{path}"
+
+
+Install = Callable[[Origin, str, bytes], object]
+_ODD: dict[str, tuple[Install, str | None]] = {
+    "error500": (lambda origin, path, data: origin.on(path, status(500), body(data)), None),
+    "busy429": (
+        lambda origin, path, data: origin.on(path, status(429, headers={"Retry-After": "1"}), body(data)),
+        None,
+    ),
+    "reset": (lambda origin, path, data: origin.on(path, reset_after(data, sent=900), body(data)), None),
+    "short": (lambda origin, path, data: origin.on(path, claim(data, length=len(data) + 9), body(data)), None),
+    "late": (lambda origin, path, data: origin.on(path, late(body(data), seconds=3)), None),
+    "endless": (lambda origin, path, data: origin.on(path, endless), "too_large"),
+    "missing": (lambda origin, path, data: origin.on(path, status(404)), "http_status"),
+    "html": (lambda origin, path, data: origin.add(path, b"<html>no picture</html>"), "not_an_image"),
+    "broken": (lambda origin, path, data: origin.add(path, data[: len(data) // 3]), "corrupt_image"),
+}
+
+
+def orders(seed: int, tag: str, shelf: Shelf, *, seconds: float, count: int = 7) -> list[Order]:
+    """The requests of a run, spread over `seconds`. `tag` makes keys and URLs those of this run alone."""
+    random = Random(f"load {seed}")
+    made = []
+    for number in range(count):
+        rows = random.choice((3, 20, 40, 60, 110))
+        order = Order(f"{tag}-{number}", at=seconds * number / count, hook=random.choice((*HOOKS, None)))
+        order.cancel = number == count - 1 and random.random() < 0.5
+        _fill(order, random, shelf, rows=rows)
+        made.append(order)
+    return made
+
+
+def _fill(order: Order, random: Random, shelf: Shelf, *, rows: int) -> None:
+    known: list[str] = []
+    for number in range(1, rows + 1):
+        row = Row(f"{number}", f"Product {number}", [])
+        if number > 1 and random.random() < 0.04:
+            row.urls, row.refused = [random.choice(REFUSED)], True
+        else:
+            row.urls = [_url(order, random, shelf, known) for _ in range(random.choice(URLS_A_ROW))]
+        order.rows.append(row)
+
+
+def _url(order: Order, random: Random, shelf: Shelf, known: list[str]) -> str:
+    if known and random.random() < 0.1:
+        return random.choice(known)
+    tag = f"{order.key}-{len(known)}"
+    url, error = shelf.odd(random, tag) if random.random() < 0.05 else (shelf.good(random, tag), None)
+    order.expected[url] = error
+    known.append(url)
+    return url

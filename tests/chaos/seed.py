@@ -1,0 +1,184 @@
+"""One run: requests are sent, faults come and go, all heals, and then everything must be as promised."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import psycopg
+import redis
+
+from tests.chaos import audit, drained
+from tests.chaos.client import Accepted, Shop
+from tests.chaos.faults import Fault, Heal, Skipped
+from tests.chaos.hooks import check_hooks
+from tests.chaos.invariants import Violation, check_blobs, check_order, check_rows, requests_of
+from tests.chaos.load import orders
+from tests.chaos.world import World
+
+LOAD_SECONDS = 6.0
+SETTLED_WITHIN = 300.0
+DRAINED_WITHIN = 90.0
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a run."""
+
+    seed: int
+    faults: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    requests: int = 0
+    images: int = 0
+    posts: int = 0
+    settled_after: float = 0.0
+    seconds: float = 0.0
+    violations: list[Violation] = field(default_factory=list)
+
+
+class Run:
+    """A seed's run in a world. `tag` is in its idempotency keys and URLs."""
+
+    def __init__(self, world: World, seed: int, faults: Sequence[Fault]) -> None:
+        self.world = world
+        self.result = Result(seed)
+        self.tag = f"seed{seed}x{time.time_ns() % 10**9}"
+        self._orders = orders(seed, self.tag, world.shelf, seconds=LOAD_SECONDS)
+        self._faults = faults
+        self._random = Random(f"when {seed}")
+        self._shop = Shop(world.stack.base_url, world.hooks)
+
+    def run(self) -> Result:
+        """All of it; violations are in the result."""
+        begun = time.monotonic()
+        try:
+            self._shop.open(self._orders)
+            self._break()
+            healed = time.monotonic()
+            self._until_settled(healed)
+            self._retry_failed()
+            self.result.settled_after = time.monotonic() - healed
+            self._until_quiet("every_delivery_ends", self._pending_deliveries)
+            self._until_quiet("queues_drain", self._left_behind)
+            self._check()
+            self._forget()
+        finally:
+            self._shop.close()
+        self.result.seconds = time.monotonic() - begun
+        return self.result
+
+    def _break(self) -> None:
+        """The faults begin within the load, at random; some overlap. Whatever happens, each is ended."""
+        begun = time.monotonic()
+        plan: list[tuple[float, Fault | Heal]] = [
+            (self._random.uniform(0.5, LOAD_SECONDS), fault) for fault in self._faults
+        ]
+        try:
+            while plan:
+                plan.sort(key=lambda step: step[0])
+                at, step = plan[0]
+                time.sleep(max(0.0, begun + at - time.monotonic()))
+                del plan[0]
+                if isinstance(step, Fault):
+                    plan += self._begin(step, at)
+                else:
+                    step()
+        finally:
+            for _, step in plan:
+                if not isinstance(step, Fault):
+                    step()
+
+    def _begin(self, fault: Fault, at: float) -> list[tuple[float, Fault | Heal]]:
+        seconds = self._random.uniform(*fault.seconds)
+        try:
+            heal = fault.begin(self.world, self._random)
+        except Skipped as reason:
+            self.result.skipped.append(f"{fault.name}: {reason}")
+            return []
+        self.result.faults.append(fault.name)
+        return [(at + seconds, heal)]
+
+    def _until_settled(self, since: float) -> None:
+        while time.monotonic() < since + SETTLED_WITHIN:
+            if not self._shop.sending and all(accepted.terminal for accepted in self._shop.accepted()):
+                return
+            time.sleep(0.2)
+
+    def _retry_failed(self) -> None:
+        """One of the requests with failed images runs again: a second event, and the same end."""
+        failed = [a for a in self._shop.accepted() if a.status != "cancelled" and any(a.order.expected.values())]
+        if failed and self.result.seed % 2:
+            self._shop.retry(self._random.choice(failed))
+            self._until_settled(time.monotonic())
+
+    def _until_quiet(self, invariant: str, left: Callable[[], Iterator[str]]) -> None:
+        deadline = time.monotonic() + DRAINED_WITHIN
+        while found := list(left()):
+            if time.monotonic() > deadline:
+                self.result.violations += [Violation(invariant, details) for details in found]
+                return
+            time.sleep(0.5)
+
+    def _pending_deliveries(self) -> Iterator[str]:
+        """A schedule of 24 hours is not what these runs are about: a retry that is far off is due now."""
+        try:
+            with self.world.database() as connection:
+                connection.execute(_HURRY)
+                for row in connection.execute("SELECT id, attempt FROM delivery WHERE status = 'pending'"):
+                    yield f"delivery {row[0]} is pending after {row[1]} attempts"
+        except psycopg.Error as error:
+            yield f"the database does not answer: {error}"
+
+    def _left_behind(self) -> Iterator[str]:
+        try:
+            with self.world.redis() as client:
+                yield from drained.messages(client)
+            with self.world.database() as connection:
+                yield from drained.database(connection)
+            # A process that was killed cannot delete its files, and one that found the disk full may be mid-way.
+            killed = any(fault.kills for fault in self._faults)
+            yield from drained.temporary(self.world.disk.folder, self.world.temporary, kept=killed)
+            for name, now in self.world.resources().items():
+                for excess in now.above(self.world.base[name]) if name in self.world.base else ():
+                    yield f"{name}: {excess}"
+        except (psycopg.Error, redis.RedisError, OSError) as error:
+            yield f"not to be asked: {error}"
+
+    def _check(self) -> None:
+        accepted = self._shop.accepted()
+        found = self.result.violations
+        found += [Violation("no_order_is_given_up", details) for details in self._shop.gave_up]
+        found += [Violation("never_seen", f"{a.request_id}: {what}") for a in accepted for what in a.seen]
+        with self.world.database() as connection:
+            ids = requests_of(connection, self.tag)
+            found += self._one_request_a_key(ids, accepted)
+            found += check_rows(connection, ids)
+            found += check_blobs(connection, self.world.disk.folder, ids)
+            for one in accepted:
+                found += check_order(connection, one)
+            posts = [post for post in self.world.receiver.posts() if post.data["request_id"] in ids]
+            found += check_hooks(connection, posts, ids)
+            found += [Violation("never_in_the_database", what) for what in audit.breaches(connection, ids)]
+        self.result.requests, self.result.posts = len(ids), len(posts)
+        self.result.images = sum(len(one.order.expected) for one in accepted)
+
+    def _one_request_a_key(self, ids: list[str], accepted: list[Accepted]) -> Iterator[Violation]:
+        """Repeating a call whose answer was lost gave the same request, and every order one."""
+        if sorted(ids) != sorted(one.request_id for one in accepted):
+            yield Violation("one_request_a_key", f"{len(ids)} requests in the database for {len(accepted)} orders")
+
+    def _forget(self) -> None:
+        """DELETE what was checked: rows and files go, and the small disk stays small enough."""
+        for accepted in self._shop.accepted():
+            status, _ = self._shop.insist("DELETE", f"/v1/requests/{accepted.request_id}")
+            if status not in (204, 404) or (self.world.disk.folder / accepted.request_id).exists():
+                self.result.violations.append(
+                    Violation("delete_takes_all", f"{accepted.request_id}: {status}, or files are left")
+                )
+
+
+_HURRY = """
+UPDATE delivery d SET next_attempt_at = now(), nudged_at = NULL
+WHERE status = 'pending' AND next_attempt_at > now() + interval '6 s' AND NOT EXISTS (
+    SELECT 1 FROM delivery_attempt a WHERE a.delivery_id = d.id AND a.number = d.attempt AND a.error = 'never reported')
+"""

@@ -1,0 +1,84 @@
+"""What a client asks of Redis or PostgreSQL, read off the bytes that pass through the proxy.
+
+Only what the faults need: the command of Dramatiq's one script, and PostgreSQL's COMMIT.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+LONGEST_NAME = 64
+SCRIPT_COMMAND = 4  # EVALSHA sha 1 namespace COMMAND timestamp queue ...
+
+
+class Spy(Protocol):
+    """One for each connection."""
+
+    def feed(self, data: bytes) -> list[str]:
+        """The names of the commands that end in `data`, bytes from the client."""
+        ...
+
+    def matters(self, reply: bytes) -> bool:
+        """Whether losing this reply loses anything."""
+        ...
+
+
+class RedisSpy:
+    """Names a script call by Dramatiq's command (`fetch`, `enqueue`, `ack`), anything else by its own name."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[str]:
+        self._buffer += data
+        return list(self._commands())
+
+    def matters(self, reply: bytes) -> bool:
+        """An empty `fetch` is most of the traffic, and an error means that nothing was done."""
+        return not reply.startswith((b"*0\r\n", b"-"))
+
+    def _commands(self) -> Iterator[str]:
+        while parsed := _request(self._buffer):
+            arguments, end = parsed
+            del self._buffer[:end]
+            yield _name(arguments)
+
+
+class PostgresSpy:
+    """Knows `commit` alone; psycopg sends it as a simple query of its own."""
+
+    def feed(self, data: bytes) -> list[str]:
+        return ["commit"] if b"COMMIT\x00" in data else []
+
+    def matters(self, reply: bytes) -> bool:
+        return reply.startswith(b"C")  # CommandComplete: it did commit
+
+
+def _name(arguments: list[bytes]) -> str:
+    called = arguments[0].upper()
+    script = called in (b"EVALSHA", b"EVAL") and len(arguments) > SCRIPT_COMMAND
+    return (arguments[SCRIPT_COMMAND] if script else called)[:LONGEST_NAME].decode("latin-1").lower()
+
+
+def _request(buffer: bytearray) -> tuple[list[bytes], int] | None:
+    """The first request of the buffer and where it ends; None while it is not whole. RESP arrays of bulk strings."""
+    line = _line(buffer, 0)
+    if line is None:
+        return None
+    count, position = line
+    arguments = []
+    for _ in range(count):
+        line = _line(buffer, position)
+        if line is None:
+            return None
+        length, start = line
+        position = start + length + 2
+        if len(buffer) < position:
+            return None
+        arguments.append(bytes(buffer[start : start + length]))
+    return arguments, position
+
+
+def _line(buffer: bytearray, start: int) -> tuple[int, int] | None:
+    """The number of a line such as `*3` or `$5`, and where the next line begins."""
+    end = buffer.find(b"\r\n", start)
+    return None if end < 0 else (int(buffer[start + 1 : end]), end + 2)

@@ -1,0 +1,154 @@
+"""The proxy and its spies, against a server that answers each line with itself."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.proxy import Loop, Proxy
+from tests.chaos.spies import PostgresSpy, RedisSpy
+from tests.stack import until
+
+FETCH = b"*5\r\n$7\r\nEVALSHA\r\n$2\r\nab\r\n$1\r\n1\r\n$8\r\ndramatiq\r\n$5\r\nfetch\r\n"
+PING = b"*1\r\n$4\r\nPING\r\n"
+
+
+class _Echo(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        for line in self.rfile:
+            self.wfile.write(line)
+
+
+class _Lines:
+    """Every line is the command that it spells."""
+
+    def feed(self, data: bytes) -> list[str]:
+        return data.decode().split()
+
+    def matters(self, reply: bytes) -> bool:
+        return not reply.startswith(b"empty")
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Echo) as server, Loop() as loop:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield loop.proxy(server.server_address[1], spy=_Lines)
+        server.shutdown()
+
+
+@pytest.fixture
+def client(proxy: Proxy) -> Iterator[socket.socket]:
+    with _connected(proxy) as connection:
+        assert _said(connection, b"hello\n") == b"hello\n"
+        yield connection
+
+
+def _connected(proxy: Proxy) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+
+
+def _said(connection: socket.socket, line: bytes) -> bytes:
+    connection.sendall(line)
+    return connection.recv(100)
+
+
+def _is_silent(connection: socket.socket) -> bool:
+    connection.settimeout(0.2)
+    try:
+        connection.recv(100)
+    except TimeoutError:
+        return True
+    finally:
+        connection.settimeout(5)
+    return False
+
+
+def test_a_reset_ends_every_connection(proxy: Proxy, client: socket.socket) -> None:
+    proxy.reset()
+    with pytest.raises(ConnectionResetError):
+        client.recv(100)
+    until(lambda: proxy.connections == 0)
+
+
+def test_what_a_partition_held_passes_when_it_heals(proxy: Proxy, client: socket.socket) -> None:
+    proxy.partition()
+    client.sendall(b"held\n")
+    assert _is_silent(client)
+    proxy.heal()
+    assert client.recv(100) == b"held\n"
+
+
+def test_a_partition_answers_no_new_connection(proxy: Proxy) -> None:
+    proxy.partition()
+    with _connected(proxy) as connection:
+        connection.sendall(b"anybody?\n")
+        assert _is_silent(connection)
+        proxy.heal()
+        assert connection.recv(100) == b"anybody?\n"
+
+
+def test_a_refusing_proxy_resets_new_connections(proxy: Proxy) -> None:
+    proxy.refusing = True
+    with pytest.raises(ConnectionResetError), _connected(proxy) as connection:
+        connection.recv(100)
+
+
+def test_the_reply_of_the_chosen_command_alone_is_lost(proxy: Proxy, client: socket.socket) -> None:
+    proxy.drop_reply("fetch")
+    assert _said(client, b"ack\n") == b"ack\n"
+    with pytest.raises(ConnectionResetError):
+        _said(client, b"fetch\n")
+    assert proxy.dropped == 1
+
+
+def test_a_reply_that_carries_nothing_is_not_worth_losing(proxy: Proxy, client: socket.socket) -> None:
+    proxy.drop_reply("fetch")
+    assert _said(client, b"empty fetch\n") == b"empty fetch\n"
+    assert proxy.dropped == 0
+
+
+def test_a_reply_lost_silently_leaves_the_connection_open(proxy: Proxy, client: socket.socket) -> None:
+    proxy.drop_reply("fetch", silently=True)
+    client.sendall(b"fetch\n")
+    assert _is_silent(client)
+    proxy.heal()
+    with pytest.raises(ConnectionResetError):
+        client.recv(100)
+
+
+def test_latency_delays_and_loses_nothing(proxy: Proxy, client: socket.socket) -> None:
+    proxy.latency = 0.3
+    client.sendall(b"slow\n")
+    assert _is_silent(client)
+    assert client.recv(100) == b"slow\n"
+
+
+def test_a_server_that_is_down_is_a_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with Loop() as loop:
+        proxy = loop.proxy(port)
+        with pytest.raises(ConnectionResetError), _connected(proxy) as connection:
+            connection.recv(100)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, len(FETCH), 10_000])
+def test_a_redis_command_is_known_however_its_bytes_arrive(size: int) -> None:
+    spy, stream = RedisSpy(), PING + FETCH + PING
+    found = [name for at in range(0, len(stream), size) for name in spy.feed(stream[at : at + size])]
+    assert found == ["ping", "fetch", "ping"]
+
+
+def test_an_empty_fetch_does_not_matter_and_a_message_does() -> None:
+    assert not RedisSpy().matters(b"*0\r\n")
+    assert RedisSpy().matters(b"*1\r\n$2\r\n{}\r\n")
+
+
+def test_a_commit_is_known_and_a_rollback_is_not() -> None:
+    assert PostgresSpy().feed(b"Q\x00\x00\x00\x0bCOMMIT\x00") == ["commit"]
+    assert PostgresSpy().feed(b"Q\x00\x00\x00\x0dROLLBACK\x00") == []

@@ -1,0 +1,152 @@
+"""Everything that a run needs and may break: servers, proxies before each of them, the stack, origin, receiver, disk.
+
+The stack reaches PostgreSQL, Valkey, the origin and the receiver through proxies only; the checks go straight.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+import psycopg
+import redis
+
+from tests.chaos import audit
+from tests.chaos.disk import SmallDisk
+from tests.chaos.drained import Resources
+from tests.chaos.load import Shelf
+from tests.chaos.proxy import Loop, Proxy
+from tests.chaos.receiver import Receiver
+from tests.chaos.spies import PostgresSpy, RedisSpy
+from tests.origin import Origin
+from tests.stack import ROOT, Stack
+
+FOLDER = ROOT / ".test"
+SERVICES = ("ingest", "worker-1", "worker-2", "notifier", "notifier-2", "status", "gateway")
+SETTINGS = {
+    "HALFTONE_WORKERS": "2",
+    "HALFTONE_THREADS": "4",
+    "HALFTONE_FIRST_FETCH_SECONDS": "2",
+    "HALFTONE_FETCH_SECONDS": "8",
+    "HALFTONE_MAX_SOURCE_BYTES": "3000000",
+    "HALFTONE_DELIVERY_SECONDS": "4",
+}
+"""Shorter only where no promise of these runs is about the time."""
+
+
+class TwoNotifiers(Stack):
+    """The stack of the tests, started by two_notifiers.py."""
+
+    def __init__(self, folder: Path, *, env: dict[str, str]) -> None:
+        super().__init__(folder, env=env)
+        self._command = [self._command[0], "-m", "tests.chaos.two_notifiers"]
+
+
+@dataclass(slots=True)
+class World:
+    """`proxies` by what they stand before: `postgres`, `valkey`, `origin`, `receiver`."""
+
+    folder: Path
+    servers: Stack
+    stack: Stack
+    proxies: dict[str, Proxy]
+    receiver: Receiver
+    disk: SmallDisk
+    shelf: Shelf
+    base: dict[str, Resources] = field(default_factory=dict)
+
+    @property
+    def hooks(self) -> str:
+        return f"http://127.0.0.1:{self.proxies['receiver'].port}"
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    def database(self) -> "psycopg.Connection[Any]":
+        """A connection that no fault touches, except the server's own end."""
+        return psycopg.connect(self.servers.database_url, autocommit=True, connect_timeout=5)
+
+    def redis(self) -> "redis.Redis":
+        return redis.Redis.from_url(self.servers.redis_url, socket_timeout=5)
+
+    def resources(self) -> dict[str, Resources]:
+        """What each service holds now; None of those that are between two lives."""
+        pids = {name: self.stack.pid(name) for name in SERVICES}
+        return {name: Resources.of(pid) for name, pid in pids.items() if pid and psutil.pid_exists(pid)}
+
+
+@contextmanager
+def world(*, side: int = 200) -> Iterator[World]:
+    """Start it all; end it all. `side`: pixels of the square pictures."""
+    _forget_old_folders()
+    folder = FOLDER / f"chaos-{os.getpid()}"
+    (folder / "tmp").mkdir(parents=True)
+    for path in (FOLDER, folder):
+        path.chmod(0o755)
+    with ExitStack() as ends:
+        ends.callback(_keep_logs, folder)
+        disk = ends.enter_context(SmallDisk(folder / "blobs"))
+        # As in production: without it, PostgreSQL forgets commits that it has confirmed when it is killed.
+        servers = Stack(folder / "servers", servers_only=True, env={"HALFTONE_LOCAL_FSYNC": "on"})
+        ends.callback(servers.stop)
+        servers.start()
+        yield _started(ends, folder, disk, servers, side)
+
+
+def _started(ends: ExitStack, folder: Path, disk: SmallDisk, servers: Stack, side: int) -> World:
+    loop = ends.enter_context(Loop())
+    origin = ends.enter_context(Origin())
+    receiver = ends.enter_context(Receiver())
+    proxies = {
+        "postgres": loop.proxy(urlsplit(servers.database_url).port or 0, spy=PostgresSpy),
+        "valkey": loop.proxy(urlsplit(servers.redis_url).port or 0, spy=RedisSpy),
+        "origin": loop.proxy(origin.port),
+        "receiver": loop.proxy(receiver.port),
+    }
+    stack = TwoNotifiers(folder / "stack", env=_env(servers, proxies, folder))
+    receiver.gateway = stack.base_url
+    ends.callback(stack.stop)
+    stack.start()
+    shelf = Shelf(origin, f"http://127.0.0.1:{proxies['origin'].port}", side=side)
+    made = World(folder, servers, stack, proxies, receiver, disk, shelf)
+    with made.database() as connection:
+        audit.install(connection)
+    return made
+
+
+def _env(servers: Stack, proxies: dict[str, Proxy], folder: Path) -> dict[str, str]:
+    hosts = [f"127.0.0.1:{proxies[name].port}" for name in ("origin", "receiver")]
+    return {
+        **SETTINGS,
+        "DATABASE_URL": _through(servers.database_url, proxies["postgres"]),
+        "REDIS_URL": _through(servers.redis_url, proxies["valkey"]),
+        "BLOB_URL": (folder / "blobs").as_uri(),
+        "HALFTONE_FETCH_ALLOW": ",".join(hosts),
+        "TMPDIR": str(folder / "tmp"),
+    }
+
+
+def _through(url: str, proxy: Proxy) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{proxy.port}"))
+
+
+def _forget_old_folders() -> None:
+    for old in FOLDER.glob("chaos-*"):
+        if not psutil.pid_exists(int(old.name.rpartition("-")[2])):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _keep_logs(folder: Path) -> None:
+    """The logs stay in `.test/last-chaos`; all else goes."""
+    last = FOLDER / "last-chaos"
+    last.mkdir(exist_ok=True)
+    for log in folder.glob("*.log"):
+        shutil.copy(log, last)
+    shutil.rmtree(folder, ignore_errors=True)

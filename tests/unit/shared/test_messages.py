@@ -4,10 +4,12 @@ import pytest
 
 from shared.ids import uuid7
 from shared.messages import (
+    CompressAloneBatch,
     CompressBatch,
     Deliver,
     DispatchGroup,
     DispatchRequest,
+    FetchAloneBatch,
     FetchBatch,
     Fetched,
     FetchedImage,
@@ -35,7 +37,9 @@ EXAMPLES: list[Message] = [
     DispatchGroup(request_id=ID, group=3, dispatch_no=2),
     FetchBatch.model_validate(BATCH | {"images": IMAGES}),
     FetchSlowBatch.model_validate(BATCH | {"images": IMAGES, "takes_over": uuid7()}),
+    FetchAloneBatch.model_validate(BATCH | {"images": IMAGES}),
     CompressBatch.model_validate(BATCH | {"takes_over": uuid7()}),
+    CompressAloneBatch.model_validate(BATCH | {"takes_over": uuid7()}),
     GroupDone(request_id=ID, group=3, dispatch_no=2),
     Deliver(delivery_id=ID),
 ]

@@ -34,7 +34,7 @@ def told(answer: httpx.Response) -> Iterator[Told]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -106,7 +106,7 @@ def test_many_followers_cost_one_statement_a_second_and_none_once_they_left(
 
         until(lambda: len(statements) > 0)
         begun = time.monotonic()
-        until(lambda: len(statements) == 3)
+        until(lambda: len(statements) >= 3)
         assert time.monotonic() - begun > 1.5
 
     until(lambda: app.state.watch._looking is None)

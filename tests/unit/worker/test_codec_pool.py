@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.worker.codec import Rendition
+from services.worker.codec import Rendition, child
 from services.worker.codec_pool import CodecPool, PoolClosedError, PoolLimits
 from shared.errors import CodecCrashed, CodecTimeout, CorruptImage, ImageError
 from shared.recipe import Recipe
@@ -125,7 +125,10 @@ def test_the_other_children_of_a_broken_pool_are_gone(pool: CodecPool) -> None:
     until(lambda: not any(psutil.pid_exists(pid) for pid in old))
 
 
-def test_children_killed_under_many_threads_lose_no_image(pool: CodecPool) -> None:
+def test_children_killed_under_many_threads_lose_no_image() -> None:
+    # A child killed with the pool's pipe in its hands is noticed after LOCK_SECONDS: no image may have less time.
+    patient = PoolLimits(memory_bytes=LIMITS.memory_bytes, wall_seconds=2 * child.LOCK_SECONDS)
+    pool = CodecPool(2, patient, codec=misbehave)
     stop = threading.Event()
     wrong: list[object] = []
 
@@ -142,8 +145,11 @@ def test_children_killed_under_many_threads_lose_no_image(pool: CodecPool) -> No
             os.kill(pid, signal.SIGKILL)
     stop.set()
     for thread in threads:
-        thread.join(DEADLINE)
+        thread.join(4 * child.LOCK_SECONDS)
+    alive = [thread for thread in threads if thread.is_alive()]
+    pool.close()
     assert wrong == []
+    assert alive == []
 
 
 def test_whoever_waits_is_told_so(pool: CodecPool) -> None:

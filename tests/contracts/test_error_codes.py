@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from services.ingest.row_errors import Code
-from services.status.openapi.shapes import ROW_ERROR_CODES
+from services.status.openapi.shapes import ROW_ERROR_CODES, error_codes
+from shared.errors import ImageError
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -14,6 +15,15 @@ def test_the_openapi_document_knows_the_row_errors_that_ingest_finds() -> None:
 
 
 def test_the_page_on_the_manifest_lists_each_row_error() -> None:
-    page = (DOCS / "manifest.md").read_text(encoding="utf-8")
-    cells = re.findall(r"^\|([^|]*`[^|]*)\|", page.partition("| code |")[2].partition("\n\n")[0], re.MULTILINE)
-    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(Code)
+    assert _listed("manifest.md") == sorted(Code)
+
+
+def test_the_page_on_images_lists_each_error_of_an_image() -> None:
+    assert _listed("images.md") == sorted(error_codes(ImageError))
+
+
+def _listed(page: str) -> list[str]:
+    """The codes in the first column of the page's table of codes."""
+    table = (DOCS / page).read_text(encoding="utf-8").partition("\n| code |")[2].partition("\n\n")[0]
+    cells = re.findall(r"^\|([^|]*`[^|]*)\|", table, re.MULTILINE)
+    return sorted(re.findall(r"`(\w+)`", " ".join(cells)))

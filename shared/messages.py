@@ -54,7 +54,7 @@ class Batch(Message):
     """At most 8 images of one group. `claim` is this message's right to work on them, while it lasts.
 
     `takes_over` is the claim that the message before it in the chain held: first fetch, slow fetch, compress. A class
-    that is `alone` carries one image, and a process holds one such message at a time.
+    that is `alone` carries one image, and a process works on one such message at a time.
     """
 
     alone: ClassVar[bool] = False
@@ -88,7 +88,7 @@ class FetchAloneBatch(FetchBatch):
     """The same for one image that may have killed its worker: if it does so again, it takes no other along."""
 
     actor = "worker.fetch_alone_batch"
-    queue = "alone"
+    queue = "fetch_alone"
     alone = True
 
 
@@ -118,10 +118,10 @@ class CompressBatch(Batch):
 
 
 class CompressAloneBatch(CompressBatch):
-    """What follows on `FetchAloneBatch`."""
+    """What follows on `FetchAloneBatch`. Not on its queue: behind all other fetches its claim would end meanwhile."""
 
     actor = "worker.compress_alone_batch"
-    queue = "alone"
+    queue = "compress_alone"
     alone = True
 
 

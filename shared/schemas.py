@@ -150,7 +150,10 @@ class ImageGroup(SQLModel, table=True):
 
 
 class Image(SQLModel, table=True):
-    """One distinct URL within a request. `claimed_by` and `not_before` are the claim; `alone`: once lost a claim."""
+    """One distinct URL within a request. `claimed_by` and `not_before` are the claim.
+
+    `parked`: the claim waits for the slow lane, nobody works on it yet. `alone`: a claim on it was lost at work.
+    """
 
     __tablename__ = "image"
     __table_args__ = (ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),)
@@ -163,6 +166,7 @@ class Image(SQLModel, table=True):
     attempts: int = Field(default=0, sa_type=SmallInteger)
     not_before: datetime = _time(nullable=False, default=True)
     claimed_by: UUID | None = None
+    parked: bool = False
     alone: bool = False
     error_code: str | None = Field(default=None, sa_type=Text)
     error_detail: str | None = Field(default=None, sa_type=Text)

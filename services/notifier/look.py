@@ -31,17 +31,17 @@ class Next:
 
 def look(session: Session, request_id: UUID, group: int, *, dispatch_no: int | None, public_url: str) -> Next:
     """`dispatch_no`: the one that the callback names, which may settle any group but dispatch only its own."""
-    request = _lock_request(session, request_id)
-    if request is None or request["finished_at"] is not None:
-        return Next()
-    state = _lock_group(session, request_id, group)
-    if state is None or state["state"] == "settled":
+    request, state = _lock_request(session, request_id), _lock_group(session, request_id, group)
+    if request is None or state is None:
         return Next()
     _close_hopeless(session, request, group)
     pending = _pending(session, request, group)
     if pending["pending"] == 0:
         return _settle_group(session, request, group, public_url)
-    if pending["due"] and state["state"] == "dispatched" and dispatch_no in (None, state["dispatch_no"]):
+    if state["state"] == "waiting":
+        _look_at(session, request_id, group, seconds=None)
+        return Next()
+    if pending["due"] and dispatch_no in (None, state["dispatch_no"]):
         _look_at(session, request_id, group, seconds=LOOK_AGAIN_SECONDS)
         again = DispatchGroup(request_id=request_id, group=group, dispatch_no=state["dispatch_no"])
         return Next(dispatch=again)
@@ -55,7 +55,10 @@ def look(session: Session, request_id: UUID, group: int, *, dispatch_no: int | N
 def _lock_request(session: Session, request_id: UUID) -> dict[str, Any] | None:
     rows = execute(
         session,
-        "SELECT id, run, stop_reason, finished_at FROM processing_request WHERE id = %(id)s FOR NO KEY UPDATE",
+        """
+        SELECT id, run, stop_reason FROM processing_request WHERE id = %(id)s AND finished_at IS NULL
+        FOR NO KEY UPDATE
+        """,
         {"id": request_id},
     )
     return rows[0] if rows else None
@@ -65,8 +68,8 @@ def _lock_group(session: Session, request_id: UUID, group: int) -> dict[str, Any
     rows = execute(
         session,
         """
-        SELECT state, dispatch_no FROM image_group WHERE request_id = %(id)s AND number = %(group)s
-        FOR NO KEY UPDATE
+        SELECT state, dispatch_no FROM image_group
+        WHERE request_id = %(id)s AND number = %(group)s AND state <> 'settled' FOR NO KEY UPDATE
         """,
         {"id": request_id, "group": group},
     )
@@ -74,7 +77,10 @@ def _lock_group(session: Session, request_id: UUID, group: int) -> dict[str, Any
 
 
 def _close_hopeless(session: Session, request: dict[str, Any], group: int) -> None:
-    """Close what nobody will report: all that is pending of a stopped request, else the fifth attempt that was lost."""
+    """Close what nobody will report: all that is pending of a stopped request, else the fifth attempt that was lost.
+
+    One that was lost in company may have been another's victim: it has its fifth attempt again, alone.
+    """
     stop = request["stop_reason"]
     state = "cancelled" if stop == StopReason.CANCELLED else "failed"
     code, detail = {
@@ -86,10 +92,14 @@ def _close_hopeless(session: Session, request: dict[str, Any], group: int) -> No
     execute(
         session,
         """
-        WITH closed AS (
+        WITH again AS (
+            UPDATE image SET attempts = attempts - 1, alone = true, claimed_by = NULL
+            WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND state = 'pending'
+              AND run = %(run)s AND NOT %(stopped)s AND attempts >= 5 AND not_before <= now() AND NOT alone
+        ), closed AS (
             UPDATE image SET state = %(state)s, claimed_by = NULL, error_code = %(code)s, error_detail = %(detail)s
             WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND state = 'pending'
-              AND run = %(run)s AND (%(stopped)s OR attempts >= 5 AND not_before <= now())
+              AND run = %(run)s AND (%(stopped)s OR attempts >= 5 AND not_before <= now() AND alone)
             RETURNING 1
         ), total AS (SELECT count(*) AS closed FROM closed)
         UPDATE image_group g
@@ -120,7 +130,8 @@ def _pending(session: Session, request: dict[str, Any], group: int) -> dict[str,
     )[0]
 
 
-def _look_at(session: Session, request_id: UUID, group: int, *, seconds: float) -> None:
+def _look_at(session: Session, request_id: UUID, group: int, *, seconds: float | None) -> None:
+    """None: no more, until it is dispatched."""
     execute(
         session,
         """

@@ -160,7 +160,7 @@ UPDATE processing_request SET dispatch_at = now() WHERE dispatch_at IS NOT NULL 
 """
 _GROUPS_DUE: LiteralString = "UPDATE image_group SET look_at = now() WHERE state = 'dispatched'"
 _IMAGES_DUE: LiteralString = """
-UPDATE image i SET claimed_by = NULL, not_before = now(), attempts = greatest(0, i.attempts - 1)
+UPDATE image i SET claimed_by = NULL, not_before = now(), attempts = greatest(0, i.attempts - (NOT i.parked)::int)
 FROM image_group g
 WHERE g.state = 'dispatched' AND i.request_id = g.request_id
   AND i.number BETWEEN (g.number - 1) * %(size)s + 1 AND g.number * %(size)s

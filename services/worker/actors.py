@@ -3,7 +3,8 @@
 Priorities: dispatch, then compress, then fetch, so that what was fetched is finished before more is begun.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 from services.worker.compress_batch import Compressor, compress_batch
 from services.worker.dispatch import dispatch_group, dispatch_request
@@ -23,8 +24,11 @@ from shared.messages import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actors:
+    """`alone` is held by what travels alone: if it kills the process, it takes no other along."""
+
     fetcher: Fetcher
     compressor: Compressor
+    alone: Lock = field(default_factory=Lock)
 
     @receives(DispatchRequest, priority=0)
     def dispatch_request(self, message: DispatchRequest) -> None:
@@ -46,7 +50,8 @@ class Actors:
 
     @receives(CompressAloneBatch, priority=10, piped=Fetched)
     def compress_alone_batch(self, message: CompressAloneBatch, fetched: Fetched) -> None:
-        compress_batch(self.compressor, message, fetched)
+        with self.alone:
+            compress_batch(self.compressor, message, fetched)
 
     @receives(FetchBatch, priority=20)
     def fetch_batch(self, message: FetchBatch) -> Fetched:
@@ -54,7 +59,8 @@ class Actors:
 
     @receives(FetchAloneBatch, priority=20)
     def fetch_alone_batch(self, message: FetchAloneBatch) -> Fetched:
-        return fetch_batch(self.fetcher, message)
+        with self.alone:
+            return fetch_batch(self.fetcher, message)
 
     @receives(FetchSlowBatch, priority=20)
     def fetch_slow_batch(self, message: FetchSlowBatch) -> Fetched:

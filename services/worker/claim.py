@@ -28,7 +28,8 @@ def claim(session: Session, batch: Batch, numbers: Sequence[int]) -> dict[int, i
         session,
         """
         WITH ours AS MATERIALIZED (
-            SELECT i.number, i.claimed_by, coalesce(i.claimed_by = %(claim)s, false) AS again
+            SELECT i.number, coalesce(i.claimed_by = %(claim)s, false) AS again,
+                   coalesce(i.claimed_by <> ALL(%(ours)s) AND NOT i.parked, false) AS lost
             FROM image i JOIN processing_request r ON r.id = i.request_id
             WHERE r.id = %(request_id)s AND r.stop_reason IS NULL
               AND i.number = ANY(%(numbers)s) AND i.state = 'pending' AND i.run = %(run)s
@@ -40,7 +41,7 @@ def claim(session: Session, batch: Batch, numbers: Sequence[int]) -> dict[int, i
         SET claimed_by = CASE WHEN NOT m.broken_up THEN %(claim)s::uuid END,
             not_before = CASE WHEN m.broken_up THEN now() ELSE now() + make_interval(secs => %(seconds)s) END,
             attempts = i.attempts + (NOT m.broken_up AND (%(fetching)s OR o.again))::int,
-            alone = i.alone OR m.broken_up OR (o.claimed_by IS NOT NULL AND o.claimed_by <> ALL(%(ours)s))
+            parked = false, alone = i.alone OR m.broken_up OR o.lost
         FROM ours o, message m
         WHERE i.request_id = %(request_id)s AND i.number = o.number
         RETURNING i.number, i.attempts, m.broken_up
@@ -65,11 +66,13 @@ def renew(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
 
 
 def move_to_slow_lane(session: Session, batch: Batch, numbers: Sequence[int]) -> list[int]:
-    """Give the attempt back and keep the claim until the slow lane's message takes it over; returns what is ours."""
+    """Give the attempt back and park the claim until the slow lane's message takes it over; returns what is ours."""
     rows = execute(
         session,
         """
-        UPDATE image SET attempts = attempts - 1, not_before = now() + make_interval(secs => %(seconds)s)
+        UPDATE image
+        SET parked = true, attempts = attempts - (NOT parked)::int,
+            not_before = now() + make_interval(secs => %(seconds)s)
         WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s)
           AND claimed_by = %(claim)s AND state = 'pending' AND run = %(run)s
         RETURNING number

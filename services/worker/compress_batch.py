@@ -3,21 +3,25 @@
 A source that is not there is no error of the image: it is pending again, due now.
 """
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeVar
 
 from services.worker.claim import claim, renew
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError
-from services.worker.fetch_batch import STORAGE_DELAY
 from services.worker.settle import Result, due_again, failed, settle
-from shared.blobs import Blobs, output_key, source_key
+from services.worker.unstored import done_again
+from shared.blobs import BlobMissing, Blobs, output_key, source_key
 from shared.db import Database
 from shared.errors import ImageError, StorageError
 from shared.formats import EXTENSIONS
 from shared.lifecycle import ImageState
 from shared.messages import CompressBatch, Fetched, FetchedImage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,44 +51,56 @@ def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetche
 
 
 def _compress(compressor: Compressor, batch: CompressBatch, images: list[FetchedImage]) -> list[Result]:
-    sources = list(compressor.threads.map(lambda image: _source(compressor.blobs, batch, image), images))
-    present = [(image, source) for image, source in zip(images, sources, strict=True) if source is not None]
+    numbers = [image.number for image in images]
+    sources, unread = _sorted(compressor.threads.map(lambda image: _source(compressor.blobs, batch, image), images))
     renditions = compressor.pool.compress(
-        [source for _, source in present],
+        [source for _, source in sources],
         batch.recipe,
-        on_wait=lambda: compressor.database.transact(lambda session: renew(session, batch, [i.number for i in images])),
+        on_wait=lambda: compressor.database.transact(lambda session: renew(session, batch, numbers)),
     )
-    made = compressor.threads.map(
-        lambda pair: _result(compressor.blobs, batch, pair[0], pair[1]),
-        zip([image for image, _ in present], renditions, strict=True),
-    )
-    there = {image.number for image, _ in present}
-    return [*made, *(due_again(image.number, delay=0) for image in images if image.number not in there)]
+    made = zip((number for number, _ in sources), renditions, strict=True)
+    results, unwritten = _sorted(compressor.threads.map(lambda pair: _result(compressor.blobs, batch, *pair), made))
+    return [result for _, result in results] + done_again(batch, unread + unwritten)
 
 
-def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> bytes | None:
-    """The source, whole, or None. Sources are not synced to disk: after a power cut one may be there and wrong."""
+def _sorted(
+    outcomes: Iterable[tuple[int, T | StorageError]],
+) -> tuple[list[tuple[int, T]], list[tuple[int, StorageError]]]:
+    """What the blob store did, and what it failed, each with the image's number."""
+    done, failures = [], []
+    for number, outcome in outcomes:
+        if isinstance(outcome, StorageError):
+            failures.append((number, outcome))
+        else:
+            done.append((number, outcome))
+    return done, failures
+
+
+def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> tuple[int, bytes | StorageError]:
+    """The source, whole. They are not synced to disk: after a power cut one may be missing, or there and wrong."""
     key = source_key(batch.request_id, image.sha256)
     try:
         source = blobs.get(key)
         if sha256(source).hexdigest() == image.sha256:
-            return source
+            return image.number, source
         blobs.delete(key)
-    except StorageError:
-        pass
-    return None
+        return image.number, BlobMissing(key)
+    except StorageError as error:
+        return image.number, error
 
 
-def _result(blobs: Blobs, batch: CompressBatch, image: FetchedImage, made: Rendition | ImageError) -> Result:
+def _result(
+    blobs: Blobs, batch: CompressBatch, number: int, made: Rendition | ImageError
+) -> tuple[int, Result | StorageError]:
     if isinstance(made, ImageError):
-        return failed(image.number, made)
+        return number, failed(number, made)
     facts, source = made.facts, made.source
     try:
         blobs.put(output_key(batch.request_id, facts.sha256, EXTENSIONS[facts.format]), made.body)
-    except StorageError:
-        return due_again(image.number, delay=STORAGE_DELAY, refund=True)
-    return Result(
-        number=image.number,
+    except StorageError as error:
+        return number, error
+    return number, Result(
+        number=number,
         state=ImageState.COMPLETED,
         source_bytes=source.bytes,
         source_format=source.format,

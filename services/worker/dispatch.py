@@ -1,4 +1,4 @@
-"""Dispatch (step 4): waiting groups of a request until its window is full, or one group again.
+"""Dispatch (step 4): waiting groups of a request until its window is full, or one group again if there is room.
 
 Mark first, commit, then send: a group whose send failed is looked at again in five seconds.
 """
@@ -17,6 +17,7 @@ from shared.messages import CompressAloneBatch, CompressBatch, FetchAloneBatch, 
 from shared.recipe import Mode, Recipe, TargetFormat
 
 Pipeline = tuple[FetchBatch, CompressBatch]
+Row = dict[str, Any]
 
 
 class SendGroup(Protocol):
@@ -40,7 +41,10 @@ def dispatch_request(database: Database, send_group: SendGroup, request_id: UUID
 
 
 def dispatch_group(database: Database, send_group: SendGroup, request_id: UUID, *, group: int, seen: int) -> int:
-    """Dispatch the due images of a group again, unless someone did since dispatch number `seen`."""
+    """Dispatch the due images of a group again, unless someone did since dispatch number `seen`.
+
+    Where the window is full, the group waits in line with the others.
+    """
     orders = database.transact(lambda session: _again(session, request_id, group, seen))
     return _send(database, send_group, orders)
 
@@ -59,19 +63,18 @@ def _open_window(session: Session, request_id: UUID) -> list[Order]:
     waiting = execute(
         session,
         """
-        SELECT number, dispatch_no,
-               images - completed - failed - cancelled AS open,
-               (SELECT coalesce(sum(in_flight), 0) FROM image_group
-                WHERE request_id = %(id)s AND state = 'dispatched') AS in_flight
+        SELECT number, dispatch_no, images - completed - failed - cancelled AS open
         FROM image_group WHERE request_id = %(id)s AND state = 'waiting' ORDER BY number LIMIT %(most)s
         """,
         {"id": request_id, "most": WINDOW},
     )
-    orders, room = [], WINDOW - (int(waiting[0]["in_flight"]) if waiting else 0)
+    orders: list[Order] = []
+    room = _room(session, request_id) if waiting else 0
     for group in waiting:
         if group["open"] > room:
             break
-        orders += _mark(session, request, group["number"], group["dispatch_no"])
+        due = _due(session, request, group["number"])
+        orders += _mark(session, request, group["number"], group["dispatch_no"], due)
         room -= group["open"]
     _mark_request(session, request_id, waits=len(orders) < len(waiting))
     return orders
@@ -79,10 +82,46 @@ def _open_window(session: Session, request_id: UUID) -> list[Order]:
 
 def _again(session: Session, request_id: UUID, group: int, seen: int) -> list[Order]:
     request = _lock_running(session, request_id)
-    return [] if request is None else _mark(session, request, group, seen)
+    if request is None:
+        return []
+    due = _due(session, request, group)
+    if len(due) > _room(session, request_id, without=group):
+        _wait_in_line(session, request_id, group, seen)
+        return []
+    return _mark(session, request, group, seen, due)
 
 
-def _lock_running(session: Session, request_id: UUID) -> dict[str, Any] | None:
+def _room(session: Session, request_id: UUID, *, without: int = 0) -> int:
+    """Images that may still go out. A group that goes out again counts as if it were not out."""
+    rows = execute(
+        session,
+        """
+        SELECT coalesce(sum(in_flight), 0)::int AS in_flight FROM image_group
+        WHERE request_id = %(id)s AND state = 'dispatched' AND number <> %(without)s
+        """,
+        {"id": request_id, "without": without},
+    )
+    return WINDOW - int(rows[0]["in_flight"])
+
+
+def _wait_in_line(session: Session, request_id: UUID, group: int, seen: int) -> None:
+    """The sweeper asks in a minute, for a lost message's sake; until then whatever makes room does."""
+    execute(
+        session,
+        """
+        WITH waits AS (
+            UPDATE image_group SET state = 'waiting', look_at = NULL
+            WHERE request_id = %(id)s AND number = %(group)s AND dispatch_no = %(seen)s AND state = 'dispatched'
+            RETURNING 1
+        )
+        UPDATE processing_request SET dispatch_at = coalesce(dispatch_at, now() + interval '60 s')
+        WHERE id = %(id)s AND EXISTS (SELECT 1 FROM waits)
+        """,
+        {"id": request_id, "group": group, "seen": seen},
+    )
+
+
+def _lock_running(session: Session, request_id: UUID) -> Row | None:
     rows = execute(
         session,
         """
@@ -95,22 +134,25 @@ def _lock_running(session: Session, request_id: UUID) -> dict[str, Any] | None:
     return rows[0] if rows else None
 
 
-def _mark(session: Session, request: dict[str, Any], group: int, seen: int) -> list[Order]:
+def _mark(session: Session, request: Row, group: int, seen: int, due: list[Row]) -> list[Order]:
+    if not due or not _count_dispatch(session, request["id"], group, seen, images=len(due)):
+        return []
+    done = GroupDone(request_id=request["id"], group=group, dispatch_no=seen + 1)
+    return [Order(done=done, pipelines=list(_pipelines(request, done, due)))]
+
+
+def _due(session: Session, request: Row, group: int) -> list[Row]:
     first, last = images_of(group)
-    due = execute(
+    return execute(
         session,
         """
-        SELECT number, url, alone OR claimed_by IS NOT NULL OR attempts >= 4 AS alone FROM image
+        SELECT number, url, alone OR claimed_by IS NOT NULL AND NOT parked AS alone FROM image
         WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND run = %(run)s
           AND state = 'pending' AND attempts < 5 AND not_before <= now()
         ORDER BY number
         """,
         request | {"first": first, "last": last},
     )
-    if not due or not _count_dispatch(session, request["id"], group, seen, images=len(due)):
-        return []
-    done = GroupDone(request_id=request["id"], group=group, dispatch_no=seen + 1)
-    return [Order(done=done, pipelines=list(_pipelines(request, done, due)))]
 
 
 def _count_dispatch(session: Session, request_id: UUID, group: int, seen: int, *, images: int) -> bool:
@@ -159,8 +201,8 @@ def _look_soon(session: Session, done: GroupDone) -> None:
     )
 
 
-def _pipelines(request: dict[str, Any], done: GroupDone, images: list[dict[str, Any]]) -> Iterator[Pipeline]:
-    """At most 8 images each; one that may have killed its worker, or has its last attempt, travels alone."""
+def _pipelines(request: Row, done: GroupDone, images: list[Row]) -> Iterator[Pipeline]:
+    """At most 8 images each; one that may have killed its worker travels alone."""
     together = [ImageRef(number=image["number"], url=image["url"]) for image in images if not image["alone"]]
     for start in range(0, len(together), IMAGES_PER_BATCH):
         yield _pipeline(request, done, tuple(together[start : start + IMAGES_PER_BATCH]), alone=False)
@@ -169,7 +211,7 @@ def _pipelines(request: dict[str, Any], done: GroupDone, images: list[dict[str, 
             yield _pipeline(request, done, (ImageRef(number=image["number"], url=image["url"]),), alone=True)
 
 
-def _pipeline(request: dict[str, Any], done: GroupDone, images: tuple[ImageRef, ...], *, alone: bool) -> Pipeline:
+def _pipeline(request: Row, done: GroupDone, images: tuple[ImageRef, ...], *, alone: bool) -> Pipeline:
     recipe = Recipe(
         quality=request["quality"],
         mode=Mode(request["mode"]),

@@ -32,7 +32,7 @@ class FetchResults:
     fetched: list[FetchedImage] = field(default_factory=list)
     failed: list[tuple[int, ImageError]] = field(default_factory=list)
     slow: list[int] = field(default_factory=list)  # ran out of the first fetch's time
-    unstored: list[int] = field(default_factory=list)  # the blob store failed: no fault of the image
+    unstored: list[tuple[int, StorageError]] = field(default_factory=list)  # no fault of the image
 
 
 Outcome = FetchedImage | ImageError | StorageError
@@ -74,10 +74,7 @@ def _fetch(
         # Lost in a power cut, a source is fetched again.
         blobs.put(source_key(request_id, digest), answer.body, durable=False)
         return FetchedImage(number=image.number, bytes=len(answer.body), sha256=digest)
-    except ImageError as error:
-        return error
-    except StorageError as error:
-        log.exception("source not stored", request_id=str(request_id), image=image.number)
+    except (ImageError, StorageError) as error:
         return error
     except Exception:
         # A mistake of ours. Transient, so that it is tried again, and ends after the fifth attempt.
@@ -89,7 +86,7 @@ def _sort(results: FetchResults, number: int, outcome: Outcome, *, slow: bool) -
     if isinstance(outcome, FetchedImage):
         results.fetched.append(outcome)
     elif isinstance(outcome, StorageError):
-        results.unstored.append(number)
+        results.unstored.append((number, outcome))
     elif isinstance(outcome, FetchTimeout) and not slow:
         results.slow.append(number)
     else:

@@ -9,14 +9,12 @@ from services.worker.claim import claim, move_to_slow_lane, release
 from services.worker.dispatch import SendGroup
 from services.worker.fetch import FetchLimits, FetchResults, fetch_images
 from services.worker.settle import Result, due_again, failed, settle
+from services.worker.unstored import done_again
 from shared.blobs import Blobs
 from shared.db import Database
 from shared.egress import Egress
 from shared.ids import uuid7
 from shared.messages import CompressAloneBatch, CompressBatch, FetchBatch, Fetched, FetchSlowBatch, GroupDone
-
-STORAGE_DELAY = 15.0
-"""Seconds until images are tried again whose bytes the blob store did not take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +44,7 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
         slow=isinstance(batch, FetchSlowBatch),
         limits=fetcher.limits,
     )
-    outcomes = _outcomes(results, attempts)
+    outcomes = _outcomes(results, attempts) + done_again(batch, results.unstored)
     if outcomes:
         fetcher.database.transact(lambda session: settle(session, batch, outcomes))
     if results.slow:
@@ -55,7 +53,7 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
 
 
 def _outcomes(results: FetchResults, attempts: dict[int, int]) -> list[Result]:
-    outcomes = [due_again(number, delay=STORAGE_DELAY, refund=True) for number in results.unstored]
+    outcomes = []
     for number, error in results.failed:
         delay = retry_delay(error, attempts=attempts[number], random=random.random)
         outcomes.append(failed(number, error) if delay is None else due_again(number, delay=delay, error=error))

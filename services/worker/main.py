@@ -16,7 +16,7 @@ from shared.broker.consumer import run
 from shared.broker.metrics import Metrics
 from shared.db import Database
 from shared.egress import Egress
-from shared.messages import FetchAloneBatch, FetchSlowBatch
+from shared.messages import CompressAloneBatch, FetchAloneBatch, FetchSlowBatch
 
 PATIENCE_SECONDS = 60
 REDIS_RETRIES = 60
@@ -26,7 +26,8 @@ def main() -> None:
     settings = WorkerSettings()
     log.configure(level=settings.log_level, style=settings.log_format)
     connected = broker.connect(settings.redis_url, middleware=[Metrics()], retries=REDIS_RETRIES)
-    connected.prefetch |= {FetchSlowBatch.queue: max(1, settings.threads // 4), FetchAloneBatch.queue: 1}
+    connected.prefetch |= {FetchSlowBatch.queue: max(1, settings.threads // 4)}
+    connected.prefetch |= {FetchAloneBatch.queue: 1, CompressAloneBatch.queue: 1}
     store = blobs.connect(settings.blob_url)
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
     egress = Egress(settings.fetch_allow)

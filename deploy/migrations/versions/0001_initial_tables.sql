@@ -96,6 +96,7 @@ CREATE TABLE image (
     attempts          smallint NOT NULL DEFAULT 0,
     not_before        timestamptz NOT NULL DEFAULT now(),
     claimed_by        uuid,
+    parked            boolean NOT NULL DEFAULT false,
     alone             boolean NOT NULL DEFAULT false,
     error_code        text,
     error_detail      text,

@@ -17,6 +17,7 @@ from tests.integration.seed import (
     pass_time,
     request_row,
     set_images,
+    sql,
 )
 
 HOOK = "https://shop.example/hook"
@@ -214,6 +215,27 @@ def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_
     assert sent[-1] == DispatchGroup(request_id=request_id, group=1, dispatch_no=1)
 
 
+def test_a_fifth_attempt_that_was_lost_in_company_is_made_again_alone(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=8)
+    set_images(database, request_id, [3, 4], attempts=4)
+    take(database, post.batches[0], [3, 4])
+    pass_time(database, request_id, 121)
+    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    assert {row["state"] for row in image_rows(database, request_id).values()} == {"pending"}
+    dispatch_group(database, post, request_id, group=1, seen=1)
+    alone = [batch for batch in post.batches if batch.alone]
+    assert [[image.number for image in batch.images] for batch in alone] == [[3], [4]]
+    assert take(database, alone[0], [3]) == {3: 5}
+    report(database, alone[0], [done(3)])
+    take(database, alone[1], [4])
+    pass_time(database, request_id, 121)
+    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    rows = image_rows(database, request_id)
+    assert (rows[3]["state"], rows[4]["error_code"]) == ("completed", "worker_lost")
+
+
 def test_the_last_image_that_is_lost_finishes_the_request(database: Database, watcher: Watcher) -> None:
     request_id, post = dispatched(database, images=1)
     take(database, post.batches[-1], [1])
@@ -229,6 +251,13 @@ def test_a_waiting_group_is_left_to_the_window(database: Database, watcher: Watc
     request_id, _ = dispatched(database, images=700)
     look_and_send(watcher, request_id, 6, dispatch_no=None)
     assert (sent, group_row(database, request_id, 6)["state"]) == ([], "waiting")
+
+
+def test_a_waiting_group_is_looked_at_no_more_once_it_was(database: Database, watcher: Watcher) -> None:
+    request_id, _ = dispatched(database, images=700)
+    sql(database, "UPDATE image_group SET look_at = now() WHERE number = 6")
+    look_and_send(watcher, request_id, 6, dispatch_no=None)
+    assert group_row(database, request_id, 6)["look_at"] is None
 
 
 def test_a_look_at_what_is_gone_is_nothing(database: Database, watcher: Watcher, sent: list[Message]) -> None:

@@ -215,6 +215,15 @@ def test_a_lost_slow_lane_message_leaves_the_images_to_a_later_dispatch(database
     _slow(database, fetch, [1])
     pass_time(database, request_id, 301)
     assert take(database, fetch_of(request_id, [1]), [1]) == {1: 1}
+    assert not image_rows(database, request_id)[1]["alone"]  # nobody was at work on it
+
+
+def test_moving_to_the_slow_lane_twice_gives_one_attempt_back(database: Database, request_id: UUID) -> None:
+    """As after a COMMIT whose answer was lost."""
+    fetch = fetch_of(request_id, [1])
+    take(database, fetch, [1])
+    assert [_slow(database, fetch, [1]) for _ in range(2)] == [[1], [1]]
+    assert image_rows(database, request_id)[1]["attempts"] == 0
 
 
 def test_released_images_are_due_at_once_and_together(database: Database, request_id: UUID) -> None:

@@ -179,6 +179,18 @@ def test_a_claim_is_renewed_while_the_codec_is_at_work(
     assert 110 < claims[0] <= 120
 
 
+def test_a_store_that_cannot_be_read_costs_no_attempt(
+    compressor: Compressor, batch: CompressBatch, request_id: UUID, tmp_path: Path
+) -> None:
+    source = tmp_path / source_key(request_id, _digest(3))
+    source.unlink()
+    source.mkdir()  # reading it fails, and not because it is missing
+    compress_batch(compressor, batch, fetched())
+    row = image_rows(compressor.database, request_id)[3]
+    assert (row["state"], row["attempts"], row["claimed_by"]) == ("pending", 0, None)
+    assert 10 < row["due_in"] <= 15
+
+
 def test_a_full_disk_costs_no_attempt_and_a_missing_source_waits_for_nothing(
     compressor: Compressor, batch: CompressBatch, request_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
+from services.worker.claim import move_to_slow_lane
 from services.worker.dispatch import Order, _again, _open_window, dispatch_group, dispatch_request
 from services.worker.settle import due_again
 from shared.db import Database
@@ -219,6 +220,49 @@ def test_an_image_that_lost_a_claim_gets_a_pipeline_of_its_own(database: Databas
     assert sent == [[1, 2, 4, 5, 6, 7, 8, 11], [12, 13, 14, 15, 16, 17, 18, 19], [20], [3], [9], [10]]
     assert [fetch.alone for fetch, _ in post.groups[1][1]] == [False] * 3 + [True] * 3
     assert all(fetch.alone == compress.alone for fetch, compress in post.groups[1][1])
+
+
+def test_an_image_that_waited_in_vain_for_the_slow_lane_or_has_its_last_attempt_goes_with_the_others(
+    database: Database,
+) -> None:
+    request_id = add_request(database, images=8)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    take(database, post.batches[0], [1])
+    database.transact(lambda session: move_to_slow_lane(session, post.batches[0], [1]))
+    set_images(database, request_id, [2], attempts=4)
+    pass_time(database, request_id, 301)
+    dispatch_group(database, post, request_id, group=1, seen=1)
+    assert [(fetch.alone, numbers_of(fetch)) for fetch, _ in post.groups[1][1]] == [(False, list(range(1, 9)))]
+
+
+def test_a_group_whose_retries_find_the_window_full_waits_in_line(database: Database) -> None:
+    request_id = add_request(database, images=1000)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    for batch in post.batches[:16]:
+        take(database, batch, numbers_of(batch))
+        report(database, batch, [due_again(number, delay=5) for number in numbers_of(batch)])
+    assert dispatch_request(database, post, request_id) == 1  # group 5 takes the room of group 1
+    pass_time(database, request_id, 6)
+    sql(database, "UPDATE processing_request SET dispatch_at = NULL")
+    assert dispatch_group(database, post, request_id, group=1, seen=1) == 0
+    group = group_row(database, request_id, 1)
+    assert (group["state"], group["look_at"], group["dispatch_no"]) == ("waiting", None, 1)
+    assert request_row(database, request_id)["dispatch_at"] is not None
+    for batch in post.batches[16:32]:
+        report(database, batch, [done(number) for number in numbers_of(batch)])
+    assert dispatch_request(database, post, request_id) == 1
+    assert post.groups[-1][0] == GroupDone(request_id=request_id, group=1, dispatch_no=2)
+    assert in_flight(database, request_id) == WINDOW
+
+
+def test_a_full_window_of_lost_messages_goes_out_again(database: Database) -> None:
+    request_id = add_request(database, images=1000)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    assert [dispatch_group(database, post, request_id, group=group, seen=1) for group in (1, 2, 3, 4)] == [1] * 4
+    assert in_flight(database, request_id) == WINDOW
 
 
 def test_a_group_that_the_broker_did_not_take_is_looked_at_within_five_seconds(database: Database) -> None:

@@ -88,7 +88,7 @@ def test_a_store_that_fails_is_no_fault_of_the_image(origin: Origin, blobs: Blob
     (tmp_path / "blobs" / str(REQUEST)).write_bytes(b"a file where a folder should be")
     origin.add("/good", b"x")
     results = fetch(origin, blobs, "/good", "/missing")
-    assert results.unstored == [1]
+    assert [number for number, _ in results.unstored] == [1]
     assert [number for number, _ in results.failed] == [2]
     assert results.fetched == []
 

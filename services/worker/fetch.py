@@ -1,9 +1,10 @@
 """Step 5: fetch a batch's images concurrently into the blob store; what happens to one never touches another."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
 from shared.blobs import Blobs, source_key
@@ -32,6 +33,7 @@ class FetchResults:
     fetched: list[FetchedImage] = field(default_factory=list)
     failed: list[tuple[int, ImageError]] = field(default_factory=list)
     slow: list[int] = field(default_factory=list)  # ran out of the first fetch's time
+    unfinished: list[int] = field(default_factory=list)  # the worker is stopping
     unstored: list[tuple[int, StorageError]] = field(default_factory=list)  # no fault of the image
 
 
@@ -45,19 +47,31 @@ def fetch_images(
     egress: Egress,
     blobs: Blobs,
     pool: ThreadPoolExecutor,
+    stopping: Future[None],
     slow: bool,
     limits: FetchLimits,
 ) -> FetchResults:
-    """`slow` says that these images have had their first fetch, and get the full time now."""
+    """`slow` says that these images have had their first fetch, and get the full time now; `stopping` ends it early."""
     seconds = limits.total_seconds if slow else limits.first_seconds
 
     def one(image: ImageRef) -> Outcome:
         return _fetch(image, request_id=request_id, egress=egress, blobs=blobs, seconds=seconds, limits=limits)
 
+    fetches = [pool.submit(one, image) for image in images]
+    _wait(fetches, stopping)
     results = FetchResults()
-    for image, outcome in zip(images, pool.map(one, images), strict=True):
-        _sort(results, image.number, outcome, slow=slow)
+    for image, fetch in zip(images, fetches, strict=True):
+        if fetch.done():
+            _sort(results, image.number, fetch.result(), slow=slow)
+        else:
+            results.unfinished.append(image.number)
     return results
+
+
+def _wait(fetches: list[Future[Outcome]], stopping: Future[None]) -> None:
+    pending: set[Future[Any]] = set(fetches)
+    while pending and not stopping.done():
+        pending = wait({*pending, stopping}, return_when=FIRST_COMPLETED).not_done - {stopping}
 
 
 def _fetch(

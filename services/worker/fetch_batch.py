@@ -1,8 +1,8 @@
 """Fetch a batch (step 5): claim its images, fetch them, settle what failed, hand on what came."""
 
 import random
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from services.worker.backoff import retry_delay
 from services.worker.claim import claim, move_to_slow_lane, release
@@ -27,6 +27,11 @@ class Fetcher:
     threads: ThreadPoolExecutor
     limits: FetchLimits
     send_group: SendGroup
+    stopping: Future[None] = field(default_factory=Future)
+
+    def give_up(self) -> None:
+        """The worker is stopping: whoever waits for an image hands it back."""
+        self.stopping.set_result(None)
 
 
 def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
@@ -41,6 +46,7 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
         egress=fetcher.egress,
         blobs=fetcher.blobs,
         pool=fetcher.threads,
+        stopping=fetcher.stopping,
         slow=isinstance(batch, FetchSlowBatch),
         limits=fetcher.limits,
     )
@@ -53,7 +59,7 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
 
 
 def _outcomes(results: FetchResults, attempts: dict[int, int]) -> list[Result]:
-    outcomes = []
+    outcomes = [due_again(number, delay=0, refund=True) for number in results.unfinished]
     for number, error in results.failed:
         delay = retry_delay(error, attempts=attempts[number], random=random.random)
         outcomes.append(failed(number, error) if delay is None else due_again(number, delay=delay, error=error))

@@ -1,5 +1,7 @@
 """The worker process: runs `dramatiq.Worker` itself, so that start, readiness and shutdown are ours (ADR 0004)."""
 
+import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -42,8 +44,13 @@ def main() -> None:
         send_group=lambda pipelines, *, done: broker.send_group(connected, pipelines, done=done),
     )
     compressor = Compressor(database=database, blobs=store, pool=pool, threads=threads)
+
+    def give_up() -> None:
+        pool.close()
+        fetcher.give_up()
+
     try:
-        run(connected, Actors(fetcher=fetcher, compressor=compressor), settings, database=database, give_up=pool.close)
+        run(connected, Actors(fetcher=fetcher, compressor=compressor), settings, database=database, give_up=give_up)
     finally:
         pool.close()
         egress.close()
@@ -75,3 +82,5 @@ def _fetch_limits(settings: WorkerSettings) -> FetchLimits:
 
 if __name__ == "__main__":
     main()
+    sys.stdout.flush()
+    os._exit(0)  # Python would wait for threads whose slow hosts nobody waits for any more

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from threading import Timer
 from uuid import UUID
 
 import pytest
@@ -77,6 +78,18 @@ def test_what_came_is_handed_on_and_everything_else_is_told_the_database(
     assert 35 < rows[6]["due_in"] <= 40
     assert {rows[number]["claimed_by"] for number in (1, 2, 3, 4, 7)} == {batch.claim}
     assert group_row(fetcher.database, request_id)["failed"] == 2
+
+
+def test_a_stopping_worker_hands_back_what_has_not_come_yet(fetcher: Fetcher, request_id: UUID, origin: Origin) -> None:
+    origin.add("/1.jpg", b"picture 1")
+    origin.on("/2.jpg", late(body(b"picture 2"), seconds=1.5))
+    images = tuple(ImageRef(number=number, url=origin.url(f"/{number}.jpg")) for number in (1, 2))
+    fetch = fetch_of(request_id, (1, 2)).model_copy(update={"images": images})
+    slow = FetchSlowBatch.model_validate(fetch.model_dump())
+    Timer(0.5, fetcher.give_up).start()
+    assert [image.number for image in fetch_batch(fetcher, slow).images] == [1]
+    row = image_rows(fetcher.database, request_id)[2]
+    assert (row["attempts"], row["claimed_by"], row["due_in"] <= 0) == (0, None, True)
 
 
 def test_what_is_slow_is_fetched_in_the_slow_lane(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:

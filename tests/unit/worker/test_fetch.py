@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -34,7 +34,14 @@ def fetch(origin: Origin, blobs: Blobs, *paths: str, slow: bool = False) -> Fetc
     egress = Egress([origin.place])
     with ThreadPoolExecutor(4) as pool:
         results = fetch_images(
-            images, request_id=REQUEST, egress=egress, blobs=blobs, pool=pool, slow=slow, limits=LIMITS
+            images,
+            request_id=REQUEST,
+            egress=egress,
+            blobs=blobs,
+            pool=pool,
+            stopping=Future(),
+            slow=slow,
+            limits=LIMITS,
         )
     egress.close()
     return results

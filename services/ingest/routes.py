@@ -116,7 +116,7 @@ def delete_request(http_request: HttpRequest) -> Response:
 
 
 def redeliver_delivery(http_request: HttpRequest) -> Response:
-    stores, delivery_id = stores_of(http_request), _id_of(http_request)
+    stores, delivery_id = stores_of(http_request), _id_of(http_request, "delivery_id")
     body = stores.database.transact(lambda session: redeliver(session, account_of(http_request), delivery_id))
     stores.send(Deliver(delivery_id=delivery_id))
     return _json(body, 202)
@@ -127,9 +127,9 @@ def account_of(_http_request: HttpRequest) -> UUID:
     return DEFAULT_ACCOUNT
 
 
-def _id_of(http_request: HttpRequest) -> UUID:
+def _id_of(http_request: HttpRequest, name: str = "request_id") -> UUID:
     """The id in the path; a malformed one is as unknown as any other."""
-    found = parse_id(http_request.path_params["id"])
+    found = parse_id(http_request.path_params[name])
     if found is None:
         raise not_found()
     return found
@@ -155,10 +155,10 @@ def _post(path: str, endpoint: Callable[[HttpRequest], Any]) -> Route:
 
 ROUTES = (
     _post("/v1/requests", create_request),
-    _post("/v1/requests/{id}/retry", retry_request),
-    _post("/v1/requests/{id}/cancel", cancel_request),
-    Route("/v1/requests/{id}", delete_request, methods=["DELETE"]),
-    _post("/v1/deliveries/{id}/redeliver", redeliver_delivery),
+    _post("/v1/requests/{request_id}/retry", retry_request),
+    _post("/v1/requests/{request_id}/cancel", cancel_request),
+    Route("/v1/requests/{request_id}", delete_request, methods=["DELETE"]),
+    _post("/v1/deliveries/{delivery_id}/redeliver", redeliver_delivery),
     _post("/upload", upload_older),
     _post("/api/upload-csv/", upload_csv_older),
 )

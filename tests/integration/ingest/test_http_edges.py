@@ -180,4 +180,6 @@ def test_older_upload_csv_answers_202(client: httpx.Client) -> None:
     ],
 )
 def test_older_contracts_refuse_with_400(client: httpx.Client, path: str, form: dict[str, Any]) -> None:
-    assert problem(client.post(path, **form))[0] == 400
+    answer = client.post(path, **form)
+    assert problem(answer)[0] == 400
+    assert answer.json()["title"] == "Bad request"

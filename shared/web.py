@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import paths
+from shared.crowding import PROBES, AtOnce
 from shared.db import Database, is_down
 from shared.ids import uuid7
 from shared.log import get_logger
@@ -27,10 +28,9 @@ log = get_logger(__name__)
 REQUESTS = Counter("halftone_http_requests_total", "HTTP answers by route and status.", ["method", "route", "status"])
 SECONDS = Histogram("halftone_http_seconds", "Time until an HTTP answer began.", ["method", "route"])
 UNEXPECTED = Problem(500, "internal_error", "Something went wrong on our side; the log has it under X-Request-Id.")
-QUIET = ("/healthz", "/readyz", "/metrics")
 
 
-def application(routes: Sequence[BaseRoute], *, database: Database, **starlette: Any) -> Starlette:
+def application(routes: Sequence[BaseRoute], *, database: Database, at_once: int, **starlette: Any) -> Starlette:
     """A Starlette application with the shared pieces around `routes`; `starlette` may carry `lifespan`."""
     health = [
         Route("/healthz", _healthz),
@@ -48,7 +48,7 @@ def application(routes: Sequence[BaseRoute], *, database: Database, **starlette:
     app = Starlette(
         routes=[*health, *routes, *others],
         exception_handlers=handlers,
-        middleware=[Middleware(RequestIds), *starlette.pop("middleware", [])],
+        middleware=[Middleware(RequestIds), Middleware(AtOnce, limit=at_once)],
         **starlette,
     )
     app.router.redirect_slashes = False
@@ -105,7 +105,7 @@ def _count(scope: Scope, status: int, seconds: float, request_id: bytes) -> None
     route = getattr(scope.get("route"), "path", "-")
     REQUESTS.labels(scope["method"], route, status).inc()
     SECONDS.labels(scope["method"], route).observe(seconds)
-    if scope["path"] not in QUIET:
+    if scope["path"] not in PROBES:
         log.info(
             "answered",
             method=scope["method"],

@@ -21,15 +21,15 @@ from services.ingest.redeliver import redeliver
 from services.ingest.retry import retry
 from services.ingest.stores import Stores, stores_of
 from services.ingest.submit import submit, validate
-from services.ingest.upload import Upload, received
+from services.ingest.upload import Kind, Upload, received
 from shared.ids import parse_id
 from shared.messages import Deliver, DispatchRequest, GroupDone
 from shared.problems import Problem, not_found
 from shared.schemas import DEFAULT_ACCOUNT
 
 T = TypeVar("T")
-LARGE = 4_000_000
-"""Bytes above which an upload has to take its turn."""
+LARGE = {Kind.CSV: 4_000_000, Kind.JSON: 256_000}
+"""Bytes above which an upload has to take its turn. JSON is in memory as a whole, up to 35 times its size."""
 OLDER_REFUSALS = frozenset({400, 409, 413, 415, 422})
 
 
@@ -72,7 +72,7 @@ async def _validate(http_request: HttpRequest) -> Response:
 
 async def _read(stores: Stores, upload: Upload, work: Callable[[], T]) -> T:
     """Small uploads go ahead of large ones, which take their turn: each takes a core and some 60 MB."""
-    async with stores.large_uploads if upload.size > LARGE else nullcontext():
+    async with stores.large_uploads.taken() if upload.size > LARGE[upload.kind] else nullcontext():
         return await run_in_threadpool(work)
 
 

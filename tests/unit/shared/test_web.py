@@ -19,6 +19,7 @@ from shared import web
 from shared.db import Database
 from shared.web import application
 
+AT_ONCE = 2
 NOBODY = Database("postgresql://nobody@127.0.0.1:1/nothing")  # asked by /readyz alone
 
 
@@ -41,7 +42,9 @@ async def bug_half_way(_: HttpRequest) -> Response:
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
     routes = [Route("/bug", bug), Route("/statement", bug_in_a_statement), Route("/half", bug_half_way)]
-    config = uvicorn.Config(application(routes, database=NOBODY), log_config=None, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        application(routes, database=NOBODY, at_once=AT_ONCE), log_config=None, timeout_graceful_shutdown=2
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -48,12 +48,13 @@ class Problem(HalftoneError):
         self.error_count = error_count
         self.headers = dict(headers or {})
 
-    def document(self) -> dict[str, Any]:
+    def document(self, *, status: int | None = None) -> dict[str, Any]:
         """The JSON of the answer."""
+        status = status or self.status
         body: dict[str, Any] = {
             "type": f"urn:halftone:problem:{self.code}",
-            "title": TITLES.get(self.status, "Error"),
-            "status": self.status,
+            "title": TITLES.get(status, "Error"),
+            "status": status,
             "detail": self.detail,
             "code": self.code,
         }
@@ -64,9 +65,8 @@ class Problem(HalftoneError):
 
     def response(self, *, status: int | None = None) -> Response:
         """The HTTP answer; `status` overrides for the older contracts, which know only 400."""
-        code = status or self.status
-        body = self.document() | {"status": code}
-        return Response(orjson.dumps(body), code, headers=self.headers, media_type=MEDIA_TYPE)
+        body = orjson.dumps(self.document(status=status))
+        return Response(body, status or self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def not_found() -> Problem:

@@ -17,6 +17,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared import paths
+from shared.crowding import PROBES, AtOnce
 from shared.db import Database, is_down
 from shared.ids import uuid7
 from shared.log import get_logger
@@ -25,28 +27,28 @@ from shared.problems import Problem, not_found, unavailable
 log = get_logger(__name__)
 REQUESTS = Counter("halftone_http_requests_total", "HTTP answers by route and status.", ["method", "route", "status"])
 SECONDS = Histogram("halftone_http_seconds", "Time until an HTTP answer began.", ["method", "route"])
-QUIET = ("/healthz", "/readyz", "/metrics")
+UNEXPECTED = Problem(500, "internal_error", "Something went wrong on our side; the log has it under X-Request-Id.")
 
 
-def application(routes: Sequence[BaseRoute], *, database: Database, **starlette: Any) -> Starlette:
+def application(routes: Sequence[BaseRoute], *, database: Database, at_once: int, **starlette: Any) -> Starlette:
     """A Starlette application with the shared pieces around `routes`; `starlette` may carry `lifespan`."""
     health = [
         Route("/healthz", _healthz),
         Route("/readyz", _readyz(database)),
         Route("/metrics", _metrics),
     ]
+    others = [Route(path, WrongMethod(methods)) for path, methods in paths.METHODS.items()]
     handlers: Mapping[Any, Any] = {
         Problem: _problem,
         HTTPException: _http_exception,
         DBAPIError: _database_error,
         psycopg.Error: _database_error,
         PoolTimeout: _database_error,
-        Exception: _unexpected,
     }
     app = Starlette(
-        routes=[*health, *routes],
+        routes=[*health, *routes, *others],
         exception_handlers=handlers,
-        middleware=[Middleware(RequestIds), *starlette.pop("middleware", [])],
+        middleware=[Middleware(RequestIds), Middleware(AtOnce, limit=at_once)],
         **starlette,
     )
     app.router.redirect_slashes = False
@@ -54,7 +56,10 @@ def application(routes: Sequence[BaseRoute], *, database: Database, **starlette:
 
 
 class RequestIds:
-    """Answers carry `X-Request-Id`: the gateway's if it sent one, else ours. Counts and logs each answer."""
+    """Answers carry `X-Request-Id`: the gateway's if it sent one, else ours. Counts and logs each answer.
+
+    What nobody expected becomes a 500 here, inside: Starlette's own place for that is outside, beyond ids and counts.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -66,21 +71,41 @@ class RequestIds:
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given[:64] if given.isascii() and given else str(uuid7()).encode()
         begun = time.perf_counter()
+        started = False
 
         async def tagged(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message.setdefault("headers", []).append((b"x-request-id", request_id))
                 _count(scope, message["status"], time.perf_counter() - begun, request_id)
             await send(message)
 
-        await self.app(scope, receive, tagged)
+        try:
+            await self.app(scope, receive, tagged)
+        except Exception:
+            if started:
+                raise  # the server breaks the connection off
+            log.exception("unexpected", path=scope["path"], id=request_id.decode("ascii", "replace"))
+            await UNEXPECTED.response()(scope, receive, tagged)
+
+
+class WrongMethod:
+    """Answers 405 for a path whose methods are known; it stands behind the routes of the service itself."""
+
+    def __init__(self, methods: Sequence[str]) -> None:
+        self.allowed = {"Allow": ", ".join(methods)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = Problem(405, "method_not_allowed", "This path does not know this method.", headers=self.allowed)
+        await problem.response()(scope, receive, send)
 
 
 def _count(scope: Scope, status: int, seconds: float, request_id: bytes) -> None:
     route = getattr(scope.get("route"), "path", "-")
     REQUESTS.labels(scope["method"], route, status).inc()
     SECONDS.labels(scope["method"], route).observe(seconds)
-    if scope["path"] not in QUIET:
+    if scope["path"] not in PROBES:
         log.info(
             "answered",
             method=scope["method"],
@@ -123,15 +148,8 @@ def _http_exception(_: HttpRequest, error: Exception) -> Response:
     return Problem(error.status_code, code, error.detail, headers=error.headers).response()
 
 
-def _database_error(http_request: HttpRequest, error: Exception) -> Response:
+def _database_error(_: HttpRequest, error: Exception) -> Response:
     if isinstance(error, PoolTimeout) or is_down(error):
         log.warning("database_away", error=type(error).__name__)
         return unavailable().response()
-    return _unexpected(http_request, error)
-
-
-def _unexpected(http_request: HttpRequest, error: Exception) -> Response:
-    log.error("unexpected", path=http_request.url.path, exc_info=error)
-    return Problem(
-        500, "internal_error", "Something went wrong on our side; the log has it under X-Request-Id."
-    ).response()
+    raise error

@@ -9,11 +9,11 @@ import sys
 import time
 
 import psycopg
-from pydantic import ValidationError
 
 from deploy.local.places import Places
 from deploy.local.settings import ROOT, LocalSettings
 from deploy.local.stack import Stack
+from shared.settings import from_environment
 
 START_WITHIN = 120.0
 STOP_WITHIN = 20.0
@@ -123,12 +123,7 @@ def main() -> int:
     parser.add_argument("command", choices=["run", "start", "stop", "status", "secret"])
     parser.add_argument("--servers-only", action="store_true", help="PostgreSQL and Valkey, migrated, nothing else")
     arguments = parser.parse_args()
-    try:
-        settings = LocalSettings()
-    except ValidationError as error:
-        for problem in error.errors():
-            print(f"halftone: HALFTONE_{str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)
-        return 1
+    settings = from_environment(LocalSettings)
     places = Places(settings.folder)
     match arguments.command:
         case "run":

@@ -31,7 +31,6 @@ class Plan:
     @property
     def env(self) -> dict[str, str]:
         """The environment of our own processes: what we were given, and what follows from it."""
-        auth = self.settings.auth or ("off" if self.settings.is_loopback else "required")
         return {
             "HALFTONE_SHUTDOWN_SECONDS": SHUTDOWN_SECONDS,
             **os.environ,
@@ -39,7 +38,7 @@ class Plan:
             "REDIS_URL": self.redis_url,
             "BLOB_URL": self.blob_url,
             "HALFTONE_PUBLIC_URL": self.settings.public_url or self.settings.base_url,
-            "HALFTONE_AUTH": auth,
+            "HALFTONE_AUTH": "off",
             "HALFTONE_FETCH_ALLOW": self.settings.egress_allow,
             "HALFTONE_HEALTH_HOST": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",

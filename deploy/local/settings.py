@@ -4,14 +4,23 @@ import ipaddress
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.settings import NO_KEYS_YET
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def _customary(name: str) -> AliasChoices:
     return AliasChoices(name.upper(), name)
+
+
+def _is_loopback(bind: str) -> bool:
+    try:
+        return ipaddress.ip_address(bind).is_loopback
+    except ValueError:
+        return bind == "localhost"
 
 
 class LocalSettings(BaseSettings):
@@ -26,11 +35,21 @@ class LocalSettings(BaseSettings):
     bind: str = "127.0.0.1"
     data_dir: Path = Path(".local")
     public_url: str | None = None
-    auth: Literal["off", "required"] | None = None
+    auth: Literal["off", "required"] | None = Field(default=None, validate_default=True)
     workers: int = Field(default=1, ge=1, le=64)
     local_fsync: Literal["on", "off"] = "on"
     fetch_allow: str = ""
     demo_port: int = Field(default=8099, ge=1, le=65535)
+
+    @field_validator("auth")
+    @classmethod
+    def _deliberate(cls, value: str | None, info: ValidationInfo) -> str | None:
+        bind = str(info.data.get("bind", "127.0.0.1"))
+        if value == "required":
+            raise ValueError(NO_KEYS_YET)
+        if value is None and not _is_loopback(bind):
+            raise ValueError(f"others can reach {bind} and there are no API keys yet; set it to `off` to allow that")
+        return value
 
     @property
     def demo_origin(self) -> str:
@@ -41,7 +60,7 @@ class LocalSettings(BaseSettings):
     def egress_allow(self) -> str:
         """`fetch_allow`, and the demo's origin where only this machine can reach the stack, and so the origin too."""
         given = [pair.strip() for pair in self.fetch_allow.split(",") if pair.strip()]
-        demo = [self.demo_origin] if self.is_loopback and self.auth != "required" else []
+        demo = [self.demo_origin] if self.is_loopback else []
         return ",".join(dict.fromkeys([*given, *demo]))
 
     @property
@@ -52,10 +71,7 @@ class LocalSettings(BaseSettings):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the gateway."""
-        try:
-            return ipaddress.ip_address(self.bind).is_loopback
-        except ValueError:
-            return self.bind == "localhost"
+        return _is_loopback(self.bind)
 
     @property
     def base_url(self) -> str:

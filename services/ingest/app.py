@@ -1,21 +1,29 @@
 """The ingest service: takes uploads and changes requests. Run as `uvicorn services.ingest.app:create --factory`."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
 
 from services.ingest.routes import ROUTES
 from services.ingest.settings import IngestSettings
 from services.ingest.stores import Stores
 from shared import blobs, broker, log
 from shared.db import Database
+from shared.problems import Problem
+from shared.settings import from_environment
 from shared.web import application
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
+logger = log.get_logger(__name__)
 
 
 def create(settings: IngestSettings | None = None) -> Starlette:
     """The application; settings come from the environment unless given."""
-    settings = settings or IngestSettings()
+    settings = settings or from_environment(IngestSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
     database = Database(settings.database_url, pool_size=settings.database_pool)
     stores = Stores(
@@ -31,6 +39,16 @@ def create(settings: IngestSettings | None = None) -> Starlette:
         stores.broker.close()
         database.close()
 
-    app = application(ROUTES, database=database, lifespan=lifespan)
+    app = application(ROUTES, database=database, at_once=settings.http_at_once, lifespan=lifespan)
+    app.add_exception_handler(OSError, _full)
     app.state.stores = stores
     return app
+
+
+def _full(_: HttpRequest, error: Exception) -> Response:
+    """There is no room to spool an upload, on the disk or among the open files."""
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        raise error
+    logger.error("no_room", error=str(error))
+    detail = "There is no room for the upload just now; try again later."
+    return Problem(503, "no_room", detail, headers={"Retry-After": "60"}).response()

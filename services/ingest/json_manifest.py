@@ -7,7 +7,7 @@ import orjson
 
 from services.ingest.header import NAME, SERIAL_NUMBER, URLS
 from services.ingest.manifest import Found, checked
-from services.ingest.row_errors import Code, RowError
+from services.ingest.row_errors import Code, RowError, shown
 from services.ingest.rows import Limits, Product
 
 
@@ -32,8 +32,16 @@ def parse_body(data: bytes) -> dict[str, Any]:
 
 
 def canonical(products: list[Any]) -> bytes:
-    """One spelling for equal products, whatever the order of their keys."""
-    return orjson.dumps(products, option=orjson.OPT_SORT_KEYS)
+    """One spelling for equal products, whatever the order of their keys.
+
+    Raises:
+        MalformedJsonError: they are nested deeper than any product is.
+
+    """
+    try:
+        return orjson.dumps(products, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise MalformedJsonError(f"The body is nested too deeply: {error}") from None
 
 
 def read_products(products: list[Any], limits: Limits) -> Generator[Found, None, None]:
@@ -61,4 +69,4 @@ def _row(item: Mapping[str, Any], row: int) -> Found:
 
 def _wrong(code: Code, row: int, column: str | None, wanted: str, value: Any) -> RowError:
     what = f"“{column}”" if column else "The product"
-    return RowError(code=code, detail=f"{what} must be {wanted}.", row=row, column=column, value=str(value))
+    return RowError(code=code, detail=f"{what} must be {wanted}.", row=row, column=column, value=shown(value))

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from services.ingest.row_errors import shown
 from shared.addresses import is_public
 from shared.problems import Problem
 from shared.recipe import Mode, Recipe, TargetFormat
@@ -102,4 +103,4 @@ def _webhook(value: Any, allow: tuple[str, ...]) -> str | None:
 
 
 def _refused(name: str, requirement: str, value: Any) -> Problem:
-    return Problem(422, "invalid_option", f"The option {name} {requirement}; it was {str(value)[:200]!r}.")
+    return Problem(422, "invalid_option", f"The option {name} {requirement}; it was {shown(value)[:200]!r}.")

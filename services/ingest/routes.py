@@ -21,15 +21,15 @@ from services.ingest.redeliver import redeliver
 from services.ingest.retry import retry
 from services.ingest.stores import Stores, stores_of
 from services.ingest.submit import submit, validate
-from services.ingest.upload import Upload, received
+from services.ingest.upload import Kind, Upload, received
 from shared.ids import parse_id
 from shared.messages import Deliver, DispatchRequest, GroupDone
 from shared.problems import Problem, not_found
 from shared.schemas import DEFAULT_ACCOUNT
 
 T = TypeVar("T")
-LARGE = 4_000_000
-"""Bytes above which an upload has to take its turn."""
+LARGE = {Kind.CSV: 4_000_000, Kind.JSON: 256_000}
+"""Bytes above which an upload has to take its turn. JSON is in memory as a whole, up to 35 times its size."""
 OLDER_REFUSALS = frozenset({400, 409, 413, 415, 422})
 
 
@@ -72,7 +72,7 @@ async def _validate(http_request: HttpRequest) -> Response:
 
 async def _read(stores: Stores, upload: Upload, work: Callable[[], T]) -> T:
     """Small uploads go ahead of large ones, which take their turn: each takes a core and some 60 MB."""
-    async with stores.large_uploads if upload.size > LARGE else nullcontext():
+    async with stores.large_uploads.taken() if upload.size > LARGE[upload.kind] else nullcontext():
         return await run_in_threadpool(work)
 
 
@@ -116,7 +116,7 @@ def delete_request(http_request: HttpRequest) -> Response:
 
 
 def redeliver_delivery(http_request: HttpRequest) -> Response:
-    stores, delivery_id = stores_of(http_request), _id_of(http_request)
+    stores, delivery_id = stores_of(http_request), _id_of(http_request, "delivery_id")
     body = stores.database.transact(lambda session: redeliver(session, account_of(http_request), delivery_id))
     stores.send(Deliver(delivery_id=delivery_id))
     return _json(body, 202)
@@ -127,9 +127,9 @@ def account_of(_http_request: HttpRequest) -> UUID:
     return DEFAULT_ACCOUNT
 
 
-def _id_of(http_request: HttpRequest) -> UUID:
+def _id_of(http_request: HttpRequest, name: str = "request_id") -> UUID:
     """The id in the path; a malformed one is as unknown as any other."""
-    found = parse_id(http_request.path_params["id"])
+    found = parse_id(http_request.path_params[name])
     if found is None:
         raise not_found()
     return found
@@ -155,10 +155,10 @@ def _post(path: str, endpoint: Callable[[HttpRequest], Any]) -> Route:
 
 ROUTES = (
     _post("/v1/requests", create_request),
-    _post("/v1/requests/{id}/retry", retry_request),
-    _post("/v1/requests/{id}/cancel", cancel_request),
-    Route("/v1/requests/{id}", delete_request, methods=["DELETE"]),
-    _post("/v1/deliveries/{id}/redeliver", redeliver_delivery),
+    _post("/v1/requests/{request_id}/retry", retry_request),
+    _post("/v1/requests/{request_id}/cancel", cancel_request),
+    Route("/v1/requests/{request_id}", delete_request, methods=["DELETE"]),
+    _post("/v1/deliveries/{delivery_id}/redeliver", redeliver_delivery),
     _post("/upload", upload_older),
     _post("/api/upload-csv/", upload_csv_older),
 )

@@ -1,5 +1,6 @@
 """What can be wrong with a manifest, as one small value per finding."""
 
+import reprlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -42,7 +43,7 @@ class RowError:
         return self.row is None or self.code is Code.TOO_MANY_IMAGES
 
     def document(self) -> dict[str, Any]:
-        """The JSON of the error."""
+        """The JSON of the error; jsonb takes no NUL."""
         return {
             "row": self.row,
             "line": self.line,
@@ -50,7 +51,7 @@ class RowError:
             "url_index": self.url_index,
             "code": self.code.value,
             "detail": self.detail,
-            "value": None if self.value is None else self.value[:VALUE_SHOWN],
+            "value": None if self.value is None else self.value[:VALUE_SHOWN].replace("\0", "\N{SYMBOL FOR NULL}"),
         }
 
     def sentence(self) -> str:
@@ -58,3 +59,8 @@ class RowError:
         places = (f"row {self.row}" if self.row else "", f"line {self.line}" if self.line else "")
         place = ", ".join(filter(None, places)).capitalize()
         return f"{place}: {self.detail}" if place else self.detail
+
+
+def shown(value: Any) -> str:
+    """Whatever JSON can hold as text for a person; `str` would fail on a value that is nested deeply."""
+    return value if isinstance(value, str) else reprlib.repr(value)

@@ -110,5 +110,5 @@ def _nul(product: Product, column: str, value: str, url_index: int | None = None
         line=product.line,
         column=column,
         url_index=url_index,
-        value=value.replace("\0", "\N{SYMBOL FOR NULL}"),
+        value=value,
     )

@@ -1,18 +1,19 @@
 """What the calls of this service work with, made once in `app`."""
 
-from asyncio import Semaphore
 from dataclasses import dataclass, field
 
 from starlette.requests import Request as HttpRequest
 
 from services.ingest.rows import Limits
 from services.ingest.settings import IngestSettings
+from services.ingest.turns import Turns
 from shared.blobs import Blobs
 from shared.broker import Broker, send
 from shared.db import Database
 from shared.messages import Message
 
 LARGE_AT_ONCE = 2
+LARGE_WAITING = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class Stores:
     broker: Broker
     blobs: Blobs
     settings: IngestSettings
-    large_uploads: Semaphore = field(default_factory=lambda: Semaphore(LARGE_AT_ONCE))
+    large_uploads: Turns = field(default_factory=lambda: Turns(at_once=LARGE_AT_ONCE, waiting=LARGE_WAITING))
 
     @property
     def limits(self) -> Limits:

@@ -73,11 +73,11 @@ def _submission(stores: Stores, upload: Upload, *, hashed: bool) -> Submission:
     upload.file.seek(0)
     try:
         body = parse_body(upload.file.read())
+        products = body["products"]
+        options = read_options({**upload.fields, **body}, allow=allow)
+        content_hash = hash_of_bytes(canonical(products), options) if hashed else None
     except MalformedJsonError as error:
         raise Problem(400, "malformed", str(error)) from None
-    products = body["products"]
-    options = read_options({**upload.fields, **body}, allow=allow)
-    content_hash = hash_of_bytes(canonical(products), options) if hashed else None
     return Submission(options, read_products(products, stores.limits), content_hash)
 
 

@@ -1,5 +1,6 @@
 """From an HTTP request to a file on disk: multipart, raw CSV or JSON, cut off as soon as it is too big."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from shared.problems import Problem
 FILE_FIELDS = ("file", "csv_file", "csvFile")
 FRAMING = 1_000_000
 """Bytes of boundaries, part headers and option fields that a multipart body may have beside the file."""
-_IN_MEMORY = 1 << 20
+_IN_MEMORY = 1 << 18
 
 
 class Kind(Enum):
@@ -48,13 +49,13 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
     media_type = http_request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if media_type == "multipart/form-data":
-            async with _multipart(http_request, settings.max_upload_bytes) as upload:
+            async with _multipart(http_request, settings) as upload:
                 yield upload
         elif media_type in ("text/csv", "application/csv"):
-            async with _raw(http_request, Kind.CSV, settings.max_upload_bytes) as upload:
+            async with _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes) as upload:
                 yield upload
         elif media_type == "application/json":
-            async with _raw(http_request, Kind.JSON, settings.max_json_bytes) as upload:
+            async with _raw(http_request, Kind.JSON, settings, settings.max_json_bytes) as upload:
                 yield upload
         else:
             raise Problem(
@@ -65,22 +66,31 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
 
 
 @asynccontextmanager
-async def _multipart(http_request: HttpRequest, max_bytes: int) -> AsyncIterator[Upload]:
-    body = _limited(http_request, max_bytes + FRAMING, max_bytes)
+async def _multipart(http_request: HttpRequest, settings: IngestSettings) -> AsyncIterator[Upload]:
+    max_bytes = settings.max_upload_bytes
+    body = _limited(http_request, settings, max_bytes + FRAMING, max_bytes)
     parser = MultiPartParser(http_request.headers, body, max_files=10, max_fields=100)
+    parser.spool_max_size = _IN_MEMORY
     try:
-        form = await parser.parse()
+        form = await _parsed(parser)
         part = _file_of(form)
         size = part.size or 0
         if size > max_bytes:
             raise _too_big(max_bytes)
         fields = dict(http_request.query_params) | {k: v for k, v in form.items() if isinstance(v, str)}
         yield Upload(kind=Kind.CSV, file=part.file, size=size, fields=fields)
-    except MultiPartException as error:
-        raise Problem(400, "malformed", f"The multipart body cannot be read: {error.message}") from None
     finally:
         for file in parser._files_to_close_on_error:  # noqa: SLF001 - the form misses a part that was cut off
             file.close()
+
+
+async def _parsed(parser: MultiPartParser) -> FormData:
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise Problem(400, "malformed", f"The multipart body cannot be read: {error.message}") from None
+    except ValueError:  # UnicodeError among them: `charset` may name any codec of Python's
+        raise Problem(400, "malformed", "The multipart body cannot be read in the charset it names.") from None
 
 
 def _file_of(form: FormData) -> UploadFile:
@@ -92,10 +102,12 @@ def _file_of(form: FormData) -> UploadFile:
 
 
 @asynccontextmanager
-async def _raw(http_request: HttpRequest, kind: Kind, max_bytes: int) -> AsyncIterator[Upload]:
+async def _raw(
+    http_request: HttpRequest, kind: Kind, settings: IngestSettings, max_bytes: int
+) -> AsyncIterator[Upload]:
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
         size = 0
-        async for chunk in _limited(http_request, max_bytes, max_bytes):
+        async for chunk in _limited(http_request, settings, max_bytes, max_bytes):
             size += len(chunk)
             if size > _IN_MEMORY:
                 await run_in_threadpool(file.write, chunk)
@@ -104,18 +116,34 @@ async def _raw(http_request: HttpRequest, kind: Kind, max_bytes: int) -> AsyncIt
         yield Upload(kind=kind, file=file, size=size, fields=dict(http_request.query_params))
 
 
-async def _limited(http_request: HttpRequest, limit: int, promised: int) -> AsyncGenerator[bytes, None]:
+async def _limited(
+    http_request: HttpRequest, settings: IngestSettings, limit: int, promised: int
+) -> AsyncGenerator[bytes, None]:
     """The body; `promised` is the limit to speak of, without the framing."""
     length = http_request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise _too_big(promised)
     total = 0
-    async for chunk in http_request.stream():
+    async for chunk in _in_time(http_request.stream(), settings.upload_seconds):
         total += len(chunk)
         if total > limit:
             raise _too_big(promised)
         if chunk:
             yield chunk
+
+
+async def _in_time(chunks: AsyncGenerator[bytes, None], seconds: float) -> AsyncGenerator[bytes, None]:
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            detail = f"The upload was not finished within {seconds:g} seconds."
+            raise Problem(400, "incomplete_upload", detail, headers={"Connection": "close"}) from None
+        yield chunk
 
 
 def _too_big(limit: int) -> Problem:

@@ -15,6 +15,7 @@ from shared import blobs, log
 from shared.db import Database
 from shared.errors import StorageError
 from shared.problems import Problem
+from shared.settings import from_environment
 from shared.web import application
 
 logger = log.get_logger(__name__)
@@ -22,7 +23,7 @@ logger = log.get_logger(__name__)
 
 def create(settings: StatusSettings | None = None) -> Starlette:
     """The application; settings come from the environment unless given."""
-    settings = settings or StatusSettings()
+    settings = settings or from_environment(StatusSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
     database = Database(settings.database_url, pool_size=settings.database_pool)
 
@@ -38,7 +39,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
         *events.ROUTES,
         *files.ROUTES,
     ]
-    app = application(parts, database=database, lifespan=lifespan)
+    app = application(parts, database=database, at_once=settings.http_at_once, lifespan=lifespan)
     app.state.watch = Watch(lambda ids: database.transact(lambda session: queries.find_requests(session, ids)))
     app.add_exception_handler(StorageError, _storage_away)
     app.state.stores = Stores(database=database, blobs=blobs.connect(settings.blob_url), public_url=settings.public_url)

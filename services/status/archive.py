@@ -89,7 +89,7 @@ def get_outputs_zip(http_request: HttpRequest) -> Response:
     if found is None:
         raise not_found()
     chunks = zip_chunks(
-        queries.read_products(stores.database, request_id),
+        queries.read_products(stores.database, request_id, found.request.products),
         stores.blobs,
         request_id=request_id,
         modified_at=found.request.created_at.astimezone(UTC),

@@ -17,11 +17,16 @@ from sqlmodel import Session, col, select
 
 from services.status.placed import PlacedImage, PlacedProduct
 from shared.db import Database
+from shared.errors import HalftoneError
 from shared.schemas import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, Product, RejectedRow
 from shared.views import Counts
 
 PRODUCTS_PER_READ = 250
 """Products per transaction of a streamed answer: at most 25,000 images (100 a row) are in memory at once."""
+
+
+class RequestGone(HalftoneError):
+    """The request was deleted while it was read."""
 
 
 class Found(NamedTuple):
@@ -141,12 +146,25 @@ def _attempts(session: Session, deliveries: Sequence[UUID]) -> dict[UUID, list[D
     return by_delivery
 
 
-def read_products(database: Database, request_id: UUID) -> Iterator[list[PlacedProduct]]:
-    """All products in input order, a short transaction for each page: a slow client holds none open."""
-    after = 0
-    while page := database.transact(partial(_placed_products, request_id=request_id, after=after)):
+def product_count(session: Session, request_id: UUID) -> int:
+    """How many products the request has."""
+    return session.exec(select(ProcessingRequest.products).where(_id() == request_id)).one()
+
+
+def read_products(database: Database, request_id: UUID, count: int) -> Iterator[list[PlacedProduct]]:
+    """All `count` products in input order, a short transaction for each page: a slow client holds none open.
+
+    Raises:
+        RequestGone: it was deleted meanwhile, and what was read is not all of it.
+
+    """
+    after, left = 0, count
+    while left > 0:
+        page = database.transact(partial(_placed_products, request_id=request_id, after=after))
+        if not page:
+            raise RequestGone(f"the request was deleted with {left} of {count} products unread")
         yield page
-        after = page[-1].row
+        after, left = page[-1].row, left - len(page)
 
 
 def _placed_products(session: Session, *, request_id: UUID, after: int) -> list[PlacedProduct]:

@@ -1,9 +1,7 @@
 """Settings of the status service; deploy/env.example is their manual."""
 
-from shared.settings import Settings
+from shared.settings import HttpSettings
 
 
-class StatusSettings(Settings):
-    """`database_pool`: connections kept open; as many again may be opened under load."""
-
-    database_pool: int = 10
+class StatusSettings(HttpSettings):
+    """What every HTTP service has; no more yet."""

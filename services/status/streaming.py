@@ -11,19 +11,19 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from shared.errors import StorageError
+from shared.errors import HalftoneError
 from shared.log import get_logger
 
 log = get_logger(__name__)
 
 
 class BreakingResponse(StreamingResponse):
-    """Ends without an end when a store fails: the server then closes the connection, as ASGI has no word for it."""
+    """Ends without an end when a store fails or the request is gone: ASGI has no word for it, the server closes."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
-        except (StorageError, SQLAlchemyError, psycopg.Error) as error:
+        except (HalftoneError, SQLAlchemyError, psycopg.Error) as error:
             log.warning("broken_off", path=scope["path"], error=f"{type(error).__name__}: {error}"[:500])
 
 

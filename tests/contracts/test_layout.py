@@ -68,6 +68,11 @@ def test_both_locks_pin_the_same_versions() -> None:
     assert _pins("requirements.lock").items() <= _pins("requirements-dev.lock").items()
 
 
+def test_only_the_gateway_is_published_and_on_the_loopback() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    assert re.findall(r"^ +ports: (.*)$", compose, re.MULTILINE) == ['["127.0.0.1:${HALFTONE_PORT:-8080}:8080"]']
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_has_its_settings_and_its_container(service: str) -> None:
     assert (ROOT / "services" / service / "settings.py").exists()

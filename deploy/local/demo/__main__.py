@@ -3,12 +3,12 @@
 import argparse
 import sys
 
-from pydantic import ValidationError
 from rich.console import Console
 
 from deploy.local.demo.failure import DemoFailed
 from deploy.local.demo.journey import run
 from deploy.local.demo.settings import DemoSettings
+from shared.settings import from_environment
 
 EPILOG = """\
 The stack is started if none is up, and stays up. Its guard refuses loopback addresses, so it must be allowed the
@@ -23,11 +23,7 @@ def main() -> int:
     argparse.ArgumentParser(prog="python -m deploy.local.demo", description=__doc__, epilog=EPILOG).parse_args()
     console = Console(highlight=False, markup=False)
     try:
-        return 0 if run(DemoSettings(), console) else 1
-    except ValidationError as error:
-        for problem in error.errors():
-            print(f"halftone: HALFTONE_{str(problem['loc'][0]).upper()}: {problem['msg']}", file=sys.stderr)
-        return 1
+        return 0 if run(from_environment(DemoSettings), console) else 1
     except DemoFailed as failure:
         print(f"halftone demo: {failure}", file=sys.stderr)
         return 1

@@ -4,16 +4,19 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import httpx
 import pytest
 
 from tests.stack import ROOT, reserve_ports, until
+
+BODY_SECONDS = 2
 
 
 class _Server(ThreadingHTTPServer):
@@ -30,6 +33,7 @@ class Upstream:
         self.name = name
         self.port = port
         self.ready = True
+        self.cut_off = Event()  # a body ended before its length
         self._server: ThreadingHTTPServer | None = None
 
     def open(self) -> None:
@@ -40,6 +44,10 @@ class Upstream:
                 length = int(self.headers.get("Content-Length") or 0)
                 while length > 0 and (chunk := self.rfile.read(min(length, 2**20))):
                     length -= len(chunk)
+                if length > 0:
+                    upstream.cut_off.set()
+                if self.path == "/slow":
+                    time.sleep(BODY_SECONDS + 1)
                 echoed = {"service": upstream.name, "method": self.command, "path": self.path}
                 body = json.dumps(echoed | {"headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
                 self.send_response(200 if self.path != "/readyz" or upstream.ready else 503)
@@ -90,8 +98,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         "XDG_CONFIG_HOME": str(folder),
         "PATH": os.defpath,
     }
-    config = str(ROOT / "deploy/gateway/Caddyfile")
-    command = [str(Path(sys.executable).parent / "caddy"), "run", "--config", config, "--adapter", "caddyfile"]
+    config = folder / "Caddyfile"
+    config.write_text(_with_little_patience((ROOT / "deploy/gateway/Caddyfile").read_text()))
+    command = [str(Path(sys.executable).parent / "caddy"), "run", "--config", str(config), "--adapter", "caddyfile"]
     with (folder / "log").open("w") as log:
         caddy = subprocess.Popen(command, env=env, stdout=log, stderr=log)
     gateway = Gateway(f"http://127.0.0.1:{port}", folder / "blobs", ingest, status)
@@ -106,6 +115,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         caddy.wait(10)
         ingest.close()
         status.close()
+
+
+def _with_little_patience(caddyfile: str) -> str:
+    assert "read_body 16m" in caddyfile
+    return caddyfile.replace("read_body 16m", f"read_body {BODY_SECONDS}s")
 
 
 def _answers(gateway: Gateway) -> bool:

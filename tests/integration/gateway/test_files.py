@@ -61,6 +61,8 @@ def test_nothing_else_of_the_folder_is_served(gateway: Gateway, request_id: str,
     answer = gateway.client.get(url)
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "ETag" not in answer.headers
 
 
 def test_a_file_can_only_be_read(gateway: Gateway, request_id: str) -> None:
@@ -68,3 +70,17 @@ def test_a_file_can_only_be_read(gateway: Gateway, request_id: str) -> None:
         answer = gateway.client.request(method, f"{gateway.url}/files/{request_id}/out/{SHA}.jpg")
         assert answer.status_code == 405
         assert answer.headers["Allow"] == "GET, HEAD"
+
+
+def test_a_404_is_not_kept_a_rendition_may_come_later(gateway: Gateway, request_id: str) -> None:
+    missing = f"/files/{request_id}/out/{'1' * 64}.jpg"
+    assert gateway.get(missing).headers["Cache-Control"] == "no-store"
+    (gateway.blobs / request_id / "out" / f"{'1' * 64}.jpg").write_bytes(DATA)
+    assert gateway.get(missing, If_None_Match=f'"{SHA}"').content == DATA
+
+
+def test_a_range_behind_the_end_is_not_kept_either(gateway: Gateway, request_id: str) -> None:
+    answer = gateway.get(f"/files/{request_id}/out/{SHA}.jpg", Range="bytes=5000-")
+    assert answer.status_code == 416
+    assert "immutable" not in answer.headers.get("Cache-Control", "")
+    assert "ETag" not in answer.headers

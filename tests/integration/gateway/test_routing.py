@@ -1,11 +1,12 @@
 """Which request reaches whom, and what the gateway answers by itself."""
 
+import socket
 from threading import Timer
 
 import httpx
 import pytest
 
-from tests.integration.gateway.conftest import Gateway
+from tests.integration.gateway.conftest import BODY_SECONDS, Gateway
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,20 @@ def test_a_service_that_stays_away_is_503_with_retry_after(gateway: Gateway) -> 
 def test_a_body_above_the_cap_is_413(gateway: Gateway) -> None:
     answer = gateway.client.post(f"{gateway.url}/v1/requests", content=b"x" * 1_100_000)
     assert _problem(answer, 413)["code"] == "too_large"
+
+
+def test_a_body_that_never_ends_does_not_hold_the_service_behind_for_ever(gateway: Gateway) -> None:
+    url = httpx.URL(gateway.url)
+    head = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+    with socket.create_connection((url.host, url.port or 80)) as client:
+        client.sendall(head + b"x")
+        assert gateway.ingest.cut_off.wait(BODY_SECONDS + 5)
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", b"x")])
+def test_an_answer_may_take_longer_than_a_body_may(gateway: Gateway, method: str, body: bytes | None) -> None:
+    answer = gateway.client.request(method, f"{gateway.url}/slow", content=body, timeout=20)
+    assert answer.json()["path"] == "/slow"
 
 
 def test_forwarding_headers_of_the_client_do_not_get_through(gateway: Gateway) -> None:

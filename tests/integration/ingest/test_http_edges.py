@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.integration.ingest.conftest import Sql
+from services.ingest.settings import IngestSettings
+from shared.db import Database
+from tests.integration.ingest.conftest import Sql, serving
 from tests.integration.ingest.test_accept import CSV, HEADER, post_csv
 
 
@@ -111,6 +113,18 @@ def test_too_big_is_413_before_the_body_is_read(client: httpx.Client, address: s
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
+def test_an_upload_that_does_not_end_is_refused(settings: IngestSettings, database: Database) -> None:
+    with serving(settings.model_copy(update={"upload_seconds": 0.5})) as address:
+        host = urlsplit(address)
+        with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
+            connection.sendall(
+                b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 9\r\n\r\nx"
+            )
+            answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"incomplete_upload" in answer
+
+
 def test_too_big_without_a_length_is_413(client: httpx.Client) -> None:
     def endless() -> Any:
         yield from (b"x" * 100_000 for _ in range(20))
@@ -180,4 +194,6 @@ def test_older_upload_csv_answers_202(client: httpx.Client) -> None:
     ],
 )
 def test_older_contracts_refuse_with_400(client: httpx.Client, path: str, form: dict[str, Any]) -> None:
-    assert problem(client.post(path, **form))[0] == 400
+    answer = client.post(path, **form)
+    assert problem(answer)[0] == 400
+    assert answer.json()["title"] == "Bad request"

@@ -4,8 +4,10 @@ import csv
 import io
 
 import httpx
+import pytest
 
-from shared.db import Database
+from services.status import queries
+from shared.db import Database, execute
 from tests.integration.status import seed
 
 COLUMNS = ["S. No.", "Product Name", "Input Image Urls", "Output Image Urls"]
@@ -62,7 +64,7 @@ def test_details_add_status_and_errors_by_position(database: Database, client: h
 
 def test_it_is_a_file_to_save_and_head_has_no_body(database: Database, client: httpx.Client) -> None:
     request = seed.request()
-    seed.add(database, [request])
+    seed.add(database, [request, seed.pending(request.id, 1), seed.product(request.id, 1, [1])])
 
     answer = client.get(f"/v1/requests/{request.id}/output.csv")
     head = client.head(f"/v1/requests/{request.id}/output.csv")
@@ -81,3 +83,25 @@ def test_formulas_are_disarmed_and_cells_quoted(database: Database, client: http
     answer = client.get(f"/v1/requests/{request.id}/output.csv")
 
     assert b'\r\n\'-1,"\'=HYPERLINK(""x"",""y"")\nnext","https://images.example/1.jpg",""\r\n' in answer.content
+
+
+def test_a_delete_half_way_breaks_the_download_off(database: Database, client: httpx.Client) -> None:
+    request = seed.request(products=2)
+    seed.add(database, [request, seed.pending(request.id, 1), seed.product(request.id, 1, [1])])  # the second is gone
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(f"/v1/requests/{request.id}/output.csv")
+
+
+def test_reading_a_request_that_is_deleted_meanwhile_does_not_end_as_if_it_were_whole(database: Database) -> None:
+    count = queries.PRODUCTS_PER_READ + 1
+    request = seed.request(products=count)
+    products = [seed.product(request.id, row, [1]) for row in range(1, count + 1)]
+    seed.add(database, [request, seed.pending(request.id, 1), *products])
+    pages = queries.read_products(database, request.id, count)
+
+    assert len(next(pages)) == queries.PRODUCTS_PER_READ
+    database.transact(lambda session: execute(session, "DELETE FROM processing_request"))
+
+    with pytest.raises(queries.RequestGone):
+        next(pages)

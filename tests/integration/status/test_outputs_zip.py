@@ -22,7 +22,7 @@ def opened(answer: httpx.Response) -> zipfile.ZipFile:
 def test_every_rendition_is_there_under_its_products_name(
     database: Database, client: httpx.Client, blobs: Blobs
 ) -> None:
-    request = seed.request()
+    request = seed.request(products=2)
     images = [seed.completed(request.id, number) for number in (1, 2, 3)]
     for image in images:
         seed.put_rendition(blobs, image, f"content {image.number}".encode() * 1000)
@@ -72,6 +72,16 @@ def test_a_store_that_fails_half_way_breaks_the_download_off(
     # A folder where a file should be: the disk's own kind of failure.
     blobs.put(f"{request.id}/out/{images[1].rendition_sha256}.jpg/in-the-way", b"", durable=False)
     seed.add(database, [request, *images, seed.product(request.id, 1, [1, 2])])
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(f"/v1/requests/{request.id}/outputs.zip")
+
+
+def test_a_delete_half_way_breaks_the_download_off(database: Database, client: httpx.Client, blobs: Blobs) -> None:
+    request = seed.request(products=2)
+    image = seed.completed(request.id, 1)
+    seed.put_rendition(blobs, image, b"content")
+    seed.add(database, [request, image, seed.product(request.id, 1, [1])])  # the second is gone already
 
     with pytest.raises(httpx.RemoteProtocolError):
         client.get(f"/v1/requests/{request.id}/outputs.zip")

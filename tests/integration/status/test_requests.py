@@ -146,6 +146,7 @@ def test_head_and_wrong_methods(database: Database, client: httpx.Client) -> Non
     assert head.headers["etag"]
     assert wrong.status_code == 405
     assert wrong.json()["code"] == "method_not_allowed"
+    assert wrong.headers["allow"] == "GET, HEAD, DELETE"
 
 
 @pytest.mark.parametrize("path", ["/status/{}", "/status/{}/", "/api/check-status/{}/", "/api/check-status/{}"])

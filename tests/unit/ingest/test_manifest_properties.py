@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any
 
+import orjson
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -118,3 +119,4 @@ def _only_refusals(data: bytes) -> None:
     for item in found:
         if isinstance(item, RowError):
             assert item.document()["code"]
+            assert "\\u0000" not in orjson.dumps(item.document()).decode()  # jsonb refuses it

@@ -100,7 +100,7 @@ def test_duplicate_serial_number_names_the_first_row() -> None:
 def test_nul(row: str, column: str, index: int | None) -> None:
     [error] = errors(f"{HEADER}{row}\n")
     assert (error.code, error.row, error.column, error.url_index) == (Code.NUL_BYTE, 1, column, index)
-    assert "\0" not in str(error.value)
+    assert "\N{SYMBOL FOR NULL}" in error.document()["value"]
 
 
 def test_nul_in_the_header() -> None:

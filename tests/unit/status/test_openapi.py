@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
-from services.status import archive, docs, events, files, routes
+from services.status import docs
 from services.status.openapi import document
 from services.status.openapi.shapes import error_codes
 from shared.errors import ImageError
 
 DOCUMENT = document(public_url="https://shop.example")
-ALIASES = {"/status/{request_id}/", "/api/check-status/{request_id}"}
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -50,14 +49,6 @@ def test_operation_ids_are_unique() -> None:
     ids = [operation["operationId"] for *_, operation in operations()]
 
     assert len(ids) == len(set(ids))
-
-
-def test_every_route_is_described_and_the_other_way_round() -> None:
-    ours = [*routes.ROUTES, *archive.ROUTES, *events.ROUTES, *files.ROUTES]
-    paths = {route.path for route in ours} - ALIASES
-    described = {path for path, method, _ in operations() if method == "get"}
-
-    assert {path.replace("{request_id}/out/{name}", "{key:path}") for path in described} == paths
 
 
 def test_every_error_code_of_an_image_is_named() -> None:

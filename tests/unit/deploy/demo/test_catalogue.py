@@ -53,6 +53,5 @@ def test_the_origin_joins_what_is_allowed_already(given: str, merged: str) -> No
     assert DemoSettings(demo_port=8500, fetch_allow=given).egress_allow == merged
 
 
-@pytest.mark.parametrize("exposed", [{"bind": "0.0.0.0"}, {"auth": "required"}])
-def test_a_stack_that_others_reach_does_not_let_the_demo_through(exposed: dict[str, str]) -> None:
-    assert DemoSettings.model_validate(exposed).egress_allow == ""
+def test_a_stack_that_others_reach_does_not_let_the_demo_through() -> None:
+    assert DemoSettings(bind="0.0.0.0", auth="off").egress_allow == ""

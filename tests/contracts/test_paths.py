@@ -1,0 +1,40 @@
+"""The table of paths and methods, the routes of the two services, and the OpenAPI document say the same."""
+
+from collections.abc import Iterable
+
+from starlette.routing import Route
+
+from services.ingest.routes import ROUTES as INGEST
+from services.status import archive, docs, events, files, routes
+from services.status.openapi import document
+from shared.paths import METHODS
+
+URL = "https://shop.example"
+STATUS = [*routes.ROUTES, *archive.ROUTES, *events.ROUTES, *files.ROUTES]
+DOCS = docs.routes(public_url=URL)
+UNDESCRIBED = {"/status/{request_id}/", "/api/check-status/{request_id}"}  # other spellings, kept for old clients
+
+
+def test_the_table_is_what_the_two_services_answer() -> None:
+    assert _methods([*INGEST, *STATUS, *DOCS]) == {path: set(methods) for path, methods in METHODS.items()}
+
+
+def test_the_gateway_finds_every_method_at_the_service_it_asks() -> None:
+    assert {method for methods in _methods(INGEST).values() for method in methods} == {"POST", "DELETE"}
+    assert {method for methods in _methods([*STATUS, *DOCS]).values() for method in methods} == {"GET", "HEAD"}
+
+
+def test_the_openapi_document_describes_each_of_them() -> None:
+    described = {
+        path.replace("{request_id}/out/{name}", "{key:path}"): {method.upper() for method in methods}
+        for path, methods in document(public_url=URL)["paths"].items()
+    }
+    left_out = UNDESCRIBED | {route.path for route in DOCS}
+    assert described == {path: set(known) - {"HEAD"} for path, known in METHODS.items() if path not in left_out}
+
+
+def _methods(routes: Iterable[Route]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for route in routes:
+        found.setdefault(route.path, set()).update(route.methods or ())
+    return found

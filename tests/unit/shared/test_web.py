@@ -1,0 +1,105 @@
+"""What surrounds the routes of both HTTP services: ids, counts, and the answers to what nobody foresaw."""
+
+import socket
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+import uvicorn
+from prometheus_client import REGISTRY
+from sqlalchemy.exc import ProgrammingError
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from shared import web
+from shared.db import Database
+from shared.web import application
+
+AT_ONCE = 2
+NOBODY = Database("postgresql://nobody@127.0.0.1:1/nothing")  # asked by /readyz alone
+
+
+async def bug(_: HttpRequest) -> Response:
+    raise RuntimeError("nobody foresaw this")
+
+
+def bug_in_a_statement(_: HttpRequest) -> Response:
+    raise ProgrammingError("SELECT nothing", {}, ValueError("wrong"))
+
+
+async def bug_half_way(_: HttpRequest) -> Response:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise RuntimeError("nobody foresaw this")
+
+    return StreamingResponse(chunks())
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    routes = [Route("/bug", bug), Route("/statement", bug_in_a_statement), Route("/half", bug_half_way)]
+    config = uvicorn.Config(
+        application(routes, database=NOBODY, at_once=AT_ONCE), log_config=None, timeout_graceful_shutdown=2
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(config)
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            yield client
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def logs(monkeypatch: pytest.MonkeyPatch) -> list[MutableMapping[str, Any]]:
+    capture = structlog.testing.LogCapture()
+    monkeypatch.setattr(web, "log", structlog.wrap_logger(None, processors=[capture]))
+    return capture.entries
+
+
+@pytest.mark.parametrize("path", ["/bug", "/statement"])
+def test_what_nobody_foresaw_is_a_problem_with_an_id_counted_and_logged_under_it(
+    client: httpx.Client, logs: list[MutableMapping[str, Any]], path: str
+) -> None:
+    labels = {"method": "GET", "route": path, "status": "500"}
+    before = REGISTRY.get_sample_value("halftone_http_requests_total", labels) or 0
+
+    answer = client.get(path, headers={"X-Request-Id": "mine-1"})
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert REGISTRY.get_sample_value("halftone_http_requests_total", labels) == before + 1
+    unexpected, answered = logs
+    assert (unexpected["event"], unexpected["id"], unexpected["log_level"]) == ("unexpected", "mine-1", "error")
+    assert unexpected["exc_info"] is True
+    assert (answered["event"], answered["status"], answered["id"]) == ("answered", 500, "mine-1")
+
+
+def test_a_bug_half_way_breaks_the_answer_off(client: httpx.Client) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get("/half")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/requests/none/retry", "POST"),
+        ("POST", "/v1/requests/none/products", "GET, HEAD"),
+        ("DELETE", "/v1/requests", "GET, HEAD, POST"),
+        ("POST", "/status/none/", "GET, HEAD"),
+        ("PUT", "/docs", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_405_even_on_a_path_of_the_other_service(
+    client: httpx.Client, method: str, path: str, allowed: str
+) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == allowed
+    assert client.request(method, "/nothing").status_code == 404

@@ -14,7 +14,7 @@ from tests.chaos.load import Order, Row
 from tests.chaos.report import say, say_table
 from tests.chaos.world import World
 
-FAILURES = 2
+FAILURES = 3
 EVERY = 100
 """One URL in so many needs retries."""
 MEASURED = 0.98

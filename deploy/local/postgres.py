@@ -115,6 +115,7 @@ def spec(places: Places, settings: LocalSettings, port: int) -> Spec:
         "log_line_prefix": "",
         "log_min_messages": "warning",
         "log_checkpoints": "off",
+        "log_error_verbosity": "terse",  # DETAIL shows the row: users' URLs, with the secrets in them
     }
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 

@@ -69,6 +69,7 @@ def _engine(url: str, pool_size: int, statement_timeout_ms: int, patience: float
         pool_timeout=10,
         pool_pre_ping=not patience,  # with patience, a stale connection is found out by the statement
         pool_recycle=900,
+        hide_parameters=True,  # an error would quote them: URLs and secrets, in the log
         connect_args={
             "connect_timeout": 5,
             "keepalives_idle": 10,

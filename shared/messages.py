@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.recipe import Recipe
 
+_CONFIG = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)  # the input holds URLs: not for logs
+
 
 class Message(BaseModel):
     """`actor` and `queue` name the receiver; the receiver's priority is its own affair."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = _CONFIG
 
     actor: ClassVar[str]
     queue: ClassVar[str]
@@ -44,7 +46,7 @@ class DispatchGroup(Message):
 class ImageRef(BaseModel):
     """An image to fetch: its number within the request and its URL."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = _CONFIG
 
     number: int
     url: str
@@ -95,7 +97,7 @@ class FetchAloneBatch(FetchBatch):
 class FetchedImage(BaseModel):
     """A source in the blob store: what `fetch_batch` hands on for one image. `bytes` is its size."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = _CONFIG
 
     number: int
     bytes: int
@@ -105,7 +107,7 @@ class FetchedImage(BaseModel):
 class Fetched(BaseModel):
     """The result of `fetch_batch`, piped into `compress_batch`; empty too, or the group would never complete."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = _CONFIG
 
     images: tuple[FetchedImage, ...] = ()
 

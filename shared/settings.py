@@ -13,7 +13,9 @@ NO_KEYS_YET = "`required` is not possible yet: there are no API keys; `off` lets
 class Settings(BaseSettings):
     """The three addresses have their customary names; everything else has the prefix `HALFTONE_`."""
 
-    model_config = SettingsConfigDict(env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL", "redis_url"))

@@ -40,7 +40,14 @@ def start(settings: LocalSettings, places: Places, *, servers_only: bool) -> int
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
     print("starting:", end="", flush=True)
-    if _wait_until_ready(process, places):
+    try:
+        ready = _wait_until_ready(process, places)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        print("\nhalftone: interrupted, and stopped again", file=sys.stderr)
+        return 130
+    if ready:
         print(f"\nHalftone is ready at {settings.base_url} (log: {places.log})")
         return 0
     lines = places.log.read_text(errors="replace").splitlines()
@@ -125,11 +132,19 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = from_environment(LocalSettings)
     places = Places(settings.folder)
-    match arguments.command:
+    try:
+        return _obey(arguments.command, settings, places, servers_only=arguments.servers_only)
+    except (OSError, psycopg.OperationalError) as error:  # read-only, full, another user's; a database that is away
+        print(f"halftone: {error}", file=sys.stderr)
+        return 1
+
+
+def _obey(command: str, settings: LocalSettings, places: Places, *, servers_only: bool) -> int:
+    match command:
         case "run":
-            return run(settings, places, servers_only=arguments.servers_only)
+            return run(settings, places, servers_only=servers_only)
         case "start":
-            return start(settings, places, servers_only=arguments.servers_only)
+            return start(settings, places, servers_only=servers_only)
         case "stop":
             return stop(places)
         case "status":

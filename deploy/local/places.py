@@ -9,12 +9,14 @@ import os
 import random
 import secrets
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 # Below the range from which Linux takes ports for outgoing connections, so that none is taken by chance.
 INNER_PORTS = range(20_000, 32_000)
+ASKING_TAKES = 0.5  # seconds, at the very most
 
 
 class Places:
@@ -35,7 +37,18 @@ class Places:
             path.chmod(0o755)
 
     def hold(self) -> bool:
-        """Become the one running stack of this folder, until this process ends; False if another one is."""
+        """Become the one running stack of this folder, until this process ends; False if another one is.
+
+        Whoever only asks (`held_by_other`) holds the lock for a moment, which is waited for.
+        """
+        deadline = time.monotonic() + ASKING_TAKES
+        while not self._take_lock():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _take_lock(self) -> bool:
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,7 +68,7 @@ class Places:
         """Whether a stack is running here."""
         if not (self.folder / "lock").exists():
             return False
-        if self.hold():
+        if self._take_lock():
             self.release()
             return False
         return True

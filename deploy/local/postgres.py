@@ -115,6 +115,7 @@ def spec(places: Places, settings: LocalSettings, port: int) -> Spec:
         "log_line_prefix": "",
         "log_min_messages": "warning",
         "log_checkpoints": "off",
+        "log_error_verbosity": "terse",  # DETAIL shows the row: users' URLs, with the secrets in them
     }
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 
@@ -158,8 +159,10 @@ def end_leftover(cluster: Path) -> None:
         return
     if not is_alive(pid):
         return
+    # With its folder: all stacks of one .venv have the same binary, and the number may be another stack's server's.
+    command = f"{binaries() / 'postgres'} -D {cluster} "
     deadline = time.monotonic() + LEFTOVER_STOPS_WITHIN
-    while str(binaries() / "postgres") in command_of(pid):
+    while command in command_of(pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL if time.monotonic() > deadline else signal.SIGINT)
         time.sleep(0.1)

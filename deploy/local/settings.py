@@ -26,7 +26,9 @@ def _is_loopback(bind: str) -> bool:
 class LocalSettings(BaseSettings):
     """Where an address of a real server is given, the stack does not start its own."""
 
-    model_config = SettingsConfigDict(env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     database_url: str | None = Field(default=None, validation_alias=_customary("database_url"))
     redis_url: str | None = Field(default=None, validation_alias=_customary("redis_url"))

@@ -1,6 +1,7 @@
 """Runs the whole stack in the foreground: servers, migrations, services, gateway; then waits for the end."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -30,9 +31,12 @@ class Stack:
 
     def run(self) -> int:
         """Run until SIGTERM or Ctrl-C; the exit status. The caller holds the data folder."""
+        crashed = bool(self._places.read_state())
+        # At once: `make stop` ends the process that is named here, and what a killed stack left names another one.
+        self._places.write_state({"pid": os.getpid(), "ready": False, "processes": {}})
         try:
             if not self._servers_only:
-                require_free_port(self._settings, after_crash=bool(self._places.read_state()))
+                require_free_port(self._settings, after_crash=crashed)
             self._plan = Plan(self._settings, self._places)
             return asyncio.run(self._run(self._plan))
         except StartFailed as failure:
@@ -44,7 +48,8 @@ class Stack:
     async def _run(self, plan: Plan) -> int:
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP for us
+                asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         starting = asyncio.create_task(self._start(plan))
         waiting = asyncio.create_task(stopped.wait())
         try:
@@ -98,24 +103,29 @@ class Stack:
         label = f"{name:<10}|"
         if sys.stdout.isatty():
             label = f"\x1b[{COLOURS[sum(name.encode()) % len(COLOURS)]}m{label}\x1b[0m"
-        print(label, text, flush=True)
+        # The terminal is closed, the reader of a pipe gone, the disk of a log full: no reason to stop, and whoever
+        # stops printing in the middle leaves the processes blocked on their pipes.
+        with contextlib.suppress(OSError):
+            print(label, text, flush=True)
 
     def _note(self) -> None:
         if self._plan is None:
             return
         children = self._supervisor.children.values()
-        self._places.write_state(
-            {
-                "pid": os.getpid(),
-                "ready": self._ready,
-                "url": None if self._servers_only else self._settings.base_url,
-                "database_url": self._plan.database_url,
-                "redis_url": self._plan.redis_url,
-                "blob_url": self._plan.blob_url,
-                "ports": self._plan.port,
-                "processes": {c.spec.name: {"pid": c.pid, "restarts": c.restarts} for c in children},
-            }
-        )
+        state = {
+            "pid": os.getpid(),
+            "ready": self._ready,
+            "url": None if self._servers_only else self._settings.base_url,
+            "database_url": self._plan.database_url,
+            "redis_url": self._plan.redis_url,
+            "blob_url": self._plan.blob_url,
+            "ports": self._plan.port,
+            "processes": {c.spec.name: {"pid": c.pid, "restarts": c.restarts} for c in children},
+        }
+        try:
+            self._places.write_state(state)
+        except OSError as error:  # the disk is full: a process that ended is started again all the same
+            self._print("stack", f"what runs could not be written down: {error}")
 
 
 def require_free_port(settings: LocalSettings, *, after_crash: bool) -> None:

@@ -41,19 +41,17 @@ class Supervisor:
         self._changed = changed
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[Tier] = set()
-        self._starting = True
+        self._were_ready: set[str] = set()
 
     async def start(self, specs: Iterable[Spec]) -> None:
         """Start `specs` together and return once each is ready; raise StartFailed if one ends again and again."""
         specs = list(specs)
-        self._starting = True
         for spec in specs:
             self.children[spec.name] = Child(spec, self._line)
             self._tasks[spec.name] = asyncio.create_task(self._keep(self.children[spec.name]))
         deadline = time.monotonic() + START_WITHIN
         for spec in specs:
             await self._until_ready(spec, deadline)
-        self._starting = False
 
     async def _until_ready(self, spec: Spec, deadline: float) -> None:
         task, child = self._tasks[spec.name], self.children[spec.name]
@@ -61,6 +59,7 @@ class Supervisor:
             if task.done():
                 await task  # raises what ended it
             if child.pid and await _is_ready(spec):
+                self._were_ready.add(spec.name)
                 return
             if time.monotonic() > deadline:
                 raise StartFailed(_report(child, f"was not ready within {START_WITHIN:.0f} s"))
@@ -78,7 +77,7 @@ class Supervisor:
             if child.spec.tier in self._stopping:
                 return
             quick_ends = 1 if time.monotonic() - began > STEADY else quick_ends + 1
-            if self._starting and quick_ends >= START_TRIES:
+            if child.spec.name not in self._were_ready and quick_ends >= START_TRIES:
                 raise StartFailed(_report(child, end))
             pause = BACK_OFF[min(quick_ends, len(BACK_OFF)) - 1]
             self._line(child.spec.name, f"{end}; starting it again in {pause:g} s")

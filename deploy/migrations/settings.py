@@ -7,7 +7,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class MigrationSettings(BaseSettings):
     """`webhook_secret`: the default account's signing secret; made here where none is given."""
 
-    model_config = SettingsConfigDict(env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
     webhook_secret: str | None = None

@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 
 from pebble import ProcessExpired, ProcessPool
 from pebble.common.types import CONSTS
+from prometheus_client import Counter
 
 from services.worker.codec import Rendition, child
 from services.worker.codec.offspring import context
@@ -32,6 +33,7 @@ CONSTS.term_timeout = 0.05  # children ignore SIGTERM, so pebble need not wait 3
 CONSTS.channel_lock_timeout = child.LOCK_SECONDS
 
 _log = logging.getLogger(__name__)
+REBUILDS = Counter("halftone_codec_pool_rebuilds_total", "Codec pools that broke or hung and were built anew.")
 
 
 class PoolClosedError(HalftoneError):
@@ -210,6 +212,7 @@ class CodecPool:
             if self._generation is not generation:
                 return  # somebody else did
             self._generation = None
+        REBUILDS.inc()
         _log.warning("the codec pool broke and is built anew")
         generation.end()
 

@@ -8,12 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from prometheus_client import Counter
+from sqlalchemy import event
 from sqlmodel import Session
 
 from shared.db import execute
 from shared.errors import ImageError
 from shared.lifecycle import ImageState
 from shared.messages import Batch
+
+RESULTS = Counter(
+    "halftone_image_results_total",
+    "What became of images, with the error's code; `pending`: tried again later.",
+    ["state", "code"],
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +71,19 @@ def settle(session: Session, batch: Batch, results: Sequence[Result]) -> int:
         return 0
     columns = {field.name: [getattr(result, field.name) for result in results] for field in fields(Result)}
     rows = execute(session, SETTLE, _identity(batch) | columns)
-    return int(rows[0]["written"]) if rows else 0
+    written = set(rows[0]["numbers"]) if rows else set()
+    _count(session, [result for result in results if result.number in written])
+    return len(written)
+
+
+def _count(session: Session, written: Sequence[Result]) -> None:
+    """Once it is committed: a transaction may be run again, or not at all."""
+
+    def count(_: Session) -> None:
+        for result in written:
+            RESULTS.labels(result.state, result.error_code or "").inc()
+
+    event.listen(session, "after_commit", count, once=True)
 
 
 def _identity(batch: Batch) -> dict[str, Any]:
@@ -103,9 +123,9 @@ WITH held AS MATERIALIZED (
     FROM held, result t
     WHERE i.request_id = %(request_id)s AND i.number = t.number AND i.state = 'pending' AND i.run = %(run)s
       AND (t.state = 'completed' OR i.claimed_by = %(claim)s)
-    RETURNING i.state, i.source_bytes, i.rendition_bytes
+    RETURNING i.number, i.state, i.source_bytes, i.rendition_bytes
 ), sums AS (
-    SELECT count(*) AS written,
+    SELECT count(*) AS written, array_agg(number) AS numbers,
            count(*) FILTER (WHERE state = 'completed') AS completed,
            count(*) FILTER (WHERE state = 'failed') AS failed,
            coalesce(sum(source_bytes) FILTER (WHERE state = 'completed'), 0) AS source_bytes,
@@ -120,5 +140,5 @@ SET completed = g.completed + s.completed,
     in_flight = greatest(0, g.in_flight - s.written)
 FROM sums s
 WHERE g.request_id = %(request_id)s AND g.number = %(group)s AND s.written > 0
-RETURNING s.written
+RETURNING s.numbers
 """

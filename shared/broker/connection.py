@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from shared.broker.metrics import UNSENT
 from shared.log import get_logger
 from shared.messages import CompressBatch, FetchBatch, GroupDone, Message
 
@@ -51,6 +52,14 @@ class Broker(RedisBroker):
     in_hand: set[str]
     heard_at: float
     probe: "redis.Redis"  # answers at once or fails at once, for the watchdog
+
+    def enqueue(self, message: Any, *, delay: int | None = None) -> Any:
+        """Also what a pipeline or a group's last child sends, where Dramatiq swallows the error."""
+        try:
+            return super().enqueue(message, delay=delay)
+        except (redis.RedisError, OSError):
+            UNSENT.labels(message.actor_name).inc()
+            raise
 
     @property
     def consumer_class(self) -> Any:
@@ -132,6 +141,7 @@ def send_group(broker: Broker, pipelines: Iterable[tuple[FetchBatch, CompressBat
     try:
         group.run()  # type: ignore[no-untyped-call]
     except (redis.RedisError, OSError) as error:
+        UNSENT.labels(done.actor).inc()
         log.warning("group_not_sent", request_id=str(done.request_id), group=done.group, error=type(error).__name__)
         return False
     return True

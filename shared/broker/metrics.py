@@ -1,4 +1,4 @@
-"""Prometheus metrics of the messages that a process works on."""
+"""Prometheus metrics of the messages that a process works on, or could not send."""
 
 import time
 from threading import local
@@ -8,7 +8,13 @@ from dramatiq.middleware import Middleware
 from prometheus_client import Counter, Gauge, Histogram
 
 MESSAGES = Counter("halftone_messages_total", "Messages worked on.", ["actor", "outcome"])
-SECONDS = Histogram("halftone_message_seconds", "Time spent on a message.", ["actor"])
+SECONDS = Histogram(
+    "halftone_message_seconds",
+    "Time spent on a message: a batch of images that is fetched, or compressed.",
+    ["actor"],
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 2, 5, 10, 20, 30, 60, 120),
+)
+UNSENT = Counter("halftone_messages_unsent_total", "Messages that Redis did not take.", ["actor"])
 IN_HAND = Gauge("halftone_messages_in_hand", "Messages being worked on now.", ["actor"])
 
 

@@ -119,7 +119,7 @@ class Egress:
 
     def _connect(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Line:
         try:
-            addresses = self._guard.addresses(target, seconds=min(deadline.left(), connect_seconds))
+            addresses = self._guard.addresses(target, seconds=connect_seconds, total=deadline)
             connect = deadline.sooner(connect_seconds)
         except TimeoutError as error:
             raise FetchTimeout(f"{target.host} could not be reached in time.") from error

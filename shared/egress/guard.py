@@ -7,6 +7,7 @@ between the check and the call (DNS rebinding).
 from collections.abc import Iterable
 
 from shared.addresses import Address, is_public, literal_address
+from shared.egress.deadline import Deadline
 from shared.egress.resolve import Resolver
 from shared.egress.target import REFUSED_PORTS, Target, parse_target
 from shared.errors import BlockedUrl
@@ -29,20 +30,17 @@ class Guard:
         if literal and not is_public(literal):
             raise _not_public(target)
 
-    def addresses(self, target: Target, *, seconds: float) -> tuple[Address, ...]:
+    def addresses(self, target: Target, *, seconds: float, total: Deadline) -> tuple[Address, ...]:
         """Checked addresses, best first. One refused address spoils the name: it answers differently to others."""
         self.check_form(target)
-        found = self._resolve(target.host, seconds)
+        literal = literal_address(target.host)
+        found = (literal,) if literal else self._resolver.addresses(target.host, seconds=seconds, total=total)
         if not self._lets_through(target) and not all(is_public(address) for address in found):
             raise _not_public(target)
         return found
 
     def _lets_through(self, target: Target) -> bool:
         return target.host_and_port in self._allow
-
-    def _resolve(self, host: str, seconds: float) -> tuple[Address, ...]:
-        literal = literal_address(host)
-        return (literal,) if literal else self._resolver.addresses(host, seconds=seconds)
 
 
 def check_url(url: str, *, allow: Iterable[str]) -> None:

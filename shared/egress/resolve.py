@@ -1,22 +1,27 @@
 """Names to addresses, within a time limit and remembered for a little while.
 
 The trap: getaddrinfo cannot be interrupted. So it runs in a daemon thread that nobody waits for at exit; callers wait
-for its result only as long as they want.
+for its result only as long as they want. A lookup that hangs thus outlives its callers (10 to 30 s), and names whose
+servers never answer must not take the room of others: see `Resolver`.
 """
 
 import socket
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from shared.addresses import Address
-from shared.errors import DnsFailure
+from shared.egress.deadline import Deadline
+from shared.errors import DnsFailure, FetchTimeout
 
 KEEP_SECONDS = 30.0
 KEEP_FAILURE_SECONDS = 3.0  # below the first retry (5 s), enough to spare a thousand images a thousand waits
 KEEP_NAMES = 10_000
-LOOKUPS_AT_ONCE = 64
+LOOKUPS_AT_ONCE = 256
+LOOKUPS_PER_DOMAIN = 16
 
 
 def look_up(host: str) -> tuple[Address, ...]:
@@ -26,54 +31,83 @@ def look_up(host: str) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
 
 
+def domain_of(host: str) -> str:
+    """What is registered, roughly: the last two labels, three below a short one (`co.uk`)."""
+    labels = host.rstrip(".").split(".")
+    return ".".join(labels[-3:] if len(labels) > 2 and len(labels[-2]) <= 3 else labels[-2:])
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """One call of `look_up`, under way or answered; `until` is when its answer is forgotten."""
+
+    answer: Future[tuple[Address, ...]] = field(default_factory=Future)
+    began: float = field(default_factory=time.monotonic)
+    until: float = float("inf")
+
+
 class Resolver:
-    """A small cache of lookups; everyone who asks for a name while it is being looked up shares the answer."""
+    """A small cache of lookups; everyone who asks for a name while it is being looked up shares the answer.
+
+    A domain has room for a few lookups, so that its silent name servers hold up its own names alone. Somebody with many
+    domains is held back by our callers: each new name that hangs costs one of them its whole patience (5 s), so
+    64 fetching threads have some 130 hanging at a time where the system gives up after 10 s.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, Future[tuple[Address, ...]]]] = {}
-        self._free = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
+        self._ended = threading.Condition()
+        self._known: dict[str, _Lookup] = {}
+        self._running: Counter[str] = Counter()  # by domain
 
-    def addresses(self, host: str, *, seconds: float) -> tuple[Address, ...]:
-        """Raises DnsFailure where there is no answer in time."""
+    def addresses(self, host: str, *, seconds: float, total: Deadline) -> tuple[Address, ...]:
+        """A lookup may last `seconds`, and may have to wait for its turn until `total`.
+
+        Raises DnsFailure where there is no answer, at once while a lookup hangs that is older than `seconds`;
+        FetchTimeout where its turn did not come: that says nothing about the name.
+        """
+        lookup = self._lookup(host, total)
+        patience = min(lookup.began + seconds, total.at) - time.monotonic()
         try:
-            return self._lookup(host).result(seconds)
+            return lookup.answer.result(max(0.0, patience))
         except TimeoutError as error:
             raise DnsFailure(f"Looking up {host} took too long.") from error
         except (OSError, UnicodeError, ValueError) as error:
             raise DnsFailure(f"The name {host} has no address.") from error
 
-    def _lookup(self, host: str) -> Future[tuple[Address, ...]]:
-        with self._lock:
-            until, answer = self._known.get(host, (0.0, None))
-            if answer is None or until < time.monotonic():
-                if len(self._known) >= KEEP_NAMES:
-                    self._known.clear()
-                answer = Future()
-                self._known[host] = (float("inf"), answer)  # until it is answered
-                self._start(host, answer)
-            return answer
+    def _lookup(self, host: str, total: Deadline) -> _Lookup:
+        domain = domain_of(host)
+        with self._ended:
+            if not self._ended.wait_for(lambda: self._fresh(host) or self._has_room(domain), total.left()):
+                raise FetchTimeout(f"Looking up {host} had to wait: too many names were being looked up.")
+            return self._fresh(host) or self._start(host, domain)
 
-    def _start(self, host: str, answer: Future[tuple[Address, ...]]) -> None:
-        if not self._free.acquire(blocking=False):
-            del self._known[host]
-            raise DnsFailure(f"Looking up {host} has to wait: too many names are being looked up.")
-        try:
-            threading.Thread(target=self._run, args=(host, answer), name="halftone-dns", daemon=True).start()
-        except RuntimeError:  # no thread to be had: nobody would ever answer
-            self._free.release()
-            del self._known[host]
-            raise
+    def _fresh(self, host: str) -> _Lookup | None:
+        lookup = self._known.get(host)
+        return lookup if lookup and time.monotonic() < lookup.until else None
 
-    def _run(self, host: str, answer: Future[tuple[Address, ...]]) -> None:
+    def _has_room(self, domain: str) -> bool:
+        return self._running.total() < LOOKUPS_AT_ONCE and self._running[domain] < LOOKUPS_PER_DOMAIN
+
+    def _start(self, host: str, domain: str) -> _Lookup:
+        lookup = _Lookup()
+        # Where no thread is to be had, this raises and nothing has changed.
+        threading.Thread(target=self._run, args=(host, domain, lookup), name="halftone-dns", daemon=True).start()
+        if len(self._known) >= KEEP_NAMES:
+            self._known.clear()
+        self._known[host] = lookup
+        self._running[domain] += 1
+        return lookup
+
+    def _run(self, host: str, domain: str, lookup: _Lookup) -> None:
         keep = KEEP_SECONDS
         try:
-            answer.set_result(look_up(host))
+            lookup.answer.set_result(look_up(host))
         except Exception as error:  # noqa: BLE001  handed to whoever asked
             keep = KEEP_FAILURE_SECONDS
-            answer.set_exception(error)
-        finally:
-            self._free.release()
-            with self._lock:
-                if self._known.get(host, (0.0, None))[1] is answer:
-                    self._known[host] = (time.monotonic() + keep, answer)
+            lookup.answer.set_exception(error)
+        with self._ended:
+            lookup.until = time.monotonic() + keep
+            self._running[domain] -= 1
+            if not self._running[domain]:
+                del self._running[domain]
+            self._ended.notify_all()

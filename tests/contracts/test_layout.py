@@ -23,6 +23,7 @@ GATEWAY = {
     "HALFTONE_BLOB_DIR",
     "HALFTONE_GATEWAY_MAX_BODY",
 }
+IN_WORDS = {"HALFTONE_AUTH", "HALFTONE_CODEC_PROCESSES"}  # depend on where it runs
 NEVER_RENDERED = {"bmp", "tiff"}  # these become JPEG or PNG
 
 
@@ -40,6 +41,25 @@ def test_env_example_tells_the_defaults() -> None:
             defaults.setdefault(name, []).append((field.default, read))
     wrong = {name: pairs for name, pairs in defaults.items() if not any(real == said for real, said in pairs)}
     assert not wrong
+
+
+def test_env_example_leaves_empty_only_what_has_no_default_or_one_that_takes_words() -> None:
+    told = _documented()
+    empty = {name for name, field in _settings() if not told[name] and (field.is_required() or field.default)}
+    assert empty <= IN_WORDS
+
+
+def test_env_example_tells_the_gateway_s_own_defaults() -> None:
+    caddyfile = (ROOT / "deploy/gateway/Caddyfile").read_text()
+    told = _documented()
+    for name, default in re.findall(r"\{\$([A-Z_]+):([^}]+)\}", caddyfile):
+        assert told[name] == default, name
+
+
+def test_the_containers_are_given_only_documented_variables() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    given = set(re.findall(r"\b(?:HALFTONE_[A-Z_]+|DATABASE_URL|REDIS_URL|BLOB_URL)\b", compose))
+    assert given <= set(_documented())
 
 
 def test_the_caddyfile_reads_only_documented_variables() -> None:

@@ -92,7 +92,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         "HALFTONE_PORT": str(port),
         "HALFTONE_INGEST_UPSTREAMS": f"127.0.0.1:{ingest.port}",
         "HALFTONE_STATUS_UPSTREAMS": f"127.0.0.1:{status.port}",
-        "HALFTONE_BLOB_DIR": str(folder / "blobs"),
+        "HALFTONE_BLOB_DIR": str(folder / "the blobs"),
         "HALFTONE_GATEWAY_MAX_BODY": "1MB",
         "XDG_DATA_HOME": str(folder),
         "XDG_CONFIG_HOME": str(folder),
@@ -103,7 +103,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     command = [str(Path(sys.executable).parent / "caddy"), "run", "--config", str(config), "--adapter", "caddyfile"]
     with (folder / "log").open("w") as log:
         caddy = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    gateway = Gateway(f"http://127.0.0.1:{port}", folder / "blobs", ingest, status)
+    gateway = Gateway(f"http://127.0.0.1:{port}", folder / "the blobs", ingest, status)
     try:
         ingest.open()
         status.open()

@@ -3,33 +3,13 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import psutil
 import psycopg
-import pytest
 
-from tests.stack import ROOT, Stack, until
-
-_numbers = count(1)
-
-
-@pytest.fixture
-def folder(workspace: Path) -> Path:
-    """Below the project, where the user that PostgreSQL runs as can reach it."""
-    return workspace / f"local-{next(_numbers)}"
-
-
-@pytest.fixture
-def stack(folder: Path) -> Iterator[Stack]:
-    stack = Stack(folder, servers_only=True)
-    stack.start()
-    yield stack
-    stack.stop()
+from tests.integration.local.command import local
+from tests.stack import Stack, until
 
 
 def test_a_killed_server_comes_back_with_its_data(stack: Stack) -> None:
@@ -52,22 +32,22 @@ def test_a_killed_supervisor_leaves_no_orphan_and_can_be_started_again(stack: St
 
 
 def test_a_second_start_says_that_it_runs(stack: Stack) -> None:
-    again = _local(stack, "start")
+    again = local(stack, "start")
     assert again.returncode == 0
     assert "already running" in again.stdout
-    second = _local(stack, "run")
+    second = local(stack, "run")
     assert second.returncode == 1
     assert "already running" in second.stderr
 
 
 def test_start_and_stop_work_in_the_background(folder: Path) -> None:
     stack = Stack(folder, servers_only=True)
-    assert _local(stack, "stop").stdout == "halftone: not running\n"
-    started = _local(stack, "start", "--servers-only")
+    assert local(stack, "stop").stdout == "halftone: not running\n"
+    started = local(stack, "start", "--servers-only")
     assert started.returncode == 0, started.stderr
     pids = [pid for name in stack.names() for pid in stack.pids(name)]
-    assert _local(stack, "status").returncode == 0
-    assert _local(stack, "stop").returncode == 0
+    assert local(stack, "status").returncode == 0
+    assert local(stack, "stop").returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert not (folder / "stack.json").exists()
 
@@ -80,7 +60,7 @@ def test_passwords_are_readable_by_their_owner_alone(stack: Stack) -> None:
 def test_a_taken_port_is_one_line_that_names_the_port_and_the_setting(folder: Path) -> None:
     stack = Stack(folder)
     with socket.create_server(("127.0.0.1", stack.port)):
-        refused = _local(stack, "run")
+        refused = local(stack, "run")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert str(stack.port) in refused.stderr
@@ -92,7 +72,7 @@ def test_a_server_that_cannot_start_shows_its_last_words_and_stops_the_rest(fold
     stack.start()
     stack.stop()
     (folder / "postgres" / "postgresql.auto.conf").write_text("no_such_option = 1\n")
-    refused = _local(stack, "run", "--servers-only")
+    refused = local(stack, "run", "--servers-only")
     assert refused.returncode == 1
     assert "postgres" in refused.stderr
     assert "no_such_option" in refused.stderr
@@ -105,8 +85,3 @@ def _answer(url: str) -> int | None:
             return None if row is None else int(row[0])
     except psycopg.OperationalError:
         return None
-
-
-def _local(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deploy.local", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=stack.env, capture_output=True, text=True, check=False, timeout=60)

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import dramatiq
 import pytest
+from prometheus_client import REGISTRY
 
 from shared.broker import Broker, connect, declare, receives, send, send_group
 from shared.messages import (
@@ -200,3 +201,17 @@ def test_a_broker_that_is_down_says_no_and_says_it_soon(*, retries: int, seconds
         assert not send_group(broker, pipelines, done=done)
         assert time.monotonic() - begun < 2 * seconds
     broker.client.close()
+
+
+def test_what_could_not_be_sent_is_counted() -> None:
+    broker = connect(NOBODY, retries=0)
+    pipelines, done = group_of_three(uuid4())
+    before = _unsent(Deliver), _unsent(GroupDone)
+    send(broker, Deliver(delivery_id=uuid4()))
+    send_group(broker, pipelines, done=done)
+    assert (_unsent(Deliver), _unsent(GroupDone)) == (before[0] + 1, before[1] + 1)
+    broker.client.close()
+
+
+def _unsent(message: type[Message]) -> float:
+    return REGISTRY.get_sample_value("halftone_messages_unsent_total", {"actor": message.actor}) or 0.0

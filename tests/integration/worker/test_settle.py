@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import timedelta
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from sqlmodel import Session
 from services.ingest.retry import retry
 from services.notifier.look import look
 from services.worker.claim import claim
-from services.worker.settle import Result, due_again, failed, settle
+from services.worker.settle import RESULTS, Result, due_again, failed, settle
 from shared.db import Database, execute
 from shared.ids import uuid7
 from tests.integration.batches import (
@@ -69,6 +70,30 @@ def test_a_batch_settles_once(database: Database, request_id: UUID) -> None:
         "rendition_bytes": 6 * RENDITION_BYTES,
     }
     assert group_row(database, request_id)["in_flight"] == 8
+
+
+def test_what_became_of_images_is_counted_once_it_is_committed(database: Database, request_id: UUID) -> None:
+    batch = fetch_of(request_id, BATCH)
+    take(database, batch, BATCH[:7])
+    results = [done(1), done(2), failed(3, NOT_FOUND), due_again(4, delay=5, error=NOT_FOUND), failed(8, NOT_FOUND)]
+    before = _counted()
+
+    def settled_in_vain(session: Session) -> None:
+        settle(session, batch, results)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        database.transact(settled_in_vain)
+    assert _counted() == before
+    report(database, batch, results)
+    report(database, batch, results)
+    code = NOT_FOUND.code
+    assert _counted() - before == {("completed", ""): 2, ("failed", code): 1, ("pending", code): 1}
+
+
+def _counted() -> Counter[tuple[str, str]]:
+    samples = [sample for metric in RESULTS.collect() for sample in metric.samples if sample.name.endswith("_total")]
+    return Counter({(sample.labels["state"], sample.labels["code"]): int(sample.value) for sample in samples})
 
 
 def test_everything_that_is_known_of_an_image_is_written(database: Database, request_id: UUID) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prometheus_client import REGISTRY
 
 from services.worker.codec import Rendition, child
 from services.worker.codec_pool import CodecPool, PoolClosedError, PoolLimits
@@ -43,6 +44,10 @@ def body(result: Rendition | ImageError) -> bytes:
 def children(pool: CodecPool) -> set[int]:
     """The pool's own children, by asking them: enough questions that each gets one."""
     return {int(body(result)) for result in run(pool, *[b"pid"] * 40)}
+
+
+def rebuilds() -> float:
+    return REGISTRY.get_sample_value("halftone_codec_pool_rebuilds_total") or 0.0
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -109,10 +114,12 @@ def test_processor_time_has_its_own_limit() -> None:
 
 
 def test_a_pool_whose_idle_children_are_killed_is_built_anew(pool: CodecPool) -> None:
+    before = rebuilds()
     for _ in range(3):
         for pid in children(pool):
             os.kill(pid, signal.SIGKILL)
         assert [body(result) for result in run(pool, *[b"echo:here"] * 8)] == [b"here"] * 8
+    assert rebuilds() > before
 
 
 def test_the_other_children_of_a_broken_pool_are_gone(pool: CodecPool) -> None:

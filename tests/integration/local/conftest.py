@@ -1,0 +1,23 @@
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def folder(workspace: Path) -> Path:
+    """Below the project, where the user that PostgreSQL runs as can reach it."""
+    return workspace / f"local-{next(_numbers)}"
+
+
+@pytest.fixture
+def stack(folder: Path) -> Iterator[Stack]:
+    stack = Stack(folder, servers_only=True)
+    stack.start()
+    yield stack
+    stack.stop()

@@ -1,0 +1,119 @@
+"""What may befall a stack on somebody's laptop: it goes on, or says in one line why not, and harms nobody else."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from deploy.local.postgres import end_leftover
+from tests.integration.local.command import local
+from tests.stack import ROOT, Stack, until
+
+
+def test_stop_never_ends_the_process_that_a_killed_stack_s_pid_belongs_to_by_now(
+    folder: Path, request: pytest.FixtureRequest
+) -> None:
+    stack = Stack(folder)
+    folder.mkdir()
+    stranger = subprocess.Popen(["sleep", "60"])
+    request.addfinalizer(stranger.wait)
+    request.addfinalizer(stranger.kill)
+    (folder / "stack.json").write_text(json.dumps({"pid": stranger.pid, "ready": True, "processes": {}}))
+    with socket.create_server(("127.0.0.1", stack.port)):  # so that the new one waits a while
+        process = subprocess.Popen([sys.executable, "-m", "deploy.local", "run"], cwd=ROOT, env=stack.env)
+        until(lambda: stack.state().get("pid") == process.pid)
+        assert local(stack, "stop").returncode == 0
+        process.wait(10)
+    assert stranger.poll() is None
+
+
+def test_a_pid_file_whose_number_is_another_process_s_by_now_is_removed_and_the_process_spared(
+    stack: Stack, folder: Path
+) -> None:
+    """Another stack's PostgreSQL has the same binary."""
+    another = stack.kill("postgres", signal.SIGCONT)
+    for pid in (another, os.getpid()):
+        cluster = folder / "old"
+        cluster.mkdir(exist_ok=True)
+        (cluster / "postmaster.pid").write_text(f"{pid}\n{cluster}\n")
+        end_leftover(cluster)
+        assert not (cluster / "postmaster.pid").exists()
+    assert stack.pid("postgres") == another
+    assert _runs(stack)
+
+
+def test_processes_are_restarted_though_nobody_reads_the_output_any_more(folder: Path) -> None:
+    stack = Stack(folder, servers_only=True)
+    with _running(stack, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        for name in ("postgres", "valkey"):
+            stack.restart(name, signal.SIGKILL)
+        until(lambda: _runs(stack), within=20)
+
+
+def test_processes_are_restarted_though_the_state_cannot_be_written(stack: Stack, folder: Path) -> None:
+    address = stack.redis_url
+    valkey = stack.pid("valkey")
+    assert valkey
+    (folder / "stack.json").unlink()
+    (folder / "stack.json").mkdir()  # in the way of the new one, as a full disk would be
+    os.kill(valkey, signal.SIGKILL)
+    until(lambda: not _pings(address), every=0.01)
+    until(lambda: _pings(address))
+    (folder / "stack.json").rmdir()
+
+
+def test_a_stack_under_nohup_outlives_its_terminal(folder: Path) -> None:
+    stack = Stack(folder, servers_only=True)
+    with _running(stack, "nohup", stdout=subprocess.DEVNULL) as process:
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.5)
+    assert process.returncode == 0
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(folder: Path) -> None:
+    folder.write_text("a file")
+    for command in ("run", "start"):
+        refused = local(Stack(folder), command)
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n") == 1
+        assert str(folder) in refused.stderr
+
+
+@contextmanager
+def _running(stack: Stack, *before: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
+    command = [*before, sys.executable, "-m", "deploy.local", "run", "--servers-only"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=stack.env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT
+    )
+    try:
+        until(lambda: bool(stack.state().get("ready")), within=30)
+        yield process
+        assert local(stack, "stop").returncode == 0
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _runs(stack: Stack) -> bool:
+    return local(stack, "status").returncode == 0 and _pings(stack.redis_url)
+
+
+def _pings(address: str) -> bool:
+    try:
+        with redis.Redis.from_url(address, retry=Retry(NoBackoff(), 0)) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False

@@ -1,0 +1,14 @@
+import threading
+from pathlib import Path
+
+from deploy.local.places import Places
+
+
+def test_whoever_only_asks_does_not_keep_a_stack_from_starting(tmp_path: Path) -> None:
+    asking, starting = Places(tmp_path), Places(tmp_path)
+    assert asking.hold()
+    threading.Timer(0.1, asking.release).start()
+    assert starting.hold()
+    assert asking.held_by_other()
+    starting.release()
+    assert not asking.held_by_other()

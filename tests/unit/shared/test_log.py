@@ -1,0 +1,48 @@
+"""What users' URLs carry does not get into the log, whoever writes the line."""
+
+import json
+import logging
+
+import pytest
+
+from shared import log
+from shared.log import redact
+from tests.logs import logging_as
+
+PRESIGNED = "https://cdn.example/a.jpg?X-Amz-Signature=5eC_rE-t'&X-Amz-Date=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        (PRESIGNED, "https://cdn.example/a.jpg?***"),
+        (f"({PRESIGNED}\n{PRESIGNED})", "(https://cdn.example/a.jpg?***\nhttps://cdn.example/a.jpg?***"),
+        ("HTTP://h/?a=https://i/?b", "HTTP://h/?***"),
+        ("postgresql://halftone:pa:ss@db:5432/x, redis://:pw@r/0", "postgresql://***@db:5432/x, redis://***@r/0"),
+        ("the secret whsec_c2VjcmV0/+= of ht_01ab_c2Vj-_cmV0", "the secret whsec_*** of ht_01ab_***"),
+        ("https://halftone.example/v1/requests what? a@b", "https://halftone.example/v1/requests what? a@b"),
+    ],
+)
+def test_queries_user_info_and_our_own_secrets_are_left_out(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_line_has_no_query_wherever_the_url_came_from(style: str) -> None:
+    with logging_as(style) as log_text:
+        _log_it_everywhere()
+    written = log_text.getvalue()
+    assert "5eC_rE" not in written
+    assert written.count("https://cdn.example/a.jpg?***") == 7
+    if style == "json":
+        assert [json.loads(line)["event"][:4] for line in written.splitlines()] == ["as_a", "as a", "as_a"]
+
+
+def _log_it_everywhere() -> None:
+    logger = log.get_logger("test")
+    logger.warning("as_a_value", url=PRESIGNED, urls=[PRESIGNED], nested={"url": PRESIGNED})
+    logging.getLogger("library").error("as an argument: %s, %r", PRESIGNED, {"url": PRESIGNED})
+    try:
+        raise ValueError(f"in an exception: {PRESIGNED!r}")
+    except ValueError:
+        logger.exception("as_a_traceback", quoted=f'"{PRESIGNED}"')

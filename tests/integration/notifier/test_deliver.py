@@ -36,7 +36,7 @@ def receiver() -> Iterator[Origin]:
 @pytest.fixture
 def courier(database: Database, receiver: Origin) -> Iterator[Courier]:
     egress = Egress((receiver.place,))
-    yield Courier(database=database, egress=egress, lanes=HostLanes(2), seconds=2.0)
+    yield Courier(database=database, egress=egress, lanes=HostLanes(2, Event()), seconds=2.0)
     egress.close()
 
 
@@ -139,7 +139,7 @@ def test_no_answer_is_an_attempt_too(
     database: Database, watcher: Watcher, receiver: Origin, behaviour: Any, code: str
 ) -> None:
     egress = Egress((receiver.place,))
-    courier = Courier(database=database, egress=egress, lanes=HostLanes(2), seconds=0.3)
+    courier = Courier(database=database, egress=egress, lanes=HostLanes(2, Event()), seconds=0.3)
     receiver.on(HOOK, behaviour)
     request_id = finished(database, watcher, receiver.url(HOOK))
     assert attempt(courier, request_id)["status"] == "pending"
@@ -150,7 +150,7 @@ def test_no_answer_is_an_attempt_too(
 
 
 def test_a_private_address_is_never_posted_to(database: Database, request_id: UUID, receiver: Origin) -> None:
-    courier = Courier(database=database, egress=Egress(), lanes=HostLanes(2), seconds=2.0)
+    courier = Courier(database=database, egress=Egress(), lanes=HostLanes(2, Event()), seconds=2.0)
     assert attempt(courier, request_id)["status"] == "pending"
     assert attempts_of(database, request_id)[0]["error"].startswith("blocked_url: ")
     assert receiver.hits(HOOK) == 0

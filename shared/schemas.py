@@ -242,3 +242,12 @@ class BrokerEpoch(SQLModel, table=True):
 
     id: int = Field(default=1, primary_key=True, sa_type=Integer)
     epoch: UUID
+
+
+class StoreIdentity(SQLModel, table=True):
+    """One row: the id that the blob store must have too before anything is cleared up in it (shared/store_id.py)."""
+
+    __tablename__ = "store_identity"
+
+    id: int = Field(default=1, primary_key=True, sa_type=Integer)
+    store_id: UUID

@@ -1,9 +1,10 @@
-"""The notifier process: consumes `notify` and `deliver`, and sweeps in a thread of its own."""
+"""The notifier process: consumes `notify` and `deliver`, and sweeps and keeps house in threads of their own."""
 
 from threading import Event
 
 from services.notifier.actors import Actors
 from services.notifier.deliver import Courier
+from services.notifier.housekeeping import Housekeeper
 from services.notifier.lanes import HostLanes
 from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
@@ -17,13 +18,14 @@ from shared.epoch import EpochKey
 from shared.messages import Deliver
 
 PATIENCE_SECONDS = 60
+JOIN_SECONDS = 2.5
 
 
 def main() -> None:
     settings = NotifierSettings()
     log.configure(level=settings.log_level, style=settings.log_format)
     connected = connect(settings)
-    # As many again are opened under load: one for each thread, and some for the sweeper and the health check.
+    # As many again are opened under load: one for each thread, and some for the loops and the health check.
     database = Database(settings.database_url, pool_size=settings.threads // 2 + 2, patience=PATIENCE_SECONDS)
     egress = Egress(settings.fetch_allow)
     watcher = Watcher(
@@ -36,18 +38,18 @@ def main() -> None:
         lanes=HostLanes(settings.host_deliveries, stop),
         seconds=settings.delivery_seconds,
     )
-    sweeper = Sweeper(
-        watcher=watcher,
-        blobs=blobs.connect(settings.blob_url),
-        epoch_key=EpochKey(connected.client),
-        settings=settings,
+    epoch_key = EpochKey(connected.client)
+    store = blobs.connect(settings.blob_url)
+    loops = (
+        Sweeper(watcher=watcher, epoch_key=epoch_key, seconds=settings.sweep_seconds, stop=stop).start(),
+        Housekeeper(database=database, blobs=store, settings=settings, stop=stop).start(),
     )
-    sweeping = sweeper.start(stop)
     try:
         run(connected, Actors(watcher=watcher, courier=courier), settings, database=database, stop=stop)
     finally:
         stop.set()
-        sweeping.join(timeout=5)
+        for loop in loops:
+            loop.join(timeout=JOIN_SECONDS)
         egress.close()
         database.close()
 

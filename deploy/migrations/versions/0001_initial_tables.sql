@@ -159,6 +159,12 @@ CREATE TABLE broker_epoch (
 );
 INSERT INTO broker_epoch (epoch) VALUES (gen_random_uuid());
 
+CREATE TABLE store_identity (
+    id       integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    store_id uuid NOT NULL
+);
+INSERT INTO store_identity (store_id) VALUES (gen_random_uuid());
+
 -- What is settled stays settled: only a new run (`retry`) leads out of a terminal state.
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

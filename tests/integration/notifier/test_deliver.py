@@ -13,14 +13,13 @@ from standardwebhooks import Webhook
 from services.ingest.redeliver import redeliver
 from services.notifier.deliver import Courier, _claim, deliver
 from services.notifier.lanes import HostLanes
-from services.notifier.watch import Watcher, look_and_send
-from services.worker.dispatch import dispatch_request
+from services.notifier.watch import Watcher
 from shared.db import Database
 from shared.egress import Egress
 from shared.schemas import DEFAULT_ACCOUNT
-from tests.integration.batches import Post, done, report
+from tests.integration.notifier.conftest import finished
 from tests.integration.race import overtaken
-from tests.integration.seed import Row, add_request, deliveries_of, events_of, pass_time, sql
+from tests.integration.seed import Row, deliveries_of, events_of, pass_time, sql
 from tests.origin import Exchange, Origin, close_at_once, drip, late, redirect, reset_after, status
 from tests.stack import until
 
@@ -44,15 +43,6 @@ def courier(database: Database, receiver: Origin) -> Iterator[Courier]:
 def request_id(database: Database, watcher: Watcher, receiver: Origin) -> UUID:
     """A finished request whose delivery is due."""
     return finished(database, watcher, receiver.url(HOOK))
-
-
-def finished(database: Database, watcher: Watcher, url: str) -> UUID:
-    request_id = add_request(database, images=1, webhook_url=url)
-    post = Post()
-    dispatch_request(database, post, request_id)
-    report(database, post.batches[0], [done(1)])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
-    return request_id
 
 
 def delivery_of(database: Database, request_id: UUID) -> Row:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from threading import Event
-from uuid import UUID
 
 import dramatiq
 import pytest
@@ -13,14 +12,13 @@ from services.notifier.deliver import Courier
 from services.notifier.lanes import HostLanes
 from services.notifier.main import connect
 from services.notifier.settings import NotifierSettings
-from services.notifier.watch import Watcher, look_and_send
-from services.worker.dispatch import dispatch_request
+from services.notifier.watch import Watcher
 from shared.broker import Broker, declare, send
 from shared.db import Database
 from shared.egress import Egress
 from shared.messages import Deliver, GroupDone
-from tests.integration.batches import Post, done, report
-from tests.integration.seed import add_request, deliveries_of, request_row
+from tests.integration.notifier.conftest import finished, reported
+from tests.integration.seed import deliveries_of, request_row
 from tests.origin import Exchange, Origin
 from tests.stack import until
 
@@ -60,27 +58,13 @@ def notifier(database: Database, watcher: Watcher, redis_url: str, receivers: li
     broker.client.close()
 
 
-def finished(database: Database, watcher: Watcher, url: str) -> UUID:
-    """A request whose one group is done; returns its delivery."""
-    request_id = reported(database, webhook_url=url)
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
-    return UUID(str(deliveries_of(database, request_id)[0]["id"]))
-
-
-def reported(database: Database, *, webhook_url: str | None = None) -> UUID:
-    request_id = add_request(database, images=1, webhook_url=webhook_url)
-    post = Post()
-    dispatch_request(database, post, request_id)
-    report(database, post.batches[0], [done(1)])
-    return request_id
-
-
 def test_a_group_is_looked_at_while_receivers_that_never_answer_hold_all_the_threads_they_can(
     database: Database, watcher: Watcher, notifier: Broker, receivers: list[Origin]
 ) -> None:
-    deliveries = [finished(database, watcher, origin.url(HOOK)) for origin in receivers for _ in range(3)]
-    for delivery_id in deliveries:
-        send(notifier, Deliver(delivery_id=delivery_id))
+    for _ in range(3):
+        for origin in receivers:
+            request_id = finished(database, watcher, origin.url(HOOK))
+            send(notifier, Deliver(delivery_id=deliveries_of(database, request_id)[0]["id"]))
     until(lambda: posts(receivers) >= 4)
     request_id = reported(database)
     send(notifier, GroupDone(request_id=request_id, group=1, dispatch_no=1))

@@ -205,6 +205,7 @@ class Delivery(SQLModel, table=True):
         ForeignKeyConstraint(["event_id"], ["event.id"], ondelete="CASCADE"),
         Index("delivery_once", "event_id", "url", unique=True),
         Index("delivery_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
+        Index("delivery_exhausted", "id", postgresql_where=text("status = 'exhausted'")),
         Index("delivery_of_request", "request_id"),
     )
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from services.notifier import rules
+from services.notifier import gauges, rules
 from services.notifier.rounds import Turn, each, play
 from services.notifier.watch import Watcher, look_and_send
 from shared.epoch import EpochKey
@@ -48,6 +48,7 @@ class Sweeper:
             swept.dispatch_requests,
             swept.look_at_groups,
             swept.nudge_deliveries,
+            swept.measure,
         )
         return play(moving, seconds=TURN_SECONDS, stop=self.stop)
 
@@ -103,6 +104,11 @@ class Round:
 
     def nudge_deliveries(self, turn: Turn) -> int:
         return self._send_each(rules.deliveries_due, lambda found: Deliver(delivery_id=found), turn)
+
+    def measure(self, _: Turn) -> int:
+        """Last, so that it shows what the round left undone."""
+        gauges.show(self._database.transact(gauges.measure))
+        return 0
 
     def _send_each(self, find: Callable[[Session], list[UUID]], message: Callable[[UUID], Message], turn: Turn) -> int:
         """Rows are found for half a minute at least, so none are looked for while nothing can be sent."""

@@ -140,6 +140,7 @@ CREATE TABLE delivery (
 );
 CREATE UNIQUE INDEX delivery_once ON delivery (event_id, url);
 CREATE INDEX delivery_due ON delivery (next_attempt_at) WHERE status = 'pending';
+CREATE INDEX delivery_exhausted ON delivery (id) WHERE status = 'exhausted';
 CREATE INDEX delivery_of_request ON delivery (request_id);
 
 CREATE TABLE delivery_attempt (

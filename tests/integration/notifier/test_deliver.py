@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from standardwebhooks import Webhook
 
 from services.ingest.redeliver import redeliver
@@ -77,6 +78,20 @@ def test_a_delivery_is_the_signed_event(courier: Courier, request_id: UUID, rece
     Webhook(secret).verify(post.body, dict(post.headers))
     (row,) = attempts_of(courier.database, request_id)
     assert (row["number"], row["status_code"], row["error"]) == (1, 204, None)
+
+
+@pytest.mark.parametrize(("code", "result"), [(200, "delivered"), (500, "pending"), (410, "stopped")])
+def test_what_came_of_an_attempt_is_counted(
+    courier: Courier, request_id: UUID, receiver: Origin, code: int, result: str
+) -> None:
+    receiver.on(HOOK, status(code))
+    before = counted(result)
+    attempt(courier, request_id)
+    assert counted(result) == before + 1
+
+
+def counted(result: str) -> float:
+    return REGISTRY.get_sample_value("halftone_delivery_results_total", {"status": result}) or 0.0
 
 
 def test_what_was_delivered_is_not_delivered_again(courier: Courier, request_id: UUID, receiver: Origin) -> None:

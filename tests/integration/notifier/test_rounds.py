@@ -7,8 +7,10 @@ from uuid import UUID
 
 import pytest
 import redis
+from prometheus_client import REGISTRY
 
 from services.notifier import rules, sweep
+from services.notifier.rounds import Turn
 from services.notifier.sweep import Sweeper
 from services.notifier.watch import Watcher
 from services.worker.dispatch import dispatch_request
@@ -110,3 +112,26 @@ def test_a_round_ends_when_the_process_is_to_stop(database: Database, sweeper: S
         add_request(database, images=1)
     sending(sweeper, send_and_stop).sweep()
     assert len(tried) == 1
+
+
+def test_the_gauges_show_what_is_open_and_how_late_it_is(database: Database, sweeper: Sweeper) -> None:
+    request_id = add_request(database, images=129)
+    sql(database, "UPDATE processing_request SET dispatch_at = NULL")
+    for _ in range(3):
+        finished(database, sweeper.watcher)
+    sql(database, "UPDATE delivery SET status = 'exhausted' WHERE id = (SELECT min(id::text)::uuid FROM delivery)")
+    sql(database, "UPDATE delivery SET next_attempt_at = now() - interval '90 s', nudged_at = now()")
+    sql(
+        database,
+        "UPDATE image_group SET look_at = now() - number * interval '100 s' WHERE request_id = %(id)s",
+        id=request_id,
+    )
+    sweep.Round(sweeper.watcher, sweeper.epoch_key).measure(Turn(1, sweeper.stop))
+    assert (gauge("requests_open"), gauge("groups_due")) == (1, 2)
+    assert (gauge("deliveries", status="pending"), gauge("deliveries", status="exhausted")) == (2, 1)
+    assert gauge("groups_oldest_due_seconds") == pytest.approx(200, abs=20)
+    assert gauge("deliveries_oldest_due_seconds") == pytest.approx(90, abs=20)
+
+
+def gauge(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(f"halftone_{name}", labels)

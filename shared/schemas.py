@@ -53,6 +53,13 @@ class ProcessingRequest(SQLModel, table=True):
     __tablename__ = "processing_request"
     __table_args__ = (
         Index("request_newest", "account_id", text("created_at DESC"), text("id DESC")),
+        Index("request_newest_of_status", "account_id", "status", text("created_at DESC"), text("id DESC")),
+        Index("request_finished_at", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index(
+            "request_with_sources",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL AND sources_deleted_at IS NULL"),
+        ),
         Index("request_open", "deadline_at", postgresql_where=text("finished_at IS NULL")),
         Index("request_dispatch_at", "dispatch_at", postgresql_where=text("dispatch_at IS NOT NULL")),
         Index(

@@ -45,6 +45,10 @@ CREATE TABLE processing_request (
     CHECK (completed + failed + cancelled <= images)
 );
 CREATE INDEX request_newest ON processing_request (account_id, created_at DESC, id DESC);
+CREATE INDEX request_newest_of_status ON processing_request (account_id, status, created_at DESC, id DESC);
+CREATE INDEX request_finished_at ON processing_request (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX request_with_sources ON processing_request (finished_at)
+    WHERE finished_at IS NOT NULL AND sources_deleted_at IS NULL;
 CREATE INDEX request_open ON processing_request (deadline_at) WHERE finished_at IS NULL;
 CREATE INDEX request_dispatch_at ON processing_request (dispatch_at) WHERE dispatch_at IS NOT NULL;
 CREATE UNIQUE INDEX request_idempotency ON processing_request (account_id, idempotency_key)

@@ -47,9 +47,11 @@ def each(database: Database, find: Callable[[Session], list[T]], act: Callable[[
     while not turn.is_over():
         found = database.transact(find)
         for row in found:
-            if turn.is_over() or not act(row):
+            if not act(row):
                 return acted
             acted += 1
+            if turn.is_over():  # not before: whoever takes rows acts on one at least, or slow finding ends in nothing
+                return acted
         if len(found) < MOST:
             break
     return acted

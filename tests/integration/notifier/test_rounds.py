@@ -8,9 +8,10 @@ from uuid import UUID
 import pytest
 import redis
 from prometheus_client import REGISTRY
+from sqlmodel import Session
 
 from services.notifier import rules, sweep
-from services.notifier.rounds import Turn
+from services.notifier.rounds import Turn, each
 from services.notifier.sweep import Sweeper
 from services.notifier.watch import Watcher
 from services.worker.dispatch import dispatch_request
@@ -61,11 +62,21 @@ def test_a_rule_with_endless_work_leaves_time_to_the_others_and_the_rest_to_the_
     sql(database, "UPDATE image_group SET state = 'dispatched', look_at = now() WHERE state = 'waiting'")
     assert sweeper.sweep()
     assert Deliver in map(type, sent)
-    groups = seen(sent)
-    assert 0 < len(groups) < 450
-    while len(seen(sent)) < 450:
-        pass_time(database, request_id, 31)
-        sweeper.sweep()
+    assert 0 < len(seen(sent)) < 450
+    monkeypatch.setattr(sweep, "TURN_SECONDS", 60.0)
+    pass_time(database, request_id, 31)
+    sweeper.sweep()
+    assert len(seen(sent)) == 450
+
+
+def test_a_rule_whose_finding_took_all_its_time_acts_on_one_row_at_least(database: Database) -> None:
+    stop = Event()
+
+    def find(_: Session) -> list[int]:
+        stop.set()
+        return [1, 2, 3]
+
+    assert each(database, find, lambda _: True, Turn(60, stop)) == 1
 
 
 def seen(sent: list[Message]) -> set[int]:

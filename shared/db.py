@@ -95,6 +95,11 @@ def execute(session: Session, sql: LiteralString, params: Mapping[str, Any] | No
         return cursor.fetchall() if cursor.description else []
 
 
+def allow_time(session: Session, seconds: int) -> None:
+    """Let the statements of this transaction take longer than usual: a request may have a million rows."""
+    execute(session, "SELECT set_config('statement_timeout', %(ms)s, true)", {"ms": str(seconds * 1000)})
+
+
 def sqlstate(error: BaseException) -> str | None:
     """The SQLSTATE of a psycopg error, bare or wrapped by SQLAlchemy."""
     origin = error.orig if isinstance(error, DBAPIError) else error

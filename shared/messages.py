@@ -139,10 +139,10 @@ class GroupDone(Message):
 
 
 class Deliver(Message):
-    """A delivery is due."""
+    """A delivery is due. Its own queue: a process takes only a part of its threads' worth of those that may be slow."""
 
     actor = "notifier.deliver"
-    queue = "notify"
+    queue = "deliver"
 
     delivery_id: UUID
 

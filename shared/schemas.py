@@ -53,6 +53,13 @@ class ProcessingRequest(SQLModel, table=True):
     __tablename__ = "processing_request"
     __table_args__ = (
         Index("request_newest", "account_id", text("created_at DESC"), text("id DESC")),
+        Index("request_newest_of_status", "account_id", "status", text("created_at DESC"), text("id DESC")),
+        Index("request_finished_at", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index(
+            "request_with_sources",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL AND sources_deleted_at IS NULL"),
+        ),
         Index("request_open", "deadline_at", postgresql_where=text("finished_at IS NULL")),
         Index("request_dispatch_at", "dispatch_at", postgresql_where=text("dispatch_at IS NOT NULL")),
         Index(
@@ -209,6 +216,7 @@ class Delivery(SQLModel, table=True):
         ForeignKeyConstraint(["event_id"], ["event.id"], ondelete="CASCADE"),
         Index("delivery_once", "event_id", "url", unique=True),
         Index("delivery_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
+        Index("delivery_exhausted", "id", postgresql_where=text("status = 'exhausted'")),
         Index("delivery_of_request", "request_id"),
     )
 
@@ -246,3 +254,12 @@ class BrokerEpoch(SQLModel, table=True):
 
     id: int = Field(default=1, primary_key=True, sa_type=Integer)
     epoch: UUID
+
+
+class StoreIdentity(SQLModel, table=True):
+    """One row: the id that the blob store must have too before anything is cleared up in it (shared/store_id.py)."""
+
+    __tablename__ = "store_identity"
+
+    id: int = Field(default=1, primary_key=True, sa_type=Integer)
+    store_id: UUID

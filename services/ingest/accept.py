@@ -12,10 +12,9 @@ from uuid import UUID
 from sqlmodel import Session
 
 from services.ingest.idempotency import Idempotency, first_answer
-from services.ingest.locked import allow_time
 from services.ingest.options import Options
 from services.ingest.spool import Spool, blocks
-from shared.db import connection_of, execute
+from shared.db import allow_time, connection_of, execute
 from shared.lifecycle import IMAGES_PER_GROUP
 from shared.schemas import ProcessingRequest
 from shared.views import counts_of, request_view

@@ -35,11 +35,6 @@ def is_terminal(request: ProcessingRequest) -> bool:
     return RequestStatus(request.status).terminal
 
 
-def allow_time(session: Session, seconds: int) -> None:
-    """Let the statements of this transaction take longer than usual: a request may have a million rows."""
-    execute(session, "SELECT set_config('statement_timeout', %(ms)s, true)", {"ms": str(seconds * 1000)})
-
-
 def view(session: Session, request: ProcessingRequest, *, public_url: str) -> Mapping[str, Any]:
     """The request's JSON as it is now, its open groups counted in."""
     sums = execute(

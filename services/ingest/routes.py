@@ -16,12 +16,13 @@ from services.ingest.accept import Accepted
 from services.ingest.cancel import cancel
 from services.ingest.erase import erase_files, erase_rows
 from services.ingest.idempotency import read_key
-from services.ingest.locked import allow_time, view
+from services.ingest.locked import view
 from services.ingest.redeliver import redeliver
 from services.ingest.retry import retry
 from services.ingest.stores import Stores, stores_of
 from services.ingest.submit import submit, validate
 from services.ingest.upload import Kind, Upload, received
+from shared.db import allow_time
 from shared.ids import parse_id
 from shared.messages import Deliver, DispatchRequest, GroupDone
 from shared.problems import Problem, not_found

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from prometheus_client import Counter
 from sqlmodel import Session
 
 from services.notifier.lanes import HostLanes
@@ -23,6 +24,9 @@ from shared.errors import ImageError
 from shared.lifecycle import DeliveryStatus
 from shared.urls import host_port
 
+RESULTS = Counter(
+    "halftone_delivery_results_total", "What became of deliveries; `pending`: tried again later.", ["status"]
+)
 LONGEST_ANSWER = 4096
 LONGEST_EXCERPT = 500
 
@@ -60,7 +64,8 @@ def _attempt(courier: Courier, delivery_id: UUID) -> None:
     if claimed is None:
         return
     report = _post(courier, claimed)
-    courier.database.transact(lambda session: record(session, claimed, report, random=random.random))
+    status = courier.database.transact(lambda session: record(session, claimed, report, random=random.random))
+    RESULTS.labels(status.value).inc()
 
 
 def _post(courier: Courier, claimed: dict[str, Any]) -> Report:
@@ -131,7 +136,7 @@ def _claim(session: Session, delivery_id: UUID) -> dict[str, Any] | None:
     return rows[0] if rows else None
 
 
-def record(session: Session, claimed: dict[str, Any], report: Report, *, random: Callable[[], float]) -> None:
+def record(session: Session, claimed: dict[str, Any], report: Report, *, random: Callable[[], float]) -> DeliveryStatus:
     """Write what came of the attempt; the delivery itself only if no later attempt claimed it or was asked for."""
     status, delay = _verdict(claimed, report, random=random)
     execute(
@@ -160,6 +165,7 @@ def record(session: Session, claimed: dict[str, Any], report: Report, *, random:
         """,
         claimed | {"status": status.value, "delay": delay},
     )
+    return status
 
 
 def _verdict(claimed: dict[str, Any], report: Report, *, random: Callable[[], float]) -> tuple[DeliveryStatus, float]:

@@ -1,30 +1,40 @@
-"""At most a few deliveries to one host at a time; the others wait in line without holding a thread."""
+"""At most a few deliveries to one host at a time; the others wait in line without holding a thread.
 
+What finds no place in a line, or is left in it, is still due in the database: the sweeper sends it again.
+"""
+
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from threading import Lock
+from threading import Event, Lock
 from uuid import UUID
 
 LONGEST_LINE = 10_000
-"""What finds no place in the line is sent again by the sweeper."""
+LONGEST_TURN_SECONDS = 60.0
+"""Dead hosts with endless lines must not keep all threads from the others for ever."""
 
 
 class HostLanes:
-    """`run(host, id, work)` works now if the host has a free lane, else leaves `id` to the thread that holds one."""
+    """`run(host, id, work)` works now if the host has a free lane, else leaves `id` to the thread that holds one.
 
-    def __init__(self, per_host: int) -> None:
+    `stop`: from when it is set, nobody takes the next in line.
+    """
+
+    def __init__(self, per_host: int, stop: Event) -> None:
         self._per_host = per_host
+        self._stop = stop
         self._lock = Lock()
         self._busy: defaultdict[str, int] = defaultdict(int)
         self._line: defaultdict[str, deque[UUID]] = defaultdict(deque)
 
     def run(self, host: str, delivery_id: UUID, work: Callable[[UUID], None]) -> None:
-        """Work on `delivery_id`, then on whatever came into the host's line meanwhile."""
+        """Work on `delivery_id`, then for a while on whatever came into the host's line meanwhile."""
         following = self._enter(host, delivery_id)
+        until = time.monotonic() + LONGEST_TURN_SECONDS
         try:
             while following is not None:
                 work(following)
-                following = self._next(host)
+                following = self._next(host, leave=self._stop.is_set() or time.monotonic() >= until)
         except BaseException:
             self._leave(host)
             raise
@@ -39,10 +49,10 @@ class HostLanes:
                 line.append(delivery_id)
             return None
 
-    def _next(self, host: str) -> UUID | None:
+    def _next(self, host: str, *, leave: bool) -> UUID | None:
         with self._lock:
             line = self._line[host]
-            if line:
+            if line and not leave:
                 return line.popleft()
             self._free(host)
             return None

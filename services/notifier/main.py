@@ -1,9 +1,10 @@
-"""The notifier process: consumes `notify`, and sweeps in a thread of its own."""
+"""The notifier process: consumes `notify` and `deliver`, and sweeps and keeps house in threads of their own."""
 
 from threading import Event
 
 from services.notifier.actors import Actors
 from services.notifier.deliver import Courier
+from services.notifier.housekeeping import Housekeeper
 from services.notifier.lanes import HostLanes
 from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
@@ -14,40 +15,50 @@ from shared.broker.metrics import Metrics
 from shared.db import Database
 from shared.egress import Egress
 from shared.epoch import EpochKey
+from shared.messages import Deliver
 
 PATIENCE_SECONDS = 60
+JOIN_SECONDS = 2.5
 
 
 def main() -> None:
     settings = NotifierSettings()
     log.configure(level=settings.log_level, style=settings.log_format)
-    connected = broker.connect(settings.redis_url, middleware=[Metrics()])
-    database = Database(settings.database_url, pool_size=settings.threads + 1, patience=PATIENCE_SECONDS)
+    connected = connect(settings)
+    # As many again are opened under load: one for each thread, and some for the loops and the health check.
+    database = Database(settings.database_url, pool_size=settings.threads // 2 + 2, patience=PATIENCE_SECONDS)
     egress = Egress(settings.fetch_allow)
     watcher = Watcher(
         database=database, send=lambda message: broker.send(connected, message), public_url=settings.public_url
     )
+    stop = Event()
     courier = Courier(
         database=database,
         egress=egress,
-        lanes=HostLanes(settings.host_deliveries),
+        lanes=HostLanes(settings.host_deliveries, stop),
         seconds=settings.delivery_seconds,
     )
-    sweeper = Sweeper(
-        watcher=watcher,
-        blobs=blobs.connect(settings.blob_url),
-        epoch_key=EpochKey(connected.client),
-        settings=settings,
+    epoch_key = EpochKey(connected.client)
+    store = blobs.connect(settings.blob_url)
+    loops = (
+        Sweeper(watcher=watcher, epoch_key=epoch_key, seconds=settings.sweep_seconds, stop=stop).start(),
+        Housekeeper(database=database, blobs=store, settings=settings, stop=stop).start(),
     )
-    stop = Event()
-    sweeping = sweeper.start(stop)
     try:
-        run(connected, Actors(watcher=watcher, courier=courier), settings, database=database)
+        run(connected, Actors(watcher=watcher, courier=courier), settings, database=database, stop=stop)
     finally:
         stop.set()
-        sweeping.join(timeout=5)
+        for loop in loops:
+            loop.join(timeout=JOIN_SECONDS)
         egress.close()
         database.close()
+
+
+def connect(settings: NotifierSettings) -> broker.Broker:
+    """The broker, from which deliveries come only as many at once as may hold threads."""
+    connected = broker.connect(settings.redis_url, middleware=[Metrics()])
+    connected.prefetch |= {Deliver.queue: settings.deliveries}
+    return connected
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from shared.db import execute
 from shared.lifecycle import IMAGES_PER_GROUP
 
 MOST = 200
-"""Rows that one rule takes at a time; the sweeper comes back at once while it finds as many."""
+"""Rows that one rule takes at a time; it takes more at once while it finds as many and has time left."""
 
 
 def requests_to_dispatch(session: Session) -> list[UUID]:
@@ -83,51 +83,6 @@ def expire_requests(session: Session) -> list[UUID]:
         SELECT id FROM expired
         """,
         {"most": MOST},
-    )
-    return [row["id"] for row in rows]
-
-
-def sources_to_delete(session: Session, *, hours: float) -> list[UUID]:
-    """Finished requests whose sources have been kept long enough."""
-    rows = execute(
-        session,
-        """
-        UPDATE processing_request SET sources_deleted_at = now()
-        WHERE id IN (SELECT id FROM processing_request
-                     WHERE sources_deleted_at IS NULL AND finished_at < now() - make_interval(secs => %(seconds)s)
-                     LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED)
-        RETURNING id
-        """,
-        {"seconds": hours * 3600, "most": MOST},
-    )
-    return [row["id"] for row in rows]
-
-
-def requests_to_forget(session: Session, *, days: float) -> list[UUID]:
-    """Delete the rows of requests that are older than the retention; their files are deleted next."""
-    rows = execute(
-        session,
-        """
-        DELETE FROM processing_request
-        WHERE id IN (SELECT id FROM processing_request
-                     WHERE finished_at < now() - make_interval(secs => %(seconds)s)
-                     LIMIT %(most)s FOR UPDATE SKIP LOCKED)
-        RETURNING id
-        """,
-        {"seconds": days * 86400, "most": MOST},
-    )
-    return [row["id"] for row in rows]
-
-
-def unknown(session: Session, ids: list[UUID]) -> list[UUID]:
-    """Which of `ids` belong to no request."""
-    rows = execute(
-        session,
-        """
-        SELECT given.id FROM unnest(%(ids)s::uuid[]) AS given (id)
-        WHERE NOT EXISTS (SELECT 1 FROM processing_request r WHERE r.id = given.id)
-        """,
-        {"ids": ids},
     )
     return [row["id"] for row in rows]
 

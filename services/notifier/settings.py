@@ -4,8 +4,12 @@ from shared.settings import ConsumerSettings
 
 
 class NotifierSettings(ConsumerSettings):
-    """`host_deliveries`: deliveries to one host at once, so that a dead receiver holds up only its own."""
+    """`threads` look at groups and deliver, and mostly wait; a third of them is never delivering.
 
+    `host_deliveries`: deliveries to one host at once, so that a dead receiver holds up only its own.
+    """
+
+    threads: int = 24
     host_deliveries: int = 2
     delivery_seconds: float = 15.0
     sweep_seconds: float = 5.0
@@ -13,3 +17,8 @@ class NotifierSettings(ConsumerSettings):
     retention_days: float | None = None
     orphan_hours: float = 24.0
     shutdown_seconds: float = 16.0
+
+    @property
+    def deliveries(self) -> int:
+        """How many threads may deliver at once: receivers that never answer must leave some for everyone's groups."""
+        return max(1, self.threads * 2 // 3)

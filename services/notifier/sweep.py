@@ -1,28 +1,22 @@
 """The sweeper: a thread that repairs what a lost message or a dead process left behind, by the rules of rules.py."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
 from threading import Event, Thread
+from typing import TypeVar
 from uuid import UUID
 
-from prometheus_client import Counter
+from sqlmodel import Session
 
-from services.notifier import rules
-from services.notifier.settings import NotifierSettings
+from services.notifier import gauges, rules
+from services.notifier.rounds import Turn, each, play
 from services.notifier.watch import Watcher, look_and_send
-from shared.blobs import Blobs
 from shared.epoch import EpochKey
-from shared.ids import parse_id, uuid7
-from shared.log import get_logger
-from shared.messages import Deliver, DispatchRequest
+from shared.ids import uuid7
+from shared.messages import Deliver, DispatchRequest, Message
 
-log = get_logger(__name__)
-ACTED = Counter("halftone_sweeper_acted_total", "Rows on which a sweeper rule had to act.", ["rule"])
-TEMPORARY_SECONDS = 3600.0
-HOUSEKEEPING_SECONDS = 300.0
-"""Between two rounds of the rules that only delete old files and rows."""
+T = TypeVar("T")
+TURN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,119 +24,94 @@ class Sweeper:
     """What sweeping needs from its process."""
 
     watcher: Watcher
-    blobs: Blobs
     epoch_key: EpochKey
-    settings: NotifierSettings
+    seconds: float
+    stop: Event
 
-    def start(self, stop: Event) -> Thread:
+    def start(self) -> Thread:
         """Sweep in a daemon thread until `stop` is set."""
-        thread = Thread(target=self._run, args=(stop,), name="sweeper", daemon=True)
+        thread = Thread(target=self._run, name="sweeper", daemon=True)
         thread.start()
         return thread
 
-    def _run(self, stop: Event) -> None:
-        housekeeping = time.monotonic()
-        self.sweep()  # at once: after a cold start Redis has no epoch, and nothing is under way yet to be sent again
-        while not stop.wait(self.settings.sweep_seconds):
-            self.sweep()
-            if time.monotonic() >= housekeeping:
-                housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
-                self.keep_house()
+    def _run(self) -> None:
+        # At once: after a cold start Redis has no epoch, and nothing is under way yet to be sent again.
+        while not self.stop.wait(0 if self.sweep() else self.seconds):
+            pass
 
-    def sweep(self) -> None:
-        """One round of the rules that move work on."""
-        for rule in (
-            self._repair_wiped_broker,
-            self._expire_requests,
-            self._dispatch_requests,
-            self._look_at_groups,
-            self._nudge_deliveries,
-        ):
-            _guarded(rule)
+    def sweep(self) -> bool:
+        """One round; True where there is more to do at once."""
+        swept = Round(self.watcher, self.epoch_key)
+        moving = (
+            swept.repair_wiped_broker,
+            swept.expire_requests,
+            swept.dispatch_requests,
+            swept.look_at_groups,
+            swept.nudge_deliveries,
+            swept.measure,
+        )
+        return play(moving, seconds=TURN_SECONDS, stop=self.stop)
 
-    def keep_house(self) -> None:
-        """One round of the rules that delete what is old."""
-        for rule in (self._delete_sources, self._forget_requests, self._delete_orphans, self._delete_temporary):
-            _guarded(rule)
 
-    def _repair_wiped_broker(self) -> int:
+class Outgoing:
+    """Sends until one message of the round could not be sent: each would cost a second, and the next round is soon."""
+
+    def __init__(self, send: Callable[[Message], bool]) -> None:
+        self._send = send
+        self.works = True
+
+    def __call__(self, message: Message) -> bool:
+        self.works = self.works and self._send(message)
+        return self.works
+
+
+class Round:
+    """The rules that move work on, each of them for one turn."""
+
+    def __init__(self, watcher: Watcher, epoch_key: EpochKey) -> None:
+        self._outgoing = Outgoing(watcher.send)
+        self._watcher = replace(watcher, send=self._outgoing)
+        self._database = watcher.database
+        self._epoch_key = epoch_key
+
+    def repair_wiped_broker(self, _: Turn) -> int:
         """Redis has no epoch, or another than ours: it was wiped. Send everything again, then tell it the epoch."""
-        known = self.epoch_key.read()
-        current = self.watcher.database.transact(rules.epoch)
+        known = self._epoch_key.read()
+        self._outgoing.works = known is not None
+        current = self._database.transact(rules.epoch)
         if known is None or known.epoch == current:
             return 0
         new = uuid7()
-        moved = self.watcher.database.transact(lambda session: rules.begin_epoch(session, seen=current, new=new))
+        moved = self._database.transact(lambda session: rules.begin_epoch(session, seen=current, new=new))
         if moved:
-            self.epoch_key.write(new)
+            self._epoch_key.write(new)
         return len(moved)
 
-    def _expire_requests(self) -> int:
-        return len(self.watcher.database.transact(rules.expire_requests))
+    def expire_requests(self, turn: Turn) -> int:
+        return each(self._database, rules.expire_requests, lambda _: True, turn)
 
-    def _dispatch_requests(self) -> int:
-        requests = self.watcher.database.transact(rules.requests_to_dispatch)
-        for request_id in requests:
-            self.watcher.send(DispatchRequest(request_id=request_id))
-        return len(requests)
+    def dispatch_requests(self, turn: Turn) -> int:
+        return self._send_each(rules.requests_to_dispatch, lambda found: DispatchRequest(request_id=found), turn)
 
-    def _look_at_groups(self) -> int:
-        total = 0
-        while groups := self.watcher.database.transact(rules.groups_to_look_at):
-            for request_id, group in groups:
-                look_and_send(self.watcher, request_id, group, dispatch_no=None)
-            total += len(groups)
-            if len(groups) < rules.MOST:
-                break
-        return total
+    def look_at_groups(self, turn: Turn) -> int:
+        """Also where nothing can be sent: what is done is settled all the same."""
 
-    def _nudge_deliveries(self) -> int:
-        deliveries = self.watcher.database.transact(rules.deliveries_due)
-        for delivery_id in deliveries:
-            self.watcher.send(Deliver(delivery_id=delivery_id))
-        return len(deliveries)
+        def look(found: tuple[UUID, int]) -> bool:
+            look_and_send(self._watcher, *found, dispatch_no=None)
+            return True
 
-    def _delete_sources(self) -> int:
-        hours = self.settings.source_retention_hours
-        finished = self.watcher.database.transact(lambda session: rules.sources_to_delete(session, hours=hours))
-        for request_id in finished:
-            self.blobs.delete_prefix(f"{request_id}/source")
-        return len(finished)
+        return each(self._database, rules.groups_to_look_at, look, turn)
 
-    def _forget_requests(self) -> int:
-        days = self.settings.retention_days
-        if days is None:
+    def nudge_deliveries(self, turn: Turn) -> int:
+        return self._send_each(rules.deliveries_due, lambda found: Deliver(delivery_id=found), turn)
+
+    def measure(self, _: Turn) -> int:
+        """Last, so that it shows what the round left undone."""
+        gauges.show(self._database.transact(gauges.measure))
+        return 0
+
+    def _send_each(self, find: Callable[[Session], list[UUID]], message: Callable[[UUID], Message], turn: Turn) -> int:
+        """Rows are found for half a minute at least, so none are looked for while nothing can be sent."""
+        if not self._outgoing.works:
             return 0
-        old = self.watcher.database.transact(lambda session: rules.requests_to_forget(session, days=days))
-        for request_id in old:
-            self.blobs.delete_prefix(str(request_id))
-        return len(old)
-
-    def _delete_orphans(self) -> int:
-        """Files whose request was deleted while a worker still wrote them."""
-        before = datetime.now(UTC) - timedelta(hours=self.settings.orphan_hours)
-        folders = {
-            parse_id(folder.name): folder.name for folder in self.blobs.list_prefixes() if folder.modified_at < before
-        }
-        ids = [request_id for request_id in folders if isinstance(request_id, UUID)]
-        orphans = self.watcher.database.transact(lambda session: rules.unknown(session, ids)) if ids else []
-        for request_id in orphans:
-            self.blobs.delete_prefix(str(request_id))
-        return len(orphans)
-
-    def _delete_temporary(self) -> int:
-        """Files that a crash left half written."""
-        return self.blobs.sweep_temporary(TEMPORARY_SECONDS)
-
-
-def _guarded(rule: Callable[[], int]) -> None:
-    """Run one rule; say so where it had to act. One that fails holds up no other and is tried again."""
-    name = rule.__name__.strip("_")
-    try:
-        acted = rule()
-    except Exception:
-        log.exception("sweeper_rule_failed", rule=name)
-        return
-    if acted:
-        ACTED.labels(name).inc(acted)
-        log.info("swept", rule=name, rows=acted)
+        return each(self._database, find, lambda found: self._outgoing(message(found)), turn)

@@ -13,7 +13,7 @@ from services.worker.compress_batch import Compressor
 from services.worker.fetch import FetchLimits
 from services.worker.fetch_batch import Fetcher
 from services.worker.settings import WorkerSettings
-from shared import blobs, broker, log
+from shared import blobs, broker, log, store_id
 from shared.broker.consumer import run
 from shared.broker.metrics import Metrics
 from shared.db import Database
@@ -32,6 +32,7 @@ def main() -> None:
     connected.prefetch |= {FetchAloneBatch.queue: 1, CompressAloneBatch.queue: 1}
     store = blobs.connect(settings.blob_url)
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
+    store_id.introduce(database, store)
     egress = Egress(settings.fetch_allow)
     pool = CodecPool(settings.codec_processes, _pool_limits(settings), codec=_codec(settings))
     threads = ThreadPoolExecutor(settings.threads * 8, thread_name_prefix="io")

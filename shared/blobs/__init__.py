@@ -4,9 +4,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from shared.blobs.keys import BlobMissing, output_key, source_key
-from shared.blobs.store import Blobs, Prefix
+from shared.blobs.store import Blobs
 
-__all__ = ["BlobMissing", "Blobs", "Prefix", "connect", "output_key", "source_key"]
+__all__ = ["BlobMissing", "Blobs", "connect", "output_key", "source_key"]
 
 
 def connect(blob_url: str) -> Blobs:

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from shared.blobs.keys import BlobMissing, checked
-from shared.blobs.store import CHUNK, Blobs, Bytes, Prefix
+from shared.blobs.store import CHUNK, Blobs, Bytes
 from shared.errors import StorageError
 
 TEMPORARY = ".tmp"  # files being written, folders being removed
@@ -78,12 +78,20 @@ class DiskBlobs(Blobs):
             self._path(prefix).rename(trash)
             shutil.rmtree(trash, ignore_errors=True)  # what is left, `sweep_temporary` takes
 
-    def list_prefixes(self) -> Iterator[Prefix]:
+    def folders(self) -> Iterator[str]:
         with _storage_errors("the store"), os.scandir(self.root) as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):  # removed while we look
-                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                        yield Prefix(entry.name, _modified_at(entry))
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                    yield entry.name
+
+    def changed_at(self, folder: str) -> datetime | None:
+        """The newest of the folder and those in it: a file that lands in `out` does not touch the folder itself."""
+        path = self._path(folder)
+        with _storage_errors(folder), suppress(FileNotFoundError):  # removed while we look
+            with os.scandir(path) as inner:
+                newest = max([path.stat().st_mtime, *(entry.stat().st_mtime for entry in inner)])
+            return datetime.fromtimestamp(newest, UTC)
+        return None
 
     def sweep_temporary(self, older_than_seconds: float) -> int:
         before = time.time() - older_than_seconds
@@ -155,14 +163,6 @@ def _sync_folder(folder: Path, *, durable: bool) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _modified_at(entry: os.DirEntry[str]) -> datetime:
-    """The newest of the folder and those in it: a file that lands in `out` does not touch the request's own folder."""
-    newest = entry.stat().st_mtime
-    with os.scandir(entry.path) as inner:
-        newest = max([newest, *(folder.stat().st_mtime for folder in inner)])
-    return datetime.fromtimestamp(newest, UTC)
 
 
 @contextmanager

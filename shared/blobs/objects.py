@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import cast
 
 import obstore
@@ -10,7 +10,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 
 from shared.blobs.keys import BlobMissing, checked
-from shared.blobs.store import CHUNK, Blobs, Bytes, Prefix
+from shared.blobs.store import CHUNK, Blobs, Bytes
 from shared.errors import StorageError
 from shared.formats import media_type_of
 
@@ -60,13 +60,16 @@ class ObjectBlobs(Blobs):
             for found in obstore.list(self._store, f"{checked(prefix)}/", chunk_size=DELETE_AT_ONCE):
                 obstore.delete(self._store, [blob["path"] for blob in found])
 
-    def list_prefixes(self) -> Iterator[Prefix]:
-        """A folder is as old as the first blob in it: object stores have no folders, and reading all would be slow."""
+    def folders(self) -> Iterator[str]:
         with _storage_errors("the store"):
             for name in obstore.list_with_delimiter(self._store)["common_prefixes"]:
-                for first in obstore.list(self._store, f"{name}/", chunk_size=1):
-                    yield Prefix(name.strip("/"), first[0]["last_modified"])
-                    break
+                yield name.strip("/")
+
+    def changed_at(self, folder: str) -> datetime | None:
+        """The newest blob in it: object stores have no folders."""
+        with _storage_errors(folder):
+            found = obstore.list(self._store, f"{checked(folder)}/")
+            return max((blob["last_modified"] for chunk in found for blob in chunk), default=None)
 
     def sweep_temporary(self, older_than_seconds: float) -> int:  # noqa: ARG002
         return 0  # an upload is there whole or not at all

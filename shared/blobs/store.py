@@ -2,19 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 Bytes = bytes | bytearray | memoryview
 CHUNK = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """A request's folder and when something last changed in it, as far as the store can tell."""
-
-    name: str
-    modified_at: datetime
 
 
 class Blobs(ABC):
@@ -46,8 +37,12 @@ class Blobs(ABC):
         """A folder (`{request_id}` or `{request_id}/source`) and all in it; a put under way may fail or land anew."""
 
     @abstractmethod
-    def list_prefixes(self) -> Iterator[Prefix]:
-        """The folders at the top: one for each request."""
+    def folders(self) -> Iterator[str]:
+        """The names of the folders at the top: one for each request, and whatever else may lie there."""
+
+    @abstractmethod
+    def changed_at(self, folder: str) -> datetime | None:
+        """When something last changed in a folder at the top, as far as the store can tell; None where it is gone."""
 
     @abstractmethod
     def sweep_temporary(self, older_than_seconds: float) -> int:

@@ -30,13 +30,15 @@ def run(
     settings: ConsumerSettings,
     *,
     database: Database,
+    stop: Event | None = None,
     give_up: Callable[[], None] = lambda: None,
 ) -> None:
     """Consume until SIGTERM or SIGINT; then finish what is in hand and give back what is not.
 
-    `give_up` is called where that takes longer than `shutdown_seconds`, so that the threads hand back their work.
+    Either signal sets `stop`, for whoever else is to end then. `give_up` is called where finishing takes longer than
+    `shutdown_seconds`, so that the threads hand back their work.
     """
-    stop = Event()
+    stop = stop or Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     declare(broker, actors)

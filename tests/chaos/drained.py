@@ -13,7 +13,7 @@ import redis
 from tests.chaos.invariants import Database, rows_of
 
 NAMESPACE = "dramatiq"
-QUEUES = ("dispatch", "fetch", "fetch_slow", "compress", "notify")
+QUEUES = ("dispatch", "fetch", "fetch_slow", "compress", "notify", "deliver")
 
 
 def messages(client: "redis.Redis") -> Iterator[str]:

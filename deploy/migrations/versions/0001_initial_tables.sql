@@ -45,6 +45,10 @@ CREATE TABLE processing_request (
     CHECK (completed + failed + cancelled <= images)
 );
 CREATE INDEX request_newest ON processing_request (account_id, created_at DESC, id DESC);
+CREATE INDEX request_newest_of_status ON processing_request (account_id, status, created_at DESC, id DESC);
+CREATE INDEX request_finished_at ON processing_request (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX request_with_sources ON processing_request (finished_at)
+    WHERE finished_at IS NOT NULL AND sources_deleted_at IS NULL;
 CREATE INDEX request_open ON processing_request (deadline_at) WHERE finished_at IS NULL;
 CREATE INDEX request_dispatch_at ON processing_request (dispatch_at) WHERE dispatch_at IS NOT NULL;
 CREATE UNIQUE INDEX request_idempotency ON processing_request (account_id, idempotency_key)
@@ -141,6 +145,7 @@ CREATE TABLE delivery (
 );
 CREATE UNIQUE INDEX delivery_once ON delivery (event_id, url);
 CREATE INDEX delivery_due ON delivery (next_attempt_at) WHERE status = 'pending';
+CREATE INDEX delivery_exhausted ON delivery (id) WHERE status = 'exhausted';
 CREATE INDEX delivery_of_request ON delivery (request_id);
 
 CREATE TABLE delivery_attempt (
@@ -159,6 +164,12 @@ CREATE TABLE broker_epoch (
     epoch uuid NOT NULL
 );
 INSERT INTO broker_epoch (epoch) VALUES (gen_random_uuid());
+
+CREATE TABLE store_identity (
+    id       integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    store_id uuid NOT NULL
+);
+INSERT INTO store_identity (store_id) VALUES (gen_random_uuid());
 
 -- What is settled stays settled: only a new run (`retry`) leads out of a terminal state.
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -166,7 +166,7 @@ def test_redeliver_makes_a_delivery_due_in_any_state(
     assert sql("SELECT status, attempt, first_attempt, next_attempt_at <= now() AS due FROM delivery") == [
         {"status": "pending", "attempt": 10, "first_attempt": 11, "due": True}
     ]
-    assert sent("notify") == [{"delivery_id": delivery}]
+    assert sent("deliver") == [{"delivery_id": delivery}]
 
 
 def add_delivery(sql: Sql, request_id: str, *, status: str = "exhausted") -> str:

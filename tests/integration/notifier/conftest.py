@@ -1,12 +1,18 @@
-"""A watcher that keeps what it would send."""
+"""A watcher that keeps what it would send, and requests whose images are all done."""
+
+from uuid import UUID
 
 import pytest
 
-from services.notifier.watch import Watcher
+from services.notifier.watch import Watcher, look_and_send
+from services.worker.dispatch import dispatch_request
 from shared.db import Database
 from shared.messages import Message
+from tests.integration.batches import Post, done, report
+from tests.integration.seed import add_request
 
 PUBLIC_URL = "https://shop.example"
+HOOK = f"{PUBLIC_URL}/hook"
 
 
 @pytest.fixture
@@ -22,3 +28,19 @@ def watcher(database: Database, sent: list[Message]) -> Watcher:
         return True
 
     return Watcher(database=database, send=send, public_url=PUBLIC_URL)
+
+
+def reported(database: Database, *, webhook_url: str | None = None) -> UUID:
+    """A request whose one group waits to be looked at."""
+    request_id = add_request(database, images=1, webhook_url=webhook_url)
+    post = Post()
+    dispatch_request(database, post, request_id)
+    report(database, post.batches[0], [done(1)])
+    return request_id
+
+
+def finished(database: Database, watcher: Watcher, webhook_url: str = HOOK) -> UUID:
+    """A finished request whose delivery is due."""
+    request_id = reported(database, webhook_url=webhook_url)
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    return request_id

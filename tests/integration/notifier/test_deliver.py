@@ -8,19 +8,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from standardwebhooks import Webhook
 
 from services.ingest.redeliver import redeliver
 from services.notifier.deliver import Courier, _claim, deliver
 from services.notifier.lanes import HostLanes
-from services.notifier.watch import Watcher, look_and_send
-from services.worker.dispatch import dispatch_request
+from services.notifier.watch import Watcher
 from shared.db import Database
 from shared.egress import Egress
 from shared.schemas import DEFAULT_ACCOUNT
-from tests.integration.batches import Post, done, report
+from tests.integration.notifier.conftest import finished
 from tests.integration.race import overtaken
-from tests.integration.seed import Row, add_request, deliveries_of, events_of, pass_time, sql
+from tests.integration.seed import Row, deliveries_of, events_of, pass_time, sql
 from tests.origin import Exchange, Origin, close_at_once, drip, late, redirect, reset_after, status
 from tests.stack import until
 
@@ -36,7 +36,7 @@ def receiver() -> Iterator[Origin]:
 @pytest.fixture
 def courier(database: Database, receiver: Origin) -> Iterator[Courier]:
     egress = Egress((receiver.place,))
-    yield Courier(database=database, egress=egress, lanes=HostLanes(2), seconds=2.0)
+    yield Courier(database=database, egress=egress, lanes=HostLanes(2, Event()), seconds=2.0)
     egress.close()
 
 
@@ -44,15 +44,6 @@ def courier(database: Database, receiver: Origin) -> Iterator[Courier]:
 def request_id(database: Database, watcher: Watcher, receiver: Origin) -> UUID:
     """A finished request whose delivery is due."""
     return finished(database, watcher, receiver.url(HOOK))
-
-
-def finished(database: Database, watcher: Watcher, url: str) -> UUID:
-    request_id = add_request(database, images=1, webhook_url=url)
-    post = Post()
-    dispatch_request(database, post, request_id)
-    report(database, post.batches[0], [done(1)])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
-    return request_id
 
 
 def delivery_of(database: Database, request_id: UUID) -> Row:
@@ -87,6 +78,20 @@ def test_a_delivery_is_the_signed_event(courier: Courier, request_id: UUID, rece
     Webhook(secret).verify(post.body, dict(post.headers))
     (row,) = attempts_of(courier.database, request_id)
     assert (row["number"], row["status_code"], row["error"]) == (1, 204, None)
+
+
+@pytest.mark.parametrize(("code", "result"), [(200, "delivered"), (500, "pending"), (410, "stopped")])
+def test_what_came_of_an_attempt_is_counted(
+    courier: Courier, request_id: UUID, receiver: Origin, code: int, result: str
+) -> None:
+    receiver.on(HOOK, status(code))
+    before = counted(result)
+    attempt(courier, request_id)
+    assert counted(result) == before + 1
+
+
+def counted(result: str) -> float:
+    return REGISTRY.get_sample_value("halftone_delivery_results_total", {"status": result}) or 0.0
 
 
 def test_what_was_delivered_is_not_delivered_again(courier: Courier, request_id: UUID, receiver: Origin) -> None:
@@ -139,7 +144,7 @@ def test_no_answer_is_an_attempt_too(
     database: Database, watcher: Watcher, receiver: Origin, behaviour: Any, code: str
 ) -> None:
     egress = Egress((receiver.place,))
-    courier = Courier(database=database, egress=egress, lanes=HostLanes(2), seconds=0.3)
+    courier = Courier(database=database, egress=egress, lanes=HostLanes(2, Event()), seconds=0.3)
     receiver.on(HOOK, behaviour)
     request_id = finished(database, watcher, receiver.url(HOOK))
     assert attempt(courier, request_id)["status"] == "pending"
@@ -150,7 +155,7 @@ def test_no_answer_is_an_attempt_too(
 
 
 def test_a_private_address_is_never_posted_to(database: Database, request_id: UUID, receiver: Origin) -> None:
-    courier = Courier(database=database, egress=Egress(), lanes=HostLanes(2), seconds=2.0)
+    courier = Courier(database=database, egress=Egress(), lanes=HostLanes(2, Event()), seconds=2.0)
     assert attempt(courier, request_id)["status"] == "pending"
     assert attempts_of(database, request_id)[0]["error"].startswith("blocked_url: ")
     assert receiver.hits(HOOK) == 0

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -9,16 +9,15 @@ import redis
 from sqlmodel import Session
 
 from services.notifier import rules
-from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
-from services.notifier.watch import Watcher, look_and_send
+from services.notifier.watch import Watcher
 from services.worker.dispatch import dispatch_request
-from shared.blobs import connect, output_key, source_key
 from shared.db import Database
 from shared.epoch import EpochKey, Known
 from shared.ids import uuid7
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, Message
-from tests.integration.batches import Post, done, report
+from tests.integration.batches import Post
+from tests.integration.notifier.conftest import finished
 from tests.integration.race import overtaken, together
 from tests.integration.seed import (
     add_request,
@@ -30,7 +29,7 @@ from tests.integration.seed import (
     stop,
 )
 
-HOOK = "https://shop.example/hook"
+NOWHERE = EpochKey(redis.Redis.from_url("redis://127.0.0.1:1"))
 Rule = Callable[[Session], list[Any]]
 
 
@@ -41,21 +40,11 @@ def valkey(redis_url: str) -> Iterator["redis.Redis"]:
 
 
 @pytest.fixture
-def sweeper(watcher: Watcher, valkey: "redis.Redis", tmp_path: Path) -> Sweeper:
+def sweeper(watcher: Watcher, valkey: "redis.Redis") -> Sweeper:
     """Its Valkey knows the epoch."""
     epoch_key = EpochKey(valkey)
     epoch_key.write(watcher.database.transact(rules.epoch))
-    settings = NotifierSettings(database_url="unused", retention_days=1.0)
-    return Sweeper(watcher=watcher, blobs=connect(tmp_path.as_uri()), epoch_key=epoch_key, settings=settings)
-
-
-def finished(database: Database, watcher: Watcher) -> UUID:
-    request_id = add_request(database, images=1, webhook_url=HOOK)
-    post = Post()
-    dispatch_request(database, post, request_id)
-    report(database, post.batches[0], [done(1)])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
-    return request_id
+    return Sweeper(watcher=watcher, epoch_key=epoch_key, seconds=5.0, stop=Event())
 
 
 def overdue(database: Database, watcher: Watcher) -> UUID:
@@ -74,10 +63,8 @@ def overdue(database: Database, watcher: Watcher) -> UUID:
         (rules.groups_to_look_at, overdue),
         (rules.expire_requests, overdue),
         (rules.deliveries_due, finished),
-        (lambda session: rules.sources_to_delete(session, hours=-1), finished),
-        (lambda session: rules.requests_to_forget(session, days=-1), finished),
     ],
-    ids=["dispatch", "look", "expire", "deliver", "sources", "forget"],
+    ids=["dispatch", "look", "expire", "deliver"],
 )
 def test_a_rule_acts_once_on_a_row_when_two_sweep_at_once(
     database: Database, watcher: Watcher, rule: Rule, prepare: Callable[[Database, Watcher], UUID]
@@ -139,16 +126,6 @@ def test_a_dispatch_group_that_was_lost_is_sent_again(
         pass_time(database, request_id, 61)
         sweeper.sweep()
     assert sent == [DispatchGroup(request_id=request_id, group=1, dispatch_no=1)] * 3
-
-
-def test_more_groups_than_one_round_takes_are_all_looked_at(
-    database: Database, sweeper: Sweeper, sent: list[Message]
-) -> None:
-    request_id = add_request(database, images=450 * 128)
-    sql(database, "UPDATE image_group SET state = 'dispatched', look_at = now()")
-    sql(database, "UPDATE processing_request SET dispatch_at = NULL WHERE id = %(id)s", id=request_id)
-    sweeper.sweep()
-    assert len({message.group for message in sent if isinstance(message, DispatchGroup)}) == 450
 
 
 def test_a_deadline_closes_the_request_in_one_sweep(database: Database, sweeper: Sweeper) -> None:
@@ -221,39 +198,10 @@ def test_many_sweepers_at_once_after_a_wipe_agree_on_one_epoch(
     assert sweeper.epoch_key.read() == Known(database.transact(rules.epoch))
 
 
-def test_a_broker_that_cannot_be_asked_is_not_wiped(database: Database, watcher: Watcher, tmp_path: Path) -> None:
-    nowhere = EpochKey(redis.Redis.from_url("redis://127.0.0.1:1"))
-    settings = NotifierSettings(database_url="unused")
+def test_a_broker_that_cannot_be_asked_is_not_wiped(database: Database, sweeper: Sweeper) -> None:
     before = database.transact(rules.epoch)
-    Sweeper(watcher=watcher, blobs=connect(tmp_path.as_uri()), epoch_key=nowhere, settings=settings).sweep()
+    replace(sweeper, epoch_key=NOWHERE).sweep()
     assert database.transact(rules.epoch) == before
-
-
-def test_sources_and_old_requests_are_deleted_with_their_files_and_no_others(
-    database: Database, sweeper: Sweeper
-) -> None:
-    fresh, used, ancient = requests = [finished(database, sweeper.watcher) for _ in range(3)]
-    pass_time(database, used, 23.9 * 3600)
-    pass_time(database, ancient, 24.1 * 3600)
-    for request_id in requests:
-        sweeper.blobs.put(source_key(request_id, "5" * 64), b"source", durable=False)
-        sweeper.blobs.put(output_key(request_id, "a" * 64, "jpg"), b"output", durable=False)
-    sweeper.keep_house()
-    left = [request_id for request_id in requests if sweeper.blobs.exists(source_key(request_id, "5" * 64))]
-    assert left == [fresh, used]
-    assert not sweeper.blobs.exists(output_key(ancient, "a" * 64, "jpg"))
-    assert {row["id"] for row in sql(database, "SELECT id FROM processing_request")} == {fresh, used}
-
-
-def test_files_of_unknown_requests_are_deleted(database: Database, sweeper: Sweeper) -> None:
-    known, unknown = add_request(database, images=1), uuid7()
-    for request_id in (known, unknown):
-        sweeper.blobs.put(source_key(request_id, "5" * 64), b"source", durable=False)
-    sweeper.keep_house()
-    assert sweeper.blobs.exists(source_key(unknown, "5" * 64))
-    later = sweeper.settings.model_copy(update={"orphan_hours": -1.0})
-    replace(sweeper, settings=later).keep_house()
-    assert [sweeper.blobs.exists(source_key(request_id, "5" * 64)) for request_id in (known, unknown)] == [True, False]
 
 
 def test_a_rule_that_fails_holds_up_no_other(

@@ -1,6 +1,6 @@
 """The pages below a request: products, images, rejected rows, deliveries."""
 
-from collections.abc import Callable
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -9,6 +9,7 @@ from sqlalchemy import event
 from starlette.applications import Starlette
 
 from shared.db import Database
+from shared.lifecycle import group_of
 from shared.schemas import RejectedRow
 from tests.integration.status import seed
 
@@ -62,17 +63,41 @@ def test_failed_image_tells_why_and_has_no_rendition(database: Database, client:
     assert (pending["status"], pending["error"]) == ("pending", None)
 
 
-@pytest.mark.parametrize(("status", "numbers"), [("failed", [4, 8, 12]), ("pending", [1, 2, 3, 5, 6, 7, 9, 10, 11])])
-def test_images_can_be_filtered_and_paged(
-    database: Database, client: httpx.Client, status: str, numbers: list[int]
+@pytest.mark.parametrize(("status", "remainder"), [("pending", 0), ("completed", 1), ("failed", 2)])
+def test_images_can_be_filtered_and_paged_across_groups_that_have_none_too(
+    database: Database, client: httpx.Client, status: str, remainder: int
 ) -> None:
+    """Groups of 128: the first has all kinds, the next three one kind each, the last all again."""
     request = seed.request()
-    make: Callable[[int], Any] = lambda n: (seed.failed if n % 4 == 0 else seed.pending)(request.id, n)  # noqa: E731
-    seed.add(database, [request, *(make(number) for number in range(1, 13))])
+    kinds = (seed.pending, seed.completed, seed.failed)
+    chosen = {number: (number - 1) // 128 % 3 if 128 < number <= 512 else number % 3 for number in range(1, 541)}
+    images = [kinds[kind](request.id, number) for number, kind in chosen.items()]
+    groups = []
+    for group in range(1, 6):
+        states = Counter(image.state for image in images if group_of(image.number) == group)
+        total = states.total()
+        groups.append(
+            seed.group(request.id, group, images=total, completed=states["completed"], failed=states["failed"])
+        )
+    seed.add(database, [request, *groups, *images])
 
-    items = read_all(client, f"/v1/requests/{request.id}/images", status=status, page_size=2)
+    items = read_all(client, f"/v1/requests/{request.id}/images", status=status, page_size=31)
 
-    assert [item["number"] for item in items] == numbers
+    assert [item["number"] for item in items] == [number for number, kind in chosen.items() if kind == remainder]
+    assert {item["status"] for item in items} == {status}
+
+
+def test_images_of_one_state_are_searched_only_in_groups_that_count_such_an_image(
+    database: Database, client: httpx.Client
+) -> None:
+    """Seen by a group that counts none although it has one, as no group ever does."""
+    request = seed.request()
+    groups = [seed.group(request.id, 1, failed=1), seed.group(request.id, 2), seed.group(request.id, 3, cancelled=1)]
+    seed.add(database, [request, *groups, *(seed.failed(request.id, number) for number in (1, 129, 257))])
+
+    items = read_all(client, f"/v1/requests/{request.id}/images", status="failed")
+
+    assert [item["number"] for item in items] == [1]
 
 
 def test_unknown_image_status_is_400(database: Database, client: httpx.Client) -> None:

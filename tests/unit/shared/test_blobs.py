@@ -81,13 +81,16 @@ def test_a_prefix_is_deleted_with_all_in_it_and_nothing_else(blobs: Blobs) -> No
     blobs.delete_prefix(str(REQUEST))
 
 
-def test_the_requests_folders_are_listed_with_their_age(blobs: Blobs) -> None:
-    assert list(blobs.list_prefixes()) == []
+def test_the_requests_folders_are_listed_and_each_knows_its_age(blobs: Blobs) -> None:
+    assert list(blobs.folders()) == []
     blobs.put(KEY, b"x")
     blobs.put(OUT, b"x")
-    (prefix,) = blobs.list_prefixes()
-    assert prefix.name == str(REQUEST)
-    assert abs(prefix.modified_at - datetime.now(UTC)) < timedelta(minutes=1)
+    blobs.put("a-file-at-the-top", b"x")
+    assert list(blobs.folders()) == [str(REQUEST)]
+    changed = blobs.changed_at(str(REQUEST))
+    assert changed is not None
+    assert abs(changed - datetime.now(UTC)) < timedelta(minutes=1)
+    assert blobs.changed_at(str(uuid4())) is None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,7 @@ def test_deleting_a_request_while_files_land_crashes_neither(disk: Blobs) -> Non
     thread.join()
     disk.delete_prefix(str(REQUEST))
     assert surprises == []
-    assert list(disk.list_prefixes()) == []
+    assert list(disk.folders()) == []
 
 
 def test_the_gateway_serves_what_is_on_disk_itself(disk: Blobs) -> None:

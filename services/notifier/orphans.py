@@ -1,0 +1,78 @@
+"""Files whose request was deleted while a worker still wrote them, or whose deletion was cut short.
+
+Nothing is deleted in a store that has not our database's id: to another database all its requests are unknown.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+from uuid import UUID
+
+from services.notifier import retention
+from services.notifier.rounds import Turn
+from shared import store_id
+from shared.blobs import Blobs
+from shared.db import Database
+from shared.errors import StorageError
+from shared.ids import parse_id
+from shared.log import get_logger
+
+log = get_logger(__name__)
+EVERY_SECONDS = 3600.0
+ASKED_AT_ONCE = 1000
+
+
+class Orphans:
+    """`delete` goes through the whole store, once an hour."""
+
+    def __init__(self, database: Database, blobs: Blobs, *, hours: float) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._kept = timedelta(hours=hours)
+        self._next = time.monotonic()
+        self._warned = False
+
+    def delete(self, turn: Turn) -> int:
+        """Delete those on which nothing was written for long. What the turn is too short for is done in the next."""
+        if time.monotonic() < self._next or not self._is_ours():
+            return 0
+        deleted = 0
+        for request_id in self._unknown():
+            deleted += self._delete_if_old(str(request_id))
+            if deleted and turn.is_over():  # one at least: only to list a large store may take as long
+                return deleted
+        self._next = time.monotonic() + EVERY_SECONDS
+        return deleted
+
+    def _delete_if_old(self, folder: str) -> bool:
+        try:
+            changed = self._blobs.changed_at(folder)
+            if changed is None or changed > datetime.now(UTC) - self._kept:
+                return False
+            self._blobs.delete_prefix(folder)
+        except StorageError as error:
+            log.warning("not_deleted", request_id=folder, error=str(error))
+            return False
+        return True
+
+    def _unknown(self) -> Iterator[UUID]:
+        """Ages are asked of the unknown ones alone: most folders are somebody's."""
+        ids = (found for name in self._blobs.folders() if (found := parse_id(name)) and str(found) == name)
+        while some := list(islice(ids, ASKED_AT_ONCE)):
+            yield from self._database.transact(partial(retention.unknown, ids=some))
+
+    def _is_ours(self) -> bool:
+        ours, theirs = self._database.transact(store_id.of_database), store_id.of_store(self._blobs)
+        if ours != theirs and not self._warned:
+            self._warned = True
+            log.warning(
+                "orphans_not_deleted",
+                reason="the store has no id"
+                if theirs is None
+                else f"the store has the id {theirs}, of another database",
+                advice=f"Check DATABASE_URL and BLOB_URL. If this database alone uses this store: "
+                f"write {ours} into the file {store_id.KEY} at its top.",
+            )
+        return ours == theirs

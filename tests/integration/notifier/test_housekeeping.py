@@ -1,0 +1,256 @@
+"""What is deleted when, with real rows and real files."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from threading import Event
+from uuid import UUID
+
+import pytest
+from sqlmodel import Session
+
+from services.notifier import orphans, retention, rounds
+from services.notifier.housekeeping import Housekeeper
+from services.notifier.settings import NotifierSettings
+from services.notifier.watch import Watcher
+from shared import store_id
+from shared.blobs import Blobs, connect, output_key, source_key
+from shared.blobs.disk import DiskBlobs
+from shared.db import Database, execute
+from shared.errors import StorageError
+from shared.ids import uuid7
+from tests.integration.notifier.conftest import finished
+from tests.integration.race import _waiting, together
+from tests.integration.seed import add_request, pass_time, request_row, sql
+from tests.stack import until
+
+DAY = 24 * 3600
+
+
+class Watched(DiskBlobs):
+    """Fails where it is told to, and remembers what it was asked."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.failing: dict[str, BaseException] = {}
+        self.listed = 0
+        self.ages: list[str] = []
+
+    def delete_prefix(self, prefix: str) -> None:
+        if failure := self.failing.get(prefix):
+            raise failure
+        super().delete_prefix(prefix)
+
+    def folders(self) -> Iterator[str]:
+        self.listed += 1
+        return super().folders()
+
+    def changed_at(self, folder: str) -> datetime | None:
+        self.ages.append(folder)
+        return super().changed_at(folder)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Watched:
+    return Watched(tmp_path / "blobs")
+
+
+Keeper = Callable[..., Housekeeper]
+
+
+@pytest.fixture
+def keeper(database: Database, blobs: Watched) -> Keeper:
+    def make(database: Database = database, blobs: Blobs = blobs, **settings: float) -> Housekeeper:
+        chosen = NotifierSettings(database_url="unused", retention_days=30, **settings)  # type: ignore[arg-type]
+        return Housekeeper(database=database, blobs=blobs, settings=chosen, stop=Event())
+
+    return make
+
+
+def put_files(blobs: Blobs, request_id: UUID) -> None:
+    blobs.put(source_key(request_id, "5" * 64), b"source", durable=False)
+    blobs.put(output_key(request_id, "a" * 64, "jpg"), b"output", durable=False)
+
+
+def has_source(blobs: Blobs, request_id: UUID) -> bool:
+    return blobs.exists(source_key(request_id, "5" * 64))
+
+
+def known(database: Database) -> set[UUID]:
+    return {row["id"] for row in sql(database, "SELECT id FROM processing_request")}
+
+
+def old_requests(database: Database, watcher: Watcher, blobs: Blobs, count: int, *, days: float) -> list[UUID]:
+    """Finished, with files; the first one longest ago."""
+    requests = [finished(database, watcher) for _ in range(count)]
+    for number, request_id in enumerate(requests):
+        put_files(blobs, request_id)
+        pass_time(database, request_id, days * DAY - number)
+    return requests
+
+
+def test_sources_and_old_requests_are_deleted_with_their_files_and_no_others(
+    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper
+) -> None:
+    fresh, used, ancient = requests = [finished(database, watcher) for _ in range(3)]
+    pass_time(database, used, 1.1 * DAY)
+    pass_time(database, ancient, 30.1 * DAY)
+    for request_id in requests:
+        put_files(blobs, request_id)
+    assert not keeper().keep_house()
+    assert [has_source(blobs, request_id) for request_id in requests] == [True, False, False]
+    assert blobs.exists(output_key(used, "a" * 64, "jpg"))
+    assert not blobs.exists(output_key(ancient, "a" * 64, "jpg"))
+    assert known(database) == {fresh, used}
+    assert request_row(database, used)["sources_deleted_at"] is not None
+    assert request_row(database, fresh)["sources_deleted_at"] is None
+
+
+def test_a_process_killed_while_it_deletes_sources_leaves_them_to_the_next_round(
+    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper
+) -> None:
+    (request_id,) = old_requests(database, watcher, blobs, 1, days=2)
+    blobs.failing[f"{request_id}/source"] = SystemExit()
+    with pytest.raises(SystemExit):
+        keeper().keep_house()
+    assert request_row(database, request_id)["sources_deleted_at"] is None
+    blobs.failing.clear()
+    keeper().keep_house()
+    assert not has_source(blobs, request_id)
+
+
+@pytest.mark.parametrize(("days", "folder"), [(2, "/source"), (31, "")], ids=["sources", "requests"])
+def test_requests_whose_files_cannot_be_deleted_do_not_keep_the_others(
+    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper, monkeypatch: pytest.MonkeyPatch,
+    days: float, folder: str,
+) -> None:  # fmt: skip
+    for module in (retention, rounds):
+        monkeypatch.setattr(module, "MOST", 2)
+    *stuck, _ = requests = old_requests(database, watcher, blobs, 4, days=days)
+    blobs.failing |= {f"{request_id}{folder}": StorageError("no") for request_id in stuck}
+    sql(database, "UPDATE processing_request SET sources_deleted_at = now() WHERE %(days)s > 30", days=days)
+    housekeeper = keeper()
+    housekeeper.keep_house()
+    assert [has_source(blobs, request_id) for request_id in requests] == [True, True, True, False]
+    blobs.failing.clear()
+    housekeeper.keep_house()
+    if folder:
+        assert not any(has_source(blobs, request_id) for request_id in stuck)
+    else:  # their rows are gone: the files are orphans now
+        assert known(database) == set()
+
+
+def test_a_request_that_runs_again_meanwhile_keeps_its_new_sources(
+    database: Database, watcher: Watcher, blobs: Watched
+) -> None:
+    (request_id,) = old_requests(database, watcher, blobs, 1, days=2)
+    sql(database, "UPDATE processing_request SET finished_at = NULL, run = 2, status = 'pending'")
+    database.transact(lambda session: retention.sources_deleted(session, request_id, hours=24))
+    assert request_row(database, request_id)["sources_deleted_at"] is None
+
+
+def test_a_request_that_someone_holds_does_not_hold_up_the_others(
+    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper
+) -> None:
+    held, other = old_requests(database, watcher, blobs, 2, days=31)
+    with Session(database.engine) as session, session.begin():
+        execute(session, "SELECT 1 FROM processing_request WHERE id = %(id)s FOR UPDATE", {"id": held})
+        sql(database, "UPDATE processing_request SET sources_deleted_at = now() WHERE id = %(id)s", id=other)
+        keeper(source_retention_hours=1e6).keep_house()
+    assert known(database) == {held}
+
+
+def test_a_large_request_may_take_longer_to_forget_than_any_other_statement(
+    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper
+) -> None:
+    """Its cascade waits for a row here, for longer than the time limit."""
+    old_requests(database, watcher, blobs, 1, days=31)
+    hasty = Database(database.engine.url.render_as_string(hide_password=False), statement_timeout_ms=300)
+    with ThreadPoolExecutor(1) as pool:
+        with Session(database.engine) as session, session.begin():
+            execute(session, "SELECT 1 FROM image FOR UPDATE")
+            forgetting = pool.submit(keeper(hasty, source_retention_hours=1e6).keep_house)
+            until(lambda: _waiting(database))
+            time.sleep(0.6)
+        forgetting.result(timeout=10)
+    hasty.close()
+    assert known(database) == set()
+
+
+@pytest.fixture(params=["disk", "objects"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    """Of either kind, new."""
+    return connect((tmp_path / "store").as_uri() if request.param == "disk" else "memory:///")
+
+
+def test_files_of_unknown_requests_are_deleted_once_they_are_old(
+    database: Database, store: Blobs, keeper: Keeper
+) -> None:
+    store_id.introduce(database, store)
+    ours, unknown = add_request(database, images=1), uuid7()
+    for request_id in (ours, unknown):
+        put_files(store, request_id)
+    keeper(blobs=store).keep_house()
+    assert has_source(store, unknown)
+    keeper(blobs=store, orphan_hours=-1).keep_house()
+    assert [has_source(store, request_id) for request_id in (ours, unknown)] == [True, False]
+
+
+@pytest.mark.parametrize("written", [None, b"0198c0de-0000-7000-8000-000000000000", b"no id"])
+def test_with_the_wrong_database_no_orphan_is_deleted_and_the_log_says_so_once(
+    database: Database, store: Blobs, keeper: Keeper, monkeypatch: pytest.MonkeyPatch, written: bytes | None
+) -> None:
+    unknown = uuid7()
+    put_files(store, unknown)
+    if written:
+        store.put(store_id.KEY, written)
+    store_id.introduce(database, store)
+    said: list[str] = []
+    monkeypatch.setattr(orphans.log, "warning", lambda event, **line: said.append(line["advice"]))
+    housekeeper = keeper(blobs=store, orphan_hours=-1)
+    housekeeper.keep_house()
+    housekeeper.keep_house()
+    assert has_source(store, unknown)
+    assert [str(database.transact(store_id.of_database)) in advice for advice in said] == [True]
+
+
+def test_the_advice_of_the_log_helps(database: Database, store: Blobs, keeper: Keeper) -> None:
+    unknown = uuid7()
+    put_files(store, unknown)
+    store.put(store_id.KEY, f"{database.transact(store_id.of_database)}\n".encode())
+    keeper(blobs=store, orphan_hours=-1).keep_house()
+    assert not has_source(store, unknown)
+
+
+def test_an_empty_store_gets_the_databases_id_from_however_many_workers(database: Database, store: Blobs) -> None:
+    together([lambda: store_id.introduce(database, store)] * 4)
+    assert store_id.of_store(store) == database.transact(store_id.of_database)
+    assert list(store.folders()) == []
+
+
+def test_a_folder_that_is_no_requests_makes_a_store_no_less_empty(database: Database, blobs: Watched) -> None:
+    (blobs.root / "lost+found").mkdir()
+    store_id.introduce(database, blobs)
+    assert store_id.of_store(blobs) is not None
+
+
+def test_a_store_that_does_not_answer_stops_no_worker(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "blobs" / store_id.KEY).mkdir(parents=True)  # reading it fails
+    store_id.introduce(database, connect((tmp_path / "blobs").as_uri()))
+
+
+def test_only_unknown_folders_are_asked_for_their_age_and_only_once_an_hour(
+    database: Database, blobs: Watched, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "ASKED_AT_ONCE", 2)
+    store_id.introduce(database, blobs)
+    blobs.listed = 0
+    unknown = uuid7()
+    for request_id in (*(add_request(database, images=1) for _ in range(4)), unknown):
+        put_files(blobs, request_id)
+    housekeeper = keeper()
+    housekeeper.keep_house()
+    housekeeper.keep_house()
+    assert (blobs.listed, blobs.ages) == (1, [str(unknown)])

@@ -63,16 +63,18 @@ class Watch:
 
     async def _look_on(self) -> None:
         while True:
+            asked = set(self._followers)
             try:
-                found = await run_in_threadpool(self._look, set(self._followers))
+                found = await run_in_threadpool(self._look, asked)
             except (SQLAlchemyError, psycopg.Error) as error:
                 # The database will be back; clients keep their heartbeat meanwhile.
                 log.warning("watch_failed", error=type(error).__name__)
             else:
-                self._tell(found)
+                self._tell(asked, found)
             await asyncio.sleep(self._interval)
 
-    def _tell(self, found: dict[UUID, Found]) -> None:
-        for request_id, followers in self._followers.items():
-            for follower in followers:
+    def _tell(self, asked: set[UUID], found: dict[UUID, Found]) -> None:
+        """Whoever came while the look was under way waits for the next one."""
+        for request_id in asked & self._followers.keys():
+            for follower in self._followers[request_id]:
                 follower.tell(found.get(request_id))

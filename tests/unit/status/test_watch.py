@@ -35,7 +35,7 @@ def test_who_comes_while_a_look_is_under_way_is_not_told_that_the_request_is_gon
         late = asyncio.create_task(told(watch, second))
         await asyncio.sleep(0)
         go_on.set()
-        return await asyncio.gather(early, late)
+        return await early, await late
 
     assert asyncio.run(scene()) == ([first], [second])
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import psutil
 import redis
 
+from shared.messages import all_messages
 from tests.chaos.invariants import Database, rows_of
 
 NAMESPACE = "dramatiq"
-QUEUES = ("dispatch", "fetch", "fetch_slow", "compress", "notify", "deliver")
+QUEUES = sorted({message.queue for message in all_messages()})
 
 
 def messages(client: "redis.Redis") -> Iterator[str]:

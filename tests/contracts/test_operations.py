@@ -1,0 +1,32 @@
+"""`docs/operations.md` knows every metric and invents none."""
+
+import re
+from pathlib import Path
+
+from prometheus_client import REGISTRY
+
+import services.notifier.deliver
+import services.notifier.gauges
+import services.notifier.rounds
+import services.worker.codec_pool
+import services.worker.settle
+import shared.broker.metrics
+import shared.web
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+DEFINED = (
+    services.notifier.deliver,
+    services.notifier.gauges,
+    services.notifier.rounds,
+    services.worker.codec_pool,
+    services.worker.settle,
+    shared.broker.metrics,
+    shared.web,
+)
+
+
+def test_every_metric_is_explained() -> None:
+    assert all(DEFINED)
+    metrics = [metric for metric in REGISTRY.collect() if metric.name.startswith("halftone_")]
+    names = {metric.name + ("_total" if metric.type == "counter" else "") for metric in metrics}
+    assert set(re.findall(r"`(halftone_\w+)`", PAGE.read_text(encoding="utf-8"))) == names

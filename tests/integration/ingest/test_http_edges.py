@@ -50,6 +50,31 @@ def test_a_form_without_file_is_400(client: httpx.Client, form: dict[str, Any]) 
     assert problem(client.post("/v1/requests", **form)) == (400, "missing_file")
 
 
+@pytest.mark.parametrize("names", [("file", "file"), ("file", "csvFile"), ("file", "other"), ("other", "another")])
+@pytest.mark.parametrize("path", ["/v1/requests", "/upload"])
+def test_two_files_in_one_form_are_400(client: httpx.Client, path: str, names: tuple[str, str], sql: Sql) -> None:
+    answer = client.post(path, files=[(name, (f"{number}.csv", CSV)) for number, name in enumerate(names)])
+    assert problem(answer) == (400, "several_files")
+    assert "0.csv" in answer.json()["detail"]
+    assert "1.csv" in answer.json()["detail"]
+    assert sql("SELECT id FROM processing_request") == []
+
+
+def test_a_file_field_that_was_left_empty_does_not_count(client: httpx.Client) -> None:
+    files = [("csv_file", ("", b"")), ("file", ("a.csv", CSV.encode()))]
+    assert client.post("/v1/requests", files=files, data={"csvFile": ""}).status_code == 202
+
+
+def test_a_form_without_its_closing_boundary_ended_early(client: httpx.Client, sql: Sql) -> None:
+    part = f'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n{CSV}\r\n'
+    for rest in ("", '--x\r\nContent-Disposition: form-data; name="quality"\r\n\r\n6'):
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = client.post("/v1/requests", content=(part + rest).encode(), headers=headers)
+        assert problem(answer) == (400, "malformed")
+        assert "ended early" in answer.json()["detail"]
+    assert sql("SELECT id FROM processing_request") == []
+
+
 @pytest.mark.parametrize(
     ("media_type", "body"),
     [
@@ -104,8 +129,8 @@ def test_options_are_422_by_name(client: httpx.Client) -> None:
     assert "quality" in answer.json()["detail"]
 
 
-def test_too_big_is_413_before_the_body_is_read(client: httpx.Client, address: str) -> None:
-    """Only the headers are sent: the answer must not wait for a body."""
+def test_too_big_is_413_though_the_body_never_comes(client: httpx.Client, address: str) -> None:
+    """Only the headers are sent: a body that does come is read on for a while, but not waited for."""
     host = urlsplit(address)
     with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
         head = "POST /v1/requests HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 200000000\r\n\r\n"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import IO, Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -14,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 from services.ingest.body import limited, too_big
+from services.ingest.encoding import READ, is_read
 from services.ingest.settings import IngestSettings
 from shared.problems import Problem
 
@@ -46,12 +48,14 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
         Problem: 400 malformed or without a file, 413 too big, 415 another media type.
 
     """
-    media_type = http_request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = http_request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
     try:
         if media_type == "multipart/form-data":
             async with _multipart(http_request, settings) as upload:
                 yield upload
         elif media_type in ("text/csv", "application/csv"):
+            _require_readable(content_type)
             async with _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes) as upload:
                 yield upload
         elif media_type == "application/json":
@@ -63,6 +67,14 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
             )
     except ClientDisconnect:
         raise Problem(400, "incomplete_upload", "The connection ended before the upload did.") from None
+
+
+def _require_readable(content_type: str) -> None:
+    """Refuse a charset that would be read as another one, and so wrongly."""
+    charset = parse_options_header(content_type)[1].get(b"charset", b"").decode("latin-1")
+    if charset and not is_read(charset):
+        detail = f"The charset {charset[:100]!r} is not read; what is read are {READ}."
+        raise Problem(415, "unsupported_charset", detail)
 
 
 class _Parser(MultiPartParser):
@@ -83,6 +95,7 @@ async def _multipart(http_request: HttpRequest, settings: IngestSettings) -> Asy
     try:
         form = await _parsed(parser)
         part = _file_of(form)
+        _require_readable(part.content_type or "")
         size = part.size or 0
         if size > max_bytes:
             raise too_big(max_bytes)

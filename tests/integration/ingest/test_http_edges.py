@@ -94,6 +94,24 @@ def test_malformed_bodies_are_400(client: httpx.Client, media_type: str, body: b
     assert problem(client.post("/v1/requests", content=body, headers={"Content-Type": media_type}))[0] == 400
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-2", "utf-7", "shift_jis", "rot13", "no-such", '" "'])
+def test_a_charset_that_is_not_read_is_415_and_says_which_are(client: httpx.Client, charset: str) -> None:
+    media_type = f"text/csv; charset={charset}"
+    for answer in (
+        client.post("/v1/requests", content=CSV.encode(), headers={"Content-Type": media_type}),
+        client.post("/v1/requests", files={"file": ("a.csv", CSV.encode(), media_type)}),
+    ):
+        assert problem(answer) == (415, "unsupported_charset")
+        assert "UTF-8" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", "utf-16", "us-ascii", '"ISO-8859-1"', "windows-1252", ""])
+def test_a_charset_that_is_read_is_taken(client: httpx.Client, charset: str) -> None:
+    media_type = f"text/csv; charset={charset}; header=present"
+    assert client.post("/v1/requests", content=CSV.encode(), headers={"Content-Type": media_type}).status_code == 202
+    assert client.post("/v1/requests", files={"file": ("a.csv", CSV.encode(), media_type)}).status_code == 202
+
+
 def test_an_empty_csv_is_422(client: httpx.Client) -> None:
     assert problem(post_csv(client, "")) == (422, "invalid_manifest")
 
@@ -121,6 +139,55 @@ def test_wrong_json_products_are_422_by_row(client: httpx.Client, product: Any) 
 def test_json_without_products_is_422(client: httpx.Client) -> None:
     answer = client.post("/v1/requests", json={"products": []})
     assert answer.json()["errors"][0]["code"] == "no_rows"
+    assert "header" not in answer.json()["detail"]
+
+
+def sent_as(client: httpx.Client, how: str, options: dict[str, Any], path: str = "/v1/requests") -> httpx.Response:
+    if how == "json":
+        product = {"serial_number": "1", "name": "n", "image_urls": ["https://a.example/1.jpg"]}
+        return client.post(path, json={"products": [product], **options})
+    query, form = (options, {}) if how == "query" else ({}, options)
+    return client.post(path, files={"file": ("a.csv", CSV)}, params=query, data=form)
+
+
+@pytest.mark.parametrize("how", ["query", "form", "json"])
+@pytest.mark.parametrize("word", ["true", "1", "YES", "on"])
+def test_validate_only_stores_nothing_however_it_is_said(client: httpx.Client, how: str, word: str, sql: Sql) -> None:
+    answer = sent_as(client, how, {"validate_only": word})
+    assert (answer.status_code, answer.json()["valid"]) == (200, True)
+    assert sql("SELECT id FROM processing_request") == []
+
+
+@pytest.mark.parametrize("how", ["query", "form", "json"])
+@pytest.mark.parametrize("word", ["t", "maybe", "", " ", "2"])
+def test_a_word_for_validate_only_that_is_not_clear_starts_nothing(
+    client: httpx.Client, how: str, word: str, sql: Sql
+) -> None:
+    answer = sent_as(client, how, {"validate_only": word})
+    assert problem(answer) == (422, "invalid_option")
+    assert "validate_only" in answer.json()["detail"]
+    assert sql("SELECT id FROM processing_request") == []
+
+
+def test_validate_only_in_json_is_a_boolean_too(client: httpx.Client) -> None:
+    assert sent_as(client, "json", {"validate_only": True}).status_code == 200
+    for no in (False, None):
+        assert sent_as(client, "json", {"validate_only": no}).status_code == 202
+
+
+@pytest.mark.parametrize("how", ["query", "form", "json"])
+def test_an_unknown_option_is_422_and_the_known_ones_are_named(client: httpx.Client, how: str) -> None:
+    answer = sent_as(client, how, {"qualitty": "60"})
+    assert problem(answer) == (422, "unknown_option")
+    assert "qualitty" in answer.json()["detail"]
+    assert "quality" in answer.json()["detail"].split(";")[1]
+
+
+@pytest.mark.parametrize("path", ["/upload", "/api/upload-csv/"])
+@pytest.mark.parametrize("how", ["query", "form", "json"])
+def test_the_older_contracts_pass_over_what_they_do_not_know(client: httpx.Client, path: str, how: str) -> None:
+    answer = sent_as(client, how, {"qualitty": "60", "validate_only": "maybe"}, path)
+    assert answer.json()["status"] == "pending"
 
 
 def test_options_are_422_by_name(client: httpx.Client) -> None:

@@ -16,6 +16,7 @@ BUCKETS = ("s3", "gs", "az")
 
 
 def _database(url: str) -> str:
+    url = url.replace("postgresql+psycopg://", "postgresql://", 1)  # as SQLAlchemy spells it
     _require(url, ("postgresql", "postgres"), "postgresql://user:password@host:port/database", needs_host=False)
     return url
 

@@ -67,8 +67,9 @@ def test_of_two_starts_at_once_one_starts_and_the_other_says_so(folder: Path, re
     assert (folder / "stack.log").read_text().count("bringing the tables up to date") == 1
 
 
-def test_a_start_that_is_stopped_meanwhile_says_so(folder: Path) -> None:
+def test_a_start_that_is_stopped_meanwhile_says_so(folder: Path, request: pytest.FixtureRequest) -> None:
     stack = Stack(folder, servers_only=True)
+    request.addfinalizer(lambda: local(stack, "stop"))
     starting = begun(stack, "start", "--servers-only")
     until((folder / "stack.json").exists)
     assert "starting (pid " in local(stack, "status").stdout

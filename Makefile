@@ -28,8 +28,8 @@ start: $(READY) ## the whole stack in the background
 demo: $(READY) ## start the stack if need be, and send a catalogue through it
 	@$(PY) -m deploy.local.demo
 
-stop: $(READY) ## end the stack
-	@$(PY) -m deploy.local stop
+stop: ## end the stack
+	@if test -x $(PY); then $(PY) -m deploy.local stop; else echo "halftone: not running"; fi
 
 status: $(READY) ## what runs
 	@$(PY) -m deploy.local status

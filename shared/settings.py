@@ -1,9 +1,13 @@
 """Settings that every service shares, read once from the environment; deploy/env.example is their manual."""
 
-from typing import Annotated, Literal, TypeVar
+import sys
+from collections.abc import Iterable
+from typing import Literal, NoReturn, TypeVar
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.setting_types import BlobUrl, DatabaseUrl, FetchAllow, LogFormat, LogLevel, Port, PublicUrl, RedisUrl
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 CUSTOMARY = {"DATABASE_URL", "REDIS_URL", "BLOB_URL"}
@@ -17,27 +21,19 @@ class Settings(BaseSettings):
         env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL", "redis_url"))
-    blob_url: str = Field(
+    database_url: DatabaseUrl = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    redis_url: RedisUrl = Field(
+        default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL", "redis_url")
+    )
+    blob_url: BlobUrl = Field(
         default="file:///var/lib/halftone/blobs", validation_alias=AliasChoices("BLOB_URL", "blob_url")
     )
-    public_url: str = "http://127.0.0.1:8080"
-    fetch_allow: Annotated[tuple[str, ...], NoDecode] = ()
+    public_url: PublicUrl = "http://127.0.0.1:8080"
+    fetch_allow: FetchAllow = ()
     health_host: str = "127.0.0.1"
-    health_port: int = 0
-    log_format: str = "text"  # or "json"
-    log_level: str = "info"
-
-    @field_validator("fetch_allow", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @field_validator("public_url")
-    @classmethod
-    def _no_slash(cls, value: str) -> str:
-        return value.rstrip("/")
+    health_port: Port = 0
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "info"
 
 
 class HttpSettings(Settings):
@@ -48,8 +44,8 @@ class HttpSettings(Settings):
     """
 
     auth: Literal["off", "required"] = "off"
-    database_pool: int = 10
-    http_at_once: int = 300
+    database_pool: PositiveInt = 10
+    http_at_once: PositiveInt = 300
 
     @field_validator("auth")
     @classmethod
@@ -62,8 +58,8 @@ class HttpSettings(Settings):
 class ConsumerSettings(Settings):
     """What every service that consumes messages needs: `threads` run them; a stop takes at most `shutdown_seconds`."""
 
-    threads: int = 8
-    shutdown_seconds: float = 10.0
+    threads: PositiveInt = 8
+    shutdown_seconds: PositiveFloat = 10.0
 
 
 def from_environment(kind: type[AnySettings]) -> AnySettings:
@@ -71,8 +67,19 @@ def from_environment(kind: type[AnySettings]) -> AnySettings:
     try:
         return kind()
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            name, told = str(problem["loc"][0]).upper(), problem["msg"].removeprefix("Value error, ")
-            lines.append(f"halftone: {name if name in CUSTOMARY else f'HALFTONE_{name}'}: {told}")
-        raise SystemExit("\n".join(lines)) from None
+        refuse(complaints(error))
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """One line for each wrong setting."""
+    told = []
+    for problem in error.errors():
+        name, why = str(problem["loc"][0]).upper(), problem["msg"].removeprefix("Value error, ")
+        told.append(f"{name if name in CUSTOMARY else f'HALFTONE_{name}'}: {why}")
+    return told
+
+
+def refuse(told: Iterable[str]) -> NoReturn:
+    """End the process as wrong settings do: a line for each, said once, and exit status 2."""
+    sys.stderr.writelines(f"halftone: {line}\n" for line in dict.fromkeys(told))
+    raise SystemExit(2)

@@ -1,5 +1,6 @@
 """What the two HTTP services share: problem answers, request ids, health, readiness and metrics."""
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from shared.problems import Problem, not_found, unavailable
 log = get_logger(__name__)
 REQUESTS = Counter("halftone_http_requests_total", "HTTP answers by route and status.", ["method", "route", "status"])
 SECONDS = Histogram("halftone_http_seconds", "Time until an HTTP answer began.", ["method", "route"])
+USABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 UNEXPECTED = Problem(500, "internal_error", "Something went wrong on our side; the log has it under X-Request-Id.")
 
 
@@ -56,7 +58,7 @@ def application(routes: Sequence[BaseRoute], *, database: Database, at_once: int
 
 
 class RequestIds:
-    """Answers carry `X-Request-Id`: the gateway's if it sent one, else ours. Counts and logs each answer.
+    """Answers carry `X-Request-Id`: the gateway's if it sent a usable one, else ours. Counts and logs each answer.
 
     What nobody expected becomes a 500 here, inside: Starlette's own place for that is outside, beyond ids and counts.
     """
@@ -68,8 +70,8 @@ class RequestIds:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
-        request_id = given[:64] if given.isascii() and given else str(uuid7()).encode()
+        given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+        request_id = given[0] if len(given) == 1 and USABLE_ID.fullmatch(given[0]) else str(uuid7()).encode()
         begun = time.perf_counter()
         started = False
 

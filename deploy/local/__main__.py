@@ -10,6 +10,7 @@ import time
 
 import psycopg
 
+from deploy.local import beforehand
 from deploy.local.places import Places
 from deploy.local.settings import ROOT, LocalSettings
 from deploy.local.stack import Stack
@@ -19,26 +20,27 @@ START_WITHIN = 120.0
 STOP_WITHIN = 20.0
 
 
-def run(settings: LocalSettings, places: Places, *, servers_only: bool) -> int:
-    """In the foreground, until Ctrl-C."""
+def run(settings: LocalSettings, places: Places, *, servers_only: bool, lock: int | None = None) -> int:
+    """In the foreground, until Ctrl-C; `lock` is what `start` has taken for us."""
+    if lock is not None:
+        places.adopt(lock)
+        return Stack(settings, places, servers_only=servers_only).run()
+    _require(settings, places, servers_only=servers_only)
     places.make()
     if not places.hold():
-        print(f"halftone: {_running(places)}; stop it first (make stop) or set HALFTONE_DATA_DIR", file=sys.stderr)
+        print(f"halftone: already {_told(places)}; stop it first (make stop) or set HALFTONE_DATA_DIR", file=sys.stderr)
         return 1
     return Stack(settings, places, servers_only=servers_only).run()
 
 
 def start(settings: LocalSettings, places: Places, *, servers_only: bool) -> int:
-    """In the background; return once it is ready."""
-    if places.held_by_other():
-        print(f"halftone: {_running(places)}")
-        return 0
+    """In the background; return once it is ready. Of two at once, one gets the lock, and with it the log."""
+    _require(settings, places, servers_only=servers_only)
     places.make()
-    command = [sys.executable, "-m", "deploy.local", "run", *(["--servers-only"] if servers_only else [])]
-    with places.log.open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    if not places.hold():
+        print(f"halftone: already {_told(places)}")
+        return 0
+    process = _spawn(places, servers_only=servers_only)
     print("starting:", end="", flush=True)
     try:
         ready = _wait_until_ready(process, places)
@@ -50,10 +52,39 @@ def start(settings: LocalSettings, places: Places, *, servers_only: bool) -> int
     if ready:
         print(f"\nHalftone is ready at {settings.base_url} (log: {places.log})")
         return 0
+    if process.returncode in (0, -signal.SIGTERM):
+        print("\nhalftone: stopped while starting", file=sys.stderr)
+        return 1
     lines = places.log.read_text(errors="replace").splitlines()
     verdict = next((at for at, line in enumerate(lines) if line.startswith("halftone:")), max(0, len(lines) - 20))
     print("", *lines[verdict:], f"(all of it: {places.log})", sep="\n", file=sys.stderr)
     return 1
+
+
+def _require(settings: LocalSettings, places: Places, *, servers_only: bool) -> None:
+    """What is wrong beforehand is one line, from here, and not the last words of a process among others."""
+    beforehand.require_own_folder(places)
+    if not servers_only:
+        beforehand.require_address(settings)
+        beforehand.warn_of_missing_redis(settings)
+
+
+def _spawn(places: Places, *, servers_only: bool) -> subprocess.Popen[bytes]:
+    """The stack as a process that inherits our lock, which we let go."""
+    command = [sys.executable, "-m", "deploy.local", "run", "--lock", str(places.lock)]
+    with places.begin_log().open("w") as log:
+        process = subprocess.Popen(
+            [*command, *(["--servers-only"] if servers_only else [])],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[places.lock],
+        )
+    places.name_holder(process.pid)
+    places.release()
+    return process
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], places: Places) -> bool:
@@ -70,14 +101,15 @@ def _wait_until_ready(process: subprocess.Popen[bytes], places: Places) -> bool:
         if time.monotonic() > deadline:
             process.terminate()
             process.wait()
+            raise TimeoutError(f"it was not ready within {START_WITHIN:.0f} s (log: {places.log})")
         time.sleep(0.1)
     return False
 
 
 def stop(places: Places) -> int:
     """End the stack of this data folder; nothing to do is fine too."""
-    pid = places.read_state().get("pid")
-    if not places.held_by_other() or pid is None:
+    pid = places.holder()
+    if pid is None:
         print("halftone: not running")
         return 0
     with contextlib.suppress(ProcessLookupError):
@@ -98,7 +130,7 @@ def status(places: Places) -> int:
         print("halftone: not running")
         return 1
     state = places.read_state()
-    print(f"halftone: {_running(places)}, {'ready' if state.get('ready') else 'starting'}")
+    print(f"halftone: {_told(places)}")
     for name, process in state.get("processes", {}).items():
         print(f"  {name:<10} pid {process['pid'] or '-':<8} restarts {process['restarts']}")
     return 0 if state.get("ready") else 1
@@ -119,9 +151,11 @@ def secret(settings: LocalSettings, places: Places) -> int:
     return 0
 
 
-def _running(places: Places) -> str:
-    state = places.read_state()
-    return f"already running at {state.get('url') or places.folder} (pid {state.get('pid')})"
+def _told(places: Places) -> str:
+    state, pid = places.read_state(), places.holder()
+    if state.get("pid") == pid and state.get("ready"):
+        return f"running at {state['url'] or places.folder} (pid {pid})"
+    return f"starting (pid {pid})"
 
 
 def main() -> int:
@@ -129,22 +163,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     parser.add_argument("command", choices=["run", "start", "stop", "status", "secret"])
     parser.add_argument("--servers-only", action="store_true", help="PostgreSQL and Valkey, migrated, nothing else")
+    parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    settings = from_environment(LocalSettings)
+    starts = arguments.command in ("run", "start")
+    settings = beforehand.read_settings() if starts else from_environment(LocalSettings)
     places = Places(settings.folder)
     try:
-        return _obey(arguments.command, settings, places, servers_only=arguments.servers_only)
+        return _obey(arguments, settings, places)
     except (OSError, psycopg.OperationalError) as error:  # read-only, full, another user's; a database that is away
         print(f"halftone: {error}", file=sys.stderr)
         return 1
 
 
-def _obey(command: str, settings: LocalSettings, places: Places, *, servers_only: bool) -> int:
-    match command:
+def _obey(arguments: argparse.Namespace, settings: LocalSettings, places: Places) -> int:
+    match arguments.command:
         case "run":
-            return run(settings, places, servers_only=servers_only)
+            return run(settings, places, servers_only=arguments.servers_only, lock=arguments.lock)
         case "start":
-            return start(settings, places, servers_only=servers_only)
+            return start(settings, places, servers_only=arguments.servers_only)
         case "stop":
             return stop(places)
         case "status":

@@ -3,6 +3,7 @@
 Whoever holds the lock is the running stack: a pid written down proves nothing after a kill -9, a lock does.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -28,6 +29,7 @@ class Places:
         self.blobs = folder / "blobs"
         self.state = folder / "stack.json"
         self.log = folder / "stack.log"
+        self.previous_log = folder / "stack.log.1"
         self._lock: int | None = None
 
     def make(self) -> None:
@@ -46,7 +48,30 @@ class Places:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.02)
+        self.name_holder(os.getpid())
         return True
+
+    @property
+    def lock(self) -> int:
+        """The held lock's file descriptor: a child that inherits it holds the lock too."""
+        assert self._lock is not None
+        return self._lock
+
+    def adopt(self, lock: int) -> None:
+        """Hold the lock that the parent has taken for us; our own children shall not."""
+        os.set_inheritable(lock, False)
+        self._lock = lock
+
+    def name_holder(self, pid: int) -> None:
+        """Write down who holds the lock; it is true while the lock is held."""
+        os.ftruncate(self.lock, 0)
+        os.pwrite(self.lock, str(pid).encode(), 0)
+
+    def holder(self) -> int | None:
+        """The process that is the stack; None if there is none."""
+        if not self.held_by_other():
+            return None
+        return int((self.folder / "lock").read_text() or 0) or None
 
     def _take_lock(self) -> bool:
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -72,6 +97,12 @@ class Places:
             self.release()
             return False
         return True
+
+    def begin_log(self) -> Path:
+        """An empty log; the one before is kept. Only for who holds the lock."""
+        if self.log.exists():
+            self.log.replace(self.previous_log)
+        return self.log
 
     def read_state(self) -> dict[str, Any]:
         """What the running stack wrote about itself; empty while there is none."""
@@ -113,7 +144,12 @@ def write_private(path: Path, text: str) -> None:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there; port 0, "none yet", counts as taken."""
+    """Whether nobody else listens there; port 0, "none yet", counts as taken.
+
+    Raises:
+        OSError: nobody could listen there.
+
+    """
     if port == 0:
         return False
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -121,8 +157,8 @@ def is_free(host: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except PermissionError:
-            raise
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
             return False
     return True

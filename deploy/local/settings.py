@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.setting_types import BlobUrl, DatabaseUrl, FetchAllow, PublicUrl, RedisUrl
 from shared.settings import NO_KEYS_YET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,17 +31,17 @@ class LocalSettings(BaseSettings):
         env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    database_url: str | None = Field(default=None, validation_alias=_customary("database_url"))
-    redis_url: str | None = Field(default=None, validation_alias=_customary("redis_url"))
-    blob_url: str | None = Field(default=None, validation_alias=_customary("blob_url"))
+    database_url: DatabaseUrl | None = Field(default=None, validation_alias=_customary("database_url"))
+    redis_url: RedisUrl | None = Field(default=None, validation_alias=_customary("redis_url"))
+    blob_url: BlobUrl | None = Field(default=None, validation_alias=_customary("blob_url"))
     port: int = Field(default=8080, ge=1, le=65535)
     bind: str = "127.0.0.1"
     data_dir: Path = Path(".local")
-    public_url: str | None = None
+    public_url: PublicUrl | None = None
     auth: Literal["off", "required"] | None = Field(default=None, validate_default=True)
     workers: int = Field(default=1, ge=1, le=64)
     local_fsync: Literal["on", "off"] = "on"
-    fetch_allow: str = ""
+    fetch_allow: FetchAllow = ()
     demo_port: int = Field(default=8099, ge=1, le=65535)
 
     @field_validator("auth")
@@ -61,9 +62,8 @@ class LocalSettings(BaseSettings):
     @property
     def egress_allow(self) -> str:
         """`fetch_allow`, and the demo's origin where only this machine can reach the stack, and so the origin too."""
-        given = [pair.strip() for pair in self.fetch_allow.split(",") if pair.strip()]
         demo = [self.demo_origin] if self.is_loopback else []
-        return ",".join(dict.fromkeys([*given, *demo]))
+        return ",".join(dict.fromkeys([*self.fetch_allow, *demo]))
 
     @property
     def folder(self) -> Path:

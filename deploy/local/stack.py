@@ -96,6 +96,8 @@ class Stack:
             process.kill()
             raise
         if process.returncode:
+            if shown.startswith("halftone: "):  # it knows what is wrong: the settings
+                raise StartFailed(shown.removeprefix("halftone: "))
             last = "\n".join(f"    {line}" for line in shown.splitlines()[-20:])
             raise StartFailed(f"the migrations failed; their last lines:\n{last}")
 

@@ -3,6 +3,8 @@
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.setting_types import DatabaseUrl, SigningSecret
+
 
 class MigrationSettings(BaseSettings):
     """`webhook_secret`: the default account's signing secret; made here where none is given."""
@@ -11,5 +13,5 @@ class MigrationSettings(BaseSettings):
         env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
-    webhook_secret: str | None = None
+    database_url: DatabaseUrl = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    webhook_secret: SigningSecret | None = None

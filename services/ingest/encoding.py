@@ -8,6 +8,8 @@ import codecs
 from typing import IO
 
 BLOCK = 1 << 20
+READ = "UTF-8, UTF-16 with a byte order mark, and windows-1252 or ISO-8859-1"
+_READ = {"utf-8", "utf-16", "ascii", "iso8859-1", "cp1252"}  # as Python calls them
 
 # Leading bytes of what people upload by mistake. XLSX, ODS and every other zip share one signature.
 _SIGNATURES = (
@@ -36,6 +38,14 @@ class UnsupportedFileError(Exception):
 
 class NotTextError(Exception):
     """The bytes are no text in any encoding that is read here."""
+
+
+def is_read(charset: str) -> bool:
+    """Whether a `charset` is one of those between which `encoding_of` decides, by the bytes alone."""
+    try:
+        return codecs.lookup(charset).name in _READ
+    except (LookupError, ValueError):  # unknown, or no name at all
+        return False
 
 
 def encoding_of(file: IO[bytes]) -> str:

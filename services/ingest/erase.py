@@ -11,6 +11,7 @@ from services.ingest.locked import is_terminal, locked_request
 from shared.blobs import Blobs
 from shared.db import execute
 from shared.errors import StorageError
+from shared.lifecycle import StopReason
 from shared.log import get_logger
 from shared.problems import Problem
 
@@ -26,7 +27,9 @@ def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:
     """
     request = locked_request(session, account, request_id)
     if not is_terminal(request):
-        raise Problem(409, "not_terminal", "The request is still running; cancel it first.")
+        cancelled = request.stop_reason == StopReason.CANCELLED
+        now = "being cancelled; try again in a moment" if cancelled else "still running; cancel it first"
+        raise Problem(409, "not_terminal", f"The request is {now}.")
     execute(session, "DELETE FROM processing_request WHERE id = %(id)s", {"id": request_id})
     session.expunge(request)
 

@@ -46,7 +46,7 @@ def canonical(products: list[Any]) -> bytes:
 
 def read_products(products: list[Any], limits: Limits) -> Generator[Found, None, None]:
     """Good products and everything that is wrong with the others."""
-    return checked(_rows(products), limits)
+    return checked(_rows(products), limits, nothing="The list of products is empty.")
 
 
 def _rows(products: list[Any]) -> Iterator[Found]:

@@ -33,10 +33,14 @@ def read_manifest(file: IO[bytes], limits: Limits) -> Generator[Found, None, Non
     file.seek(0)
     text = io.TextIOWrapper(file, encoding, newline="")
     try:
-        header = find_header(text.read(HEAD))
+        head = text.read(HEAD)
+        if not head.strip() and len(head) < HEAD:
+            yield RowError(code=Code.NO_ROWS, detail="The file is empty.")
+            return
+        header = find_header(head)
         if isinstance(header, Header):
             text.seek(0)
-            yield from checked(_rows(text, header), limits)
+            yield from checked(_rows(text, header), limits, nothing="There are no products below the header.")
         else:
             yield from header
     finally:
@@ -56,8 +60,8 @@ def _rows(text: TextIO, header: Header) -> Iterator[Found]:
             yield _stray_nul(record, product) or product
 
 
-def checked(found: Iterable[Found], limits: Limits) -> Generator[Found, None, None]:
-    """Each product that is right, else what is wrong with it; `no_rows` if there was nothing at all."""
+def checked(found: Iterable[Found], limits: Limits, *, nothing: str) -> Generator[Found, None, None]:
+    """Each product that is right, else what is wrong with it; `no_rows`, told as `nothing`, if there was none."""
     serials = _Serials()
     empty = True
     for item in found:
@@ -73,7 +77,7 @@ def checked(found: Iterable[Found], limits: Limits) -> Generator[Found, None, No
         else:
             yield item
     if empty:
-        yield RowError(code=Code.NO_ROWS, detail="There are no products below the header.")
+        yield RowError(code=Code.NO_ROWS, detail=nothing)
 
 
 class _Serials:

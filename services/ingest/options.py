@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from services.ingest.row_errors import shown
 from shared.addresses import is_public
+from shared.booleans import parse_boolean
 from shared.problems import Problem
 from shared.recipe import Mode, Recipe, TargetFormat
 from shared.urls import host_port, literal_address, refusal
@@ -14,6 +15,7 @@ from shared.urls import host_port, literal_address, refusal
 Choice = TypeVar("Choice", bound=StrEnum)
 DEFAULT_QUALITY = Recipe().quality
 MAX_SIDE = 65_535
+NAMES = ("quality", "mode", "format", "max_side", "webhook_url", "webhookUrl", "on_invalid", "validate_only")
 
 
 class OnInvalid(StrEnum):
@@ -25,11 +27,12 @@ class OnInvalid(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """All of them, with their defaults."""
+    """All of them, with their defaults. `validate_only` says what to do with the upload, not what it is."""
 
     recipe: Recipe = field(default_factory=Recipe)
     webhook_url: str | None = None
     on_invalid: OnInvalid = OnInvalid.REJECT
+    validate_only: bool = False
 
     @property
     def skip(self) -> bool:
@@ -40,26 +43,37 @@ class Options:
         return asdict(self.recipe) | {"webhook_url": self.webhook_url, "on_invalid": self.on_invalid}
 
 
-def read_options(given: Mapping[str, Any], *, allow: tuple[str, ...]) -> Options:
-    """Unknown names are ignored, empty ones not given; `allow`: `host:port` pairs that are always let through.
+def read_options(given: Mapping[str, Any], *, allow: tuple[str, ...], older: bool = False) -> Options:
+    """Empty ones are not given; `allow`: `host:port` pairs that are always let through.
+
+    The `older` contracts ignore names they do not know, and always mean it.
 
     Raises:
         Problem: 422, naming the option.
 
     """
-    side = _value(given, "max_side")
+    if not older:
+        _refuse_unknown(given)
     recipe = Recipe(
         quality=_integer("quality", _value(given, "quality"), 1, 95) or DEFAULT_QUALITY,
         mode=_choice("mode", _value(given, "mode"), Mode.ABSOLUTE),
         format=_choice("format", _value(given, "format"), TargetFormat.KEEP),
-        max_side=_integer("max_side", side, 1, MAX_SIDE),
+        max_side=_integer("max_side", _value(given, "max_side"), 1, MAX_SIDE),
     )
     webhook_url = _value(given, "webhook_url")
     return Options(
         recipe=recipe,
         webhook_url=_webhook(_value(given, "webhookUrl") if webhook_url is None else webhook_url, allow),
         on_invalid=_choice("on_invalid", _value(given, "on_invalid"), OnInvalid.REJECT),
+        validate_only=not older and _boolean("validate_only", given.get("validate_only")),
     )
+
+
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in NAMES:
+            detail = f"There is no option {shown(name)[:200]!r}; the options are {', '.join(NAMES)}."
+            raise Problem(422, "unknown_option", detail)
 
 
 def _value(given: Mapping[str, Any], name: str) -> Any:
@@ -79,6 +93,15 @@ def _integer(name: str, value: Any, low: int, high: int) -> int | None:
     return value
 
 
+def _boolean(name: str, value: Any) -> bool:
+    if value is None:
+        return False
+    try:
+        return parse_boolean(str(value) if isinstance(value, str | int) else "")
+    except ValueError as error:
+        raise _refused(name, str(error), value) from None
+
+
 def _choice(name: str, value: Any, default: Choice) -> Choice:
     if value is None:
         return default
@@ -95,12 +118,13 @@ def _webhook(value: Any, allow: tuple[str, ...]) -> str | None:
     if not isinstance(value, str):
         raise _refused("webhook_url", "must be a URL", value)
     if reason := refusal(value):
-        raise _refused("webhook_url", f"is refused: {reason}", value)
+        raise _refused("webhook_url", "is refused", value, why=f" {reason}")
     address = literal_address(value)
     if address and not is_public(address) and host_port(value) not in allow:
         raise _refused("webhook_url", "must not lead to a private, loopback or reserved address", value)
     return value
 
 
-def _refused(name: str, requirement: str, value: Any) -> Problem:
-    return Problem(422, "invalid_option", f"The option {name} {requirement}; it was {shown(value)[:200]!r}.")
+def _refused(name: str, requirement: str, value: Any, *, why: str = "") -> Problem:
+    detail = f"The option {name} {requirement}; it was {shown(value)[:200]!r}.{why}"
+    return Problem(422, "invalid_option", detail)

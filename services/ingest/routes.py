@@ -20,7 +20,7 @@ from services.ingest.locked import view
 from services.ingest.redeliver import redeliver
 from services.ingest.retry import retry
 from services.ingest.stores import Stores, stores_of
-from services.ingest.submit import submit, validate
+from services.ingest.submit import Validated, submit
 from services.ingest.upload import Kind, Upload, received
 from shared.db import allow_time
 from shared.ids import parse_id
@@ -35,15 +35,13 @@ OLDER_REFUSALS = frozenset({400, 409, 413, 415, 422})
 
 
 async def create_request(http_request: HttpRequest) -> Response:
-    if http_request.query_params.get("validate_only", "").lower() in ("true", "1"):
-        return await _validate(http_request)
-    return _accepted(await _submit(http_request), status=202)
+    return _answer(await _submit(http_request), status=202)
 
 
 async def create_older(http_request: HttpRequest, *, status: int) -> Response:
     """The two older contracts, which know one refusal: 400."""
     try:
-        return _accepted(await _submit(http_request), status=status)
+        return _answer(await _submit(http_request, older=True), status=status)
     except Problem as problem:
         if problem.status not in OLDER_REFUSALS:
             raise
@@ -58,17 +56,11 @@ async def upload_csv_older(http_request: HttpRequest) -> Response:
     return await create_older(http_request, status=202)
 
 
-async def _submit(http_request: HttpRequest) -> Accepted:
+async def _submit(http_request: HttpRequest, *, older: bool = False) -> Accepted | Validated:
     stores, account = stores_of(http_request), account_of(http_request)
     key = read_key(http_request.headers.get("idempotency-key"))
     async with received(http_request, stores.settings) as upload:
-        return await _read(stores, upload, lambda: submit(stores, account, upload, key=key))
-
-
-async def _validate(http_request: HttpRequest) -> Response:
-    stores = stores_of(http_request)
-    async with received(http_request, stores.settings) as upload:
-        return _json(await _read(stores, upload, lambda: validate(stores, upload)))
+        return await _read(stores, upload, lambda: submit(stores, account, upload, key=key, older=older))
 
 
 async def _read(stores: Stores, upload: Upload, work: Callable[[], T]) -> T:
@@ -136,9 +128,11 @@ def _id_of(http_request: HttpRequest, name: str = "request_id") -> UUID:
     return found
 
 
-def _accepted(accepted: Accepted, *, status: int) -> Response:
-    headers = _followed(accepted.body) | ({"Idempotent-Replayed": "true"} if accepted.replayed else {})
-    return _json(accepted.body, status, headers)
+def _answer(given: Accepted | Validated, *, status: int) -> Response:
+    if isinstance(given, Validated):
+        return _json(given.body)
+    headers = _followed(given.body) | ({"Idempotent-Replayed": "true"} if given.replayed else {})
+    return _json(given.body, status, headers)
 
 
 def _followed(body: Mapping[str, Any]) -> dict[str, str]:

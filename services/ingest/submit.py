@@ -1,9 +1,9 @@
 """An upload from its file to its answer: read the options, read the manifest, accept or refuse.
 
-Runs in a thread; nothing here knows which of the three HTTP contracts is asking.
+Runs in a thread; of the three HTTP contracts it knows only whether one of the `older` two is asking.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -32,14 +32,25 @@ class Submission:
     content_hash: str | None
 
 
-def submit(stores: Stores, account: UUID, upload: Upload, *, key: str | None) -> Accepted:
-    """Accept the upload, or answer again what was answered to its idempotency key.
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What an upload would have been answered with, had it not been for `validate_only`; nothing is stored."""
+
+    body: Mapping[str, Any]
+
+
+def submit(
+    stores: Stores, account: UUID, upload: Upload, *, key: str | None, older: bool = False
+) -> Accepted | Validated:
+    """Accept the upload, or answer again what was answered to its idempotency key, or only validate it.
 
     Raises:
         Problem: 400, 409, 415, 422.
 
     """
-    submission = _submission(stores, upload, hashed=key is not None)
+    submission = _submission(stores, upload, hashed=key is not None, older=older)
+    if submission.options.validate_only:
+        return _validated(stores, submission)
     with _spooled(stores, submission, skip=submission.options.skip) as spool:
         if not (spool.good or (submission.options.skip and spool.usable)):
             raise _refused(spool)
@@ -56,25 +67,24 @@ def submit(stores: Stores, account: UUID, upload: Upload, *, key: str | None) ->
     return accepted
 
 
-def validate(stores: Stores, upload: Upload) -> dict[str, Any]:
-    """What `submit` would make of the upload; nothing is stored."""
-    submission = _submission(stores, upload, hashed=False)
+def _validated(stores: Stores, submission: Submission) -> Validated:
     with _spooled(stores, submission, skip=True) as spool:
         valid = spool.good or (submission.options.skip and spool.usable)
-        return {"valid": valid, "products": spool.product_count, "images": spool.image_count} | spool.findings()
+        counts = {"valid": valid, "products": spool.product_count, "images": spool.image_count}
+        return Validated(counts | spool.findings())
 
 
-def _submission(stores: Stores, upload: Upload, *, hashed: bool) -> Submission:
+def _submission(stores: Stores, upload: Upload, *, hashed: bool, older: bool) -> Submission:
     allow = stores.settings.fetch_allow
     if upload.kind is Kind.CSV:
-        options = read_options(upload.fields, allow=allow)
+        options = read_options(upload.fields, allow=allow, older=older)
         content_hash = hash_of_file(upload.file, options) if hashed else None
         return Submission(options, read_manifest(upload.file, stores.limits), content_hash)
     upload.file.seek(0)
     try:
         body = parse_body(upload.file.read())
-        products = body["products"]
-        options = read_options({**upload.fields, **body}, allow=allow)
+        products = body.pop("products")
+        options = read_options({**upload.fields, **body}, allow=allow, older=older)
         content_hash = hash_of_bytes(canonical(products), options) if hashed else None
     except MalformedJsonError as error:
         raise Problem(400, "malformed", str(error)) from None

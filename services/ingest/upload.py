@@ -1,19 +1,21 @@
 """From an HTTP request to a file on disk: multipart, raw CSV or JSON, cut off as soon as it is too big."""
 
-import asyncio
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import IO, Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
+from services.ingest.body import limited, too_big
+from services.ingest.encoding import READ, is_read
 from services.ingest.settings import IngestSettings
 from shared.problems import Problem
 
@@ -46,12 +48,14 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
         Problem: 400 malformed or without a file, 413 too big, 415 another media type.
 
     """
-    media_type = http_request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = http_request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
     try:
         if media_type == "multipart/form-data":
             async with _multipart(http_request, settings) as upload:
                 yield upload
         elif media_type in ("text/csv", "application/csv"):
+            _require_readable(content_type)
             async with _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes) as upload:
                 yield upload
         elif media_type == "application/json":
@@ -65,40 +69,65 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
         raise Problem(400, "incomplete_upload", "The connection ended before the upload did.") from None
 
 
+def _require_readable(content_type: str) -> None:
+    """Refuse a charset that would be read as another one, and so wrongly."""
+    charset = parse_options_header(content_type)[1].get(b"charset", b"").decode("latin-1")
+    if charset and not is_read(charset):
+        detail = f"The charset {charset[:100]!r} is not read; what is read are {READ}."
+        raise Problem(415, "unsupported_charset", detail)
+
+
+class _Parser(MultiPartParser):
+    """Knows whether the closing boundary came: without it a part, file or option, may be missing."""
+
+    spool_max_size = _IN_MEMORY
+    closed = False
+
+    def on_end(self) -> None:
+        self.closed = True
+
+
 @asynccontextmanager
 async def _multipart(http_request: HttpRequest, settings: IngestSettings) -> AsyncIterator[Upload]:
     max_bytes = settings.max_upload_bytes
-    body = _limited(http_request, settings, max_bytes + FRAMING, max_bytes)
-    parser = MultiPartParser(http_request.headers, body, max_files=10, max_fields=100)
-    parser.spool_max_size = _IN_MEMORY
+    body = limited(http_request, settings, max_bytes + FRAMING, max_bytes)
+    parser = _Parser(http_request.headers, body, max_files=10, max_fields=100)
     try:
         form = await _parsed(parser)
         part = _file_of(form)
+        _require_readable(part.content_type or "")
         size = part.size or 0
         if size > max_bytes:
-            raise _too_big(max_bytes)
-        fields = dict(http_request.query_params) | {k: v for k, v in form.items() if isinstance(v, str)}
-        yield Upload(kind=Kind.CSV, file=part.file, size=size, fields=fields)
+            raise too_big(max_bytes)
+        given = {name: text for name, text in form.items() if isinstance(text, str) and name not in FILE_FIELDS}
+        yield Upload(kind=Kind.CSV, file=part.file, size=size, fields=dict(http_request.query_params) | given)
     finally:
         for file in parser._files_to_close_on_error:  # noqa: SLF001 - the form misses a part that was cut off
             file.close()
 
 
-async def _parsed(parser: MultiPartParser) -> FormData:
+async def _parsed(parser: _Parser) -> FormData:
     try:
-        return await parser.parse()
+        form = await parser.parse()
     except MultiPartException as error:
         raise Problem(400, "malformed", f"The multipart body cannot be read: {error.message}") from None
     except ValueError:  # UnicodeError among them: `charset` may name any codec of Python's
         raise Problem(400, "malformed", "The multipart body cannot be read in the charset it names.") from None
+    if not parser.closed:
+        raise Problem(400, "malformed", "The multipart body ended early: its closing boundary is missing.")
+    return form
 
 
 def _file_of(form: FormData) -> UploadFile:
-    for name in FILE_FIELDS:
-        part = form.get(name)
-        if isinstance(part, UploadFile) and (part.filename or part.size):
-            return part
-    raise Problem(400, "missing_file", f"The form has no file; send the CSV in the field “{FILE_FIELDS[0]}”.")
+    """The one file; a file field that was left empty, as browsers send it, is none."""
+    files = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
+    files = [(name, part) for name, part in files if part.filename or part.size]
+    if len(files) > 1:
+        names = ", ".join(repr(part.filename or name) for name, part in files)
+        raise Problem(400, "several_files", f"The form has {len(files)} files ({names[:200]}); send one at a time.")
+    if not files or files[0][0] not in FILE_FIELDS:
+        raise Problem(400, "missing_file", f"The form has no file; send the CSV in the field “{FILE_FIELDS[0]}”.")
+    return files[0][1]
 
 
 @asynccontextmanager
@@ -107,45 +136,10 @@ async def _raw(
 ) -> AsyncIterator[Upload]:
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
         size = 0
-        async for chunk in _limited(http_request, settings, max_bytes, max_bytes):
+        async for chunk in limited(http_request, settings, max_bytes, max_bytes):
             size += len(chunk)
             if size > _IN_MEMORY:
                 await run_in_threadpool(file.write, chunk)
             else:
                 file.write(chunk)
         yield Upload(kind=kind, file=file, size=size, fields=dict(http_request.query_params))
-
-
-async def _limited(
-    http_request: HttpRequest, settings: IngestSettings, limit: int, promised: int
-) -> AsyncGenerator[bytes, None]:
-    """The body; `promised` is the limit to speak of, without the framing."""
-    length = http_request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise _too_big(promised)
-    total = 0
-    async for chunk in _in_time(http_request.stream(), settings.upload_seconds):
-        total += len(chunk)
-        if total > limit:
-            raise _too_big(promised)
-        if chunk:
-            yield chunk
-
-
-async def _in_time(chunks: AsyncGenerator[bytes, None], seconds: float) -> AsyncGenerator[bytes, None]:
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        try:
-            async with asyncio.timeout_at(deadline):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            detail = f"The upload was not finished within {seconds:g} seconds."
-            raise Problem(400, "incomplete_upload", detail, headers={"Connection": "close"}) from None
-        yield chunk
-
-
-def _too_big(limit: int) -> Problem:
-    detail = f"The upload is larger than {limit / 1_000_000:g} MB; split it into several requests."
-    return Problem(413, "too_large", detail, headers={"Connection": "close"})

@@ -16,13 +16,14 @@ from shared.db import Database
 from shared.egress import Egress
 from shared.epoch import EpochKey
 from shared.messages import Deliver
+from shared.settings import from_environment
 
 PATIENCE_SECONDS = 60
 JOIN_SECONDS = 2.5
 
 
 def main() -> None:
-    settings = NotifierSettings()
+    settings = from_environment(NotifierSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
     connected = connect(settings)
     # As many again are opened under load: one for each thread, and some for the loops and the health check.

@@ -1,5 +1,7 @@
 """The notifier's settings."""
 
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
 from shared.settings import ConsumerSettings
 
 
@@ -9,14 +11,14 @@ class NotifierSettings(ConsumerSettings):
     `host_deliveries`: deliveries to one host at once, so that a dead receiver holds up only its own.
     """
 
-    threads: int = 24
-    host_deliveries: int = 2
-    delivery_seconds: float = 15.0
-    sweep_seconds: float = 5.0
-    source_retention_hours: float = 24.0
-    retention_days: float | None = None
-    orphan_hours: float = 24.0
-    shutdown_seconds: float = 16.0
+    threads: PositiveInt = 24
+    host_deliveries: PositiveInt = 2
+    delivery_seconds: PositiveFloat = 15.0
+    sweep_seconds: PositiveFloat = 5.0
+    source_retention_hours: NonNegativeFloat = 24.0
+    retention_days: PositiveFloat | None = None
+    orphan_hours: PositiveFloat = 24.0
+    shutdown_seconds: PositiveFloat = 16.0
 
     @property
     def deliveries(self) -> int:

@@ -11,6 +11,7 @@ from starlette.requests import Request as HttpRequest
 
 from services.status import paging
 from shared.blobs import Blobs
+from shared.booleans import parse_boolean
 from shared.db import Database
 from shared.ids import parse_id
 from shared.problems import Problem, not_found
@@ -86,6 +87,14 @@ def status_of(http_request: HttpRequest, kind: type[Choice]) -> Choice | None:
         return kind(wanted)
     except ValueError:
         raise bad_parameter(f"status must be one of {', '.join(kind)}") from None
+
+
+def boolean_of(http_request: HttpRequest, name: str) -> bool:
+    """A query parameter that says yes or no; without it, no."""
+    try:
+        return parse_boolean(http_request.query_params.get(name, "no"))
+    except ValueError as error:
+        raise bad_parameter(f"{name} {error}") from None
 
 
 def bad_parameter(detail: str) -> Problem:

@@ -106,12 +106,13 @@ def list_deliveries(http_request: HttpRequest) -> Response:
 
 def get_output_csv(http_request: HttpRequest) -> Response:
     request_id, stores = inputs.request_id_of(http_request), inputs.stores_of(http_request)
+    details = inputs.boolean_of(http_request, "details")
     count = _of_own_request(http_request, request_id, lambda session: queries.product_count(session, request_id))
     chunks = output.csv_chunks(
         queries.read_products(stores.database, request_id, count),
         request_id=request_id,
         public_url=stores.public_url,
-        details=http_request.query_params.get("details") in ("1", "true"),
+        details=details,
     )
     headers = attachment(f"output-{request_id}.csv")
     return stream(http_request, chunks, media_type="text/csv; charset=utf-8", headers=headers)

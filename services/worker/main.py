@@ -19,13 +19,14 @@ from shared.broker.metrics import Metrics
 from shared.db import Database
 from shared.egress import Egress
 from shared.messages import CompressAloneBatch, FetchAloneBatch, FetchSlowBatch
+from shared.settings import from_environment
 
 PATIENCE_SECONDS = 60
 REDIS_RETRIES = 60
 
 
 def main() -> None:
-    settings = WorkerSettings()
+    settings = from_environment(WorkerSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
     connected = broker.connect(settings.redis_url, middleware=[Metrics()], retries=REDIS_RETRIES)
     connected.prefetch |= {FetchSlowBatch.queue: max(1, settings.threads // 4)}

@@ -19,6 +19,11 @@ from shared.formats import MEDIA_TYPES
 from shared.lifecycle import ImageState, RequestStatus
 
 IF_NONE_MATCH = header("If-None-Match", "The `ETag` of an earlier answer.")
+DETAILS = query(
+    "details",
+    {"type": "boolean", "default": False},
+    "`true` (also `1`, `yes`, `on`) adds the columns Status and Errors.",
+)
 IMAGES = tuple(MEDIA_TYPES.values())
 
 LIST = operation(
@@ -84,8 +89,8 @@ OUTPUT_CSV = operation(
     "getOutputCsv",
     "results",
     "The output CSV",
-    {"200": file_answer("As far as it is; positions without a rendition are empty.", "text/csv"), **problems(404)},
-    parameters=[REQUEST_ID, query("details", choice("0", "1"), "`1` adds the columns Status and Errors.")],
+    {"200": file_answer("As far as it is; positions without a rendition are empty.", "text/csv"), **problems(400, 404)},
+    parameters=[REQUEST_ID, DETAILS],
 )
 OUTPUTS_ZIP = operation(
     "getOutputsZip",

@@ -67,9 +67,19 @@ OPTIONS: dict[str, Json] = {
         "`bytes`: the best quality within so many percent of the source's bytes.",
     },
     "format": choice(*TargetFormat) | {"default": "keep"},
-    "max_side": {"type": ["integer", "null"], "minimum": 1, "description": "Longest side in pixels; never enlarges."},
+    "max_side": {
+        "type": ["integer", "null"],
+        "minimum": 1,
+        "maximum": 65535,
+        "description": "Longest side in pixels; never enlarges.",
+    },
     "on_invalid": choice("reject", "skip")
     | {"default": "reject", "description": "`skip` takes the good rows and lists the others."},
+    "validate_only": {
+        "type": "boolean",
+        "default": False,
+        "description": "Only check the manifest; store nothing. As text also `1 yes on 0 no off`. Not in `older`.",
+    },
 }
 IMAGE = {
     "number": NUMBER,

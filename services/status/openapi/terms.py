@@ -17,8 +17,8 @@ def query(name: str, schema: Json, description: str) -> Json:
     return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
-def header(name: str, description: str) -> Json:
-    return {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}
+def header(name: str, description: str, schema: Json | None = None) -> Json:
+    return {"name": name, "in": "header", "schema": schema or {"type": "string"}, "description": description}
 
 
 def answer(description: str, schema: Json | None = None, *, headers: tuple[str, ...] = ()) -> Json:
@@ -63,9 +63,9 @@ PROBLEMS = {
     409: "The state does not allow it.",
     410: "It was there and is deleted.",
     413: "The upload is too large.",
-    415: "This is no CSV (a zip, a PDF, a spreadsheet), or no accepted media type.",
+    415: "This is no CSV (a zip, a PDF, a spreadsheet), or no accepted media type or charset.",
     416: "The range begins behind the end.",
-    422: "Rows or options are invalid.",
+    422: "Rows or options are invalid, or there is no such option.",
     429: "Too many requests or too many images for this account.",
     503: "Not possible just now.",
 }

@@ -15,7 +15,7 @@ from services.status.openapi.terms import (
     ref,
 )
 
-OPTION_PARAMETERS = [query(name, schema, "Option, for a `text/csv` body.") for name, schema in OPTIONS.items()]
+OPTION_PARAMETERS = [query(name, schema, schema.get("description", "Option.")) for name, schema in OPTIONS.items()]
 BODY: Json = {
     "required": True,
     "content": {
@@ -27,8 +27,8 @@ BODY: Json = {
 IDEMPOTENCY_KEY = header(
     "Idempotency-Key",
     "Same key and same content: the first answer again, with `Idempotent-Replayed: true`. Kept for 24 hours.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
 )
-VALIDATE_ONLY = query("validate_only", {"type": "boolean", "default": False}, "Only check the manifest; store nothing.")
 
 CREATE = operation(
     "createRequest",
@@ -39,7 +39,7 @@ CREATE = operation(
         "200": answer("With `validate_only`: what would be accepted, and what is wrong.", ref("Validation")),
         **problems(400, 409, 413, 415, 422),
     },
-    parameters=[VALIDATE_ONLY, *OPTION_PARAMETERS, IDEMPOTENCY_KEY],
+    parameters=[*OPTION_PARAMETERS, IDEMPOTENCY_KEY],
     requestBody=BODY,
 )
 RETRY = operation(

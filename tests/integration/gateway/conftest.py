@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +42,9 @@ class Upstream:
 
         class Echo(BaseHTTPRequestHandler):
             def answer(self) -> None:
+                if self.path == "/broken":
+                    self.close_connection = True
+                    return
                 length = int(self.headers.get("Content-Length") or 0)
                 while length > 0 and (chunk := self.rfile.read(min(length, 2**20))):
                     length -= len(chunk)
@@ -88,12 +92,28 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     port, *inner = reserve_ports(3)
     ingest, status = (Upstream(name, at) for name, at in zip(("ingest", "status"), inner, strict=True))
     folder = tmp_path_factory.mktemp("gateway")
+    with caddy(folder, port, ingest=ingest.port, status=status.port, max_body="1MB"):
+        gateway = Gateway(f"http://127.0.0.1:{port}", folder / "the blobs", ingest, status)
+        try:
+            ingest.open()
+            status.open()
+            until(lambda: _answers(gateway))
+            yield gateway
+        finally:
+            gateway.client.close()
+            ingest.close()
+            status.close()
+
+
+@contextmanager
+def caddy(folder: Path, port: int, *, ingest: int, status: int, max_body: str) -> Iterator[None]:
+    """The gateway's process, which may take a moment to answer."""
     env = {
         "HALFTONE_PORT": str(port),
-        "HALFTONE_INGEST_UPSTREAMS": f"127.0.0.1:{ingest.port}",
-        "HALFTONE_STATUS_UPSTREAMS": f"127.0.0.1:{status.port}",
+        "HALFTONE_INGEST_UPSTREAMS": f"127.0.0.1:{ingest}",
+        "HALFTONE_STATUS_UPSTREAMS": f"127.0.0.1:{status}",
         "HALFTONE_BLOB_DIR": str(folder / "the blobs"),
-        "HALFTONE_GATEWAY_MAX_BODY": "1MB",
+        "HALFTONE_GATEWAY_MAX_BODY": max_body,
         "XDG_DATA_HOME": str(folder),
         "XDG_CONFIG_HOME": str(folder),
         "PATH": os.defpath,
@@ -102,19 +122,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     config.write_text(_with_little_patience((ROOT / "deploy/gateway/Caddyfile").read_text()))
     command = [str(Path(sys.executable).parent / "caddy"), "run", "--config", str(config), "--adapter", "caddyfile"]
     with (folder / "log").open("w") as log:
-        caddy = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    gateway = Gateway(f"http://127.0.0.1:{port}", folder / "the blobs", ingest, status)
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
     try:
-        ingest.open()
-        status.open()
-        until(lambda: _answers(gateway))
-        yield gateway
+        yield
     finally:
-        gateway.client.close()
-        caddy.terminate()
-        caddy.wait(10)
-        ingest.close()
-        status.close()
+        process.terminate()
+        process.wait(10)
 
 
 def _with_little_patience(caddyfile: str) -> str:

@@ -85,8 +85,12 @@ def test_a_404_is_not_kept_a_rendition_may_come_later(gateway: Gateway, request_
     assert gateway.get(missing, If_None_Match=f'"{SHA}"').content == DATA
 
 
-def test_a_range_behind_the_end_is_not_kept_either(gateway: Gateway, request_id: str) -> None:
+def test_a_range_behind_the_end_is_a_problem_and_not_kept_either(gateway: Gateway, request_id: str) -> None:
     answer = gateway.get(f"/files/{request_id}/out/{SHA}.jpg", Range="bytes=5000-")
     assert answer.status_code == 416
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Content-Range"] == f"bytes */{len(DATA)}"
+    assert answer.json()["code"] == "range_not_satisfiable"
+    assert answer.headers["X-Request-Id"]
     assert "immutable" not in answer.headers.get("Cache-Control", "")
     assert "ETag" not in answer.headers

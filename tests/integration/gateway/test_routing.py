@@ -31,6 +31,13 @@ def test_what_is_for_the_inside_is_not_reachable(gateway: Gateway, path: str) ->
     assert _problem(gateway.get(path), 404)["code"] == "not_found"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_root_leads_readers_to_the_docs(gateway: Gateway, method: str) -> None:
+    answer = gateway.client.request(method, f"{gateway.url}/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
+    assert answer.headers["X-Request-Id"]
+
+
 def test_healthz_is_ready_only_when_both_services_are(gateway: Gateway) -> None:
     assert gateway.get("/healthz").status_code == 200
     for service in (gateway.ingest, gateway.status):
@@ -66,6 +73,12 @@ def test_a_body_above_the_cap_is_413(gateway: Gateway) -> None:
     assert _problem(answer, 413)["code"] == "too_large"
 
 
+@pytest.mark.parametrize("size", [3, 900_000])
+def test_a_service_that_breaks_off_is_503_all_the_same(gateway: Gateway, size: int) -> None:
+    answer = gateway.client.post(f"{gateway.url}/broken", content=b"x" * size)
+    assert _problem(answer, 503)["code"] == "unavailable"
+
+
 def test_a_body_that_never_ends_does_not_hold_the_service_behind_for_ever(gateway: Gateway) -> None:
     url = httpx.URL(gateway.url)
     head = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
@@ -97,6 +110,14 @@ def test_a_request_without_a_usable_id_gets_one(gateway: Gateway, sent: str | No
     answer = gateway.get("/v1/requests", **({} if sent is None else {"X_Request_Id": sent}))
     assert len(answer.json()["headers"]["x-request-id"]) == 36
     assert answer.headers["X-Request-Id"] == answer.json()["headers"]["x-request-id"]
+
+
+def test_of_two_ids_neither_is_kept(gateway: Gateway) -> None:
+    sent = [("X-Request-Id", "mine-1"), ("X-Request-Id", "<not for ids>")]
+    for path in ("/v1/requests", "/metrics"):
+        answer = gateway.client.get(gateway.url + path, headers=sent)
+        (given,) = answer.headers.get_list("X-Request-Id")
+        assert len(given) == 36
 
 
 def test_a_request_keeps_its_id_in_a_problem_too(gateway: Gateway) -> None:

@@ -153,7 +153,16 @@ def test_delete_removes_rows_and_files(client: httpx.Client, finished: str, sql:
 
 
 def test_delete_of_a_running_request_is_409(client: httpx.Client, running: str) -> None:
-    assert code(client.delete(f"/v1/requests/{running}")) == (409, "not_terminal")
+    refused = client.delete(f"/v1/requests/{running}")
+    assert code(refused) == (409, "not_terminal")
+    assert "cancel it first" in refused.json()["detail"]
+
+
+def test_erase_while_it_is_being_cancelled_is_to_be_tried_again(client: httpx.Client, running: str) -> None:
+    assert client.post(f"/v1/requests/{running}/cancel").status_code == 202
+    refused = client.delete(f"/v1/requests/{running}")
+    assert code(refused) == (409, "not_terminal")
+    assert "being cancelled" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("status", ["pending", "delivered", "stopped", "exhausted"])

@@ -50,6 +50,31 @@ def test_a_form_without_file_is_400(client: httpx.Client, form: dict[str, Any]) 
     assert problem(client.post("/v1/requests", **form)) == (400, "missing_file")
 
 
+@pytest.mark.parametrize("names", [("file", "file"), ("file", "csvFile"), ("file", "other"), ("other", "another")])
+@pytest.mark.parametrize("path", ["/v1/requests", "/upload"])
+def test_two_files_in_one_form_are_400(client: httpx.Client, path: str, names: tuple[str, str], sql: Sql) -> None:
+    answer = client.post(path, files=[(name, (f"{number}.csv", CSV)) for number, name in enumerate(names)])
+    assert problem(answer) == (400, "several_files")
+    assert "0.csv" in answer.json()["detail"]
+    assert "1.csv" in answer.json()["detail"]
+    assert sql("SELECT id FROM processing_request") == []
+
+
+def test_a_file_field_that_was_left_empty_does_not_count(client: httpx.Client) -> None:
+    files = [("csv_file", ("", b"")), ("file", ("a.csv", CSV.encode()))]
+    assert client.post("/v1/requests", files=files, data={"csvFile": ""}).status_code == 202
+
+
+def test_a_form_without_its_closing_boundary_ended_early(client: httpx.Client, sql: Sql) -> None:
+    part = f'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n{CSV}\r\n'
+    for rest in ("", '--x\r\nContent-Disposition: form-data; name="quality"\r\n\r\n6'):
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = client.post("/v1/requests", content=(part + rest).encode(), headers=headers)
+        assert problem(answer) == (400, "malformed")
+        assert "ended early" in answer.json()["detail"]
+    assert sql("SELECT id FROM processing_request") == []
+
+
 @pytest.mark.parametrize(
     ("media_type", "body"),
     [
@@ -67,6 +92,24 @@ def test_a_form_without_file_is_400(client: httpx.Client, form: dict[str, Any]) 
 )
 def test_malformed_bodies_are_400(client: httpx.Client, media_type: str, body: bytes) -> None:
     assert problem(client.post("/v1/requests", content=body, headers={"Content-Type": media_type}))[0] == 400
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-2", "utf-7", "shift_jis", "rot13", "no-such", '" "'])
+def test_a_charset_that_is_not_read_is_415_and_says_which_are(client: httpx.Client, charset: str) -> None:
+    media_type = f"text/csv; charset={charset}"
+    for answer in (
+        client.post("/v1/requests", content=CSV.encode(), headers={"Content-Type": media_type}),
+        client.post("/v1/requests", files={"file": ("a.csv", CSV.encode(), media_type)}),
+    ):
+        assert problem(answer) == (415, "unsupported_charset")
+        assert "UTF-8" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", "utf-16", "us-ascii", '"ISO-8859-1"', "windows-1252", ""])
+def test_a_charset_that_is_read_is_taken(client: httpx.Client, charset: str) -> None:
+    media_type = f"text/csv; charset={charset}; header=present"
+    assert client.post("/v1/requests", content=CSV.encode(), headers={"Content-Type": media_type}).status_code == 202
+    assert client.post("/v1/requests", files={"file": ("a.csv", CSV.encode(), media_type)}).status_code == 202
 
 
 def test_an_empty_csv_is_422(client: httpx.Client) -> None:
@@ -96,6 +139,55 @@ def test_wrong_json_products_are_422_by_row(client: httpx.Client, product: Any) 
 def test_json_without_products_is_422(client: httpx.Client) -> None:
     answer = client.post("/v1/requests", json={"products": []})
     assert answer.json()["errors"][0]["code"] == "no_rows"
+    assert "header" not in answer.json()["detail"]
+
+
+def sent_as(client: httpx.Client, how: str, options: dict[str, Any], path: str = "/v1/requests") -> httpx.Response:
+    if how == "json":
+        product = {"serial_number": "1", "name": "n", "image_urls": ["https://a.example/1.jpg"]}
+        return client.post(path, json={"products": [product], **options})
+    query, form = (options, {}) if how == "query" else ({}, options)
+    return client.post(path, files={"file": ("a.csv", CSV)}, params=query, data=form)
+
+
+@pytest.mark.parametrize("how", ["query", "form", "json"])
+@pytest.mark.parametrize("word", ["true", "1", "YES", "on"])
+def test_validate_only_stores_nothing_however_it_is_said(client: httpx.Client, how: str, word: str, sql: Sql) -> None:
+    answer = sent_as(client, how, {"validate_only": word})
+    assert (answer.status_code, answer.json()["valid"]) == (200, True)
+    assert sql("SELECT id FROM processing_request") == []
+
+
+@pytest.mark.parametrize("how", ["query", "form", "json"])
+@pytest.mark.parametrize("word", ["t", "maybe", "", " ", "2"])
+def test_a_word_for_validate_only_that_is_not_clear_starts_nothing(
+    client: httpx.Client, how: str, word: str, sql: Sql
+) -> None:
+    answer = sent_as(client, how, {"validate_only": word})
+    assert problem(answer) == (422, "invalid_option")
+    assert "validate_only" in answer.json()["detail"]
+    assert sql("SELECT id FROM processing_request") == []
+
+
+def test_validate_only_in_json_is_a_boolean_too(client: httpx.Client) -> None:
+    assert sent_as(client, "json", {"validate_only": True}).status_code == 200
+    for no in (False, None):
+        assert sent_as(client, "json", {"validate_only": no}).status_code == 202
+
+
+@pytest.mark.parametrize("how", ["query", "form", "json"])
+def test_an_unknown_option_is_422_and_the_known_ones_are_named(client: httpx.Client, how: str) -> None:
+    answer = sent_as(client, how, {"qualitty": "60"})
+    assert problem(answer) == (422, "unknown_option")
+    assert "qualitty" in answer.json()["detail"]
+    assert "quality" in answer.json()["detail"].split(";")[1]
+
+
+@pytest.mark.parametrize("path", ["/upload", "/api/upload-csv/"])
+@pytest.mark.parametrize("how", ["query", "form", "json"])
+def test_the_older_contracts_pass_over_what_they_do_not_know(client: httpx.Client, path: str, how: str) -> None:
+    answer = sent_as(client, how, {"qualitty": "60", "validate_only": "maybe"}, path)
+    assert answer.json()["status"] == "pending"
 
 
 def test_options_are_422_by_name(client: httpx.Client) -> None:
@@ -104,8 +196,8 @@ def test_options_are_422_by_name(client: httpx.Client) -> None:
     assert "quality" in answer.json()["detail"]
 
 
-def test_too_big_is_413_before_the_body_is_read(client: httpx.Client, address: str) -> None:
-    """Only the headers are sent: the answer must not wait for a body."""
+def test_too_big_is_413_though_the_body_never_comes(client: httpx.Client, address: str) -> None:
+    """Only the headers are sent: a body that does come is read on for a while, but not waited for."""
     host = urlsplit(address)
     with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
         head = "POST /v1/requests HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 200000000\r\n\r\n"

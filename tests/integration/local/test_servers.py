@@ -7,8 +7,9 @@ from pathlib import Path
 
 import psutil
 import psycopg
+import pytest
 
-from tests.integration.local.command import local
+from tests.integration.local.command import begun, local
 from tests.stack import Stack, until
 
 
@@ -50,6 +51,42 @@ def test_start_and_stop_work_in_the_background(folder: Path) -> None:
     assert local(stack, "stop").returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert not (folder / "stack.json").exists()
+
+
+def test_of_two_starts_at_once_one_starts_and_the_other_says_so(folder: Path, request: pytest.FixtureRequest) -> None:
+    stack = Stack(folder, servers_only=True)
+    request.addfinalizer(lambda: local(stack, "stop"))
+    both = [begun(stack, "start", "--servers-only") for _ in range(2)]
+    told = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    (ready,) = (text for text in told if "is ready at" in text)
+    (other,) = (text for text in told if "already" in text)
+    assert other.startswith(("halftone: already starting (pid ", "halftone: already running at "))
+    assert f"(pid {stack.state()['pid']})" in other
+    assert "starting:" in ready
+    assert (folder / "stack.log").read_text().count("bringing the tables up to date") == 1
+
+
+def test_a_start_that_is_stopped_meanwhile_says_so(folder: Path, request: pytest.FixtureRequest) -> None:
+    stack = Stack(folder, servers_only=True)
+    request.addfinalizer(lambda: local(stack, "stop"))
+    starting = begun(stack, "start", "--servers-only")
+    until((folder / "stack.json").exists)
+    assert "starting (pid " in local(stack, "status").stdout
+    assert local(stack, "stop").stdout == "halftone: stopped\n"
+    told = starting.communicate(timeout=60)[0]
+    assert told.splitlines()[-1] == "halftone: stopped while starting"
+    assert starting.returncode == 1
+
+
+def test_the_log_before_is_kept(folder: Path) -> None:
+    stack = Stack(folder, servers_only=True)
+    (folder / "postgres").mkdir(parents=True)
+    (folder / "postgres" / "PG_VERSION").write_text("broken")
+    (folder / "stack.log").write_text("the one before\n")
+    assert local(stack, "start", "--servers-only").returncode == 1
+    assert (folder / "stack.log.1").read_text() == "the one before\n"
+    assert "the one before" not in (folder / "stack.log").read_text()
 
 
 def test_passwords_are_readable_by_their_owner_alone(stack: Stack) -> None:

@@ -42,7 +42,7 @@ def silent(exchange: Exchange) -> None:
 
 @pytest.fixture
 def notifier(database: Database, watcher: Watcher, redis_url: str, receivers: list[Origin]) -> Iterator[Broker]:
-    settings = NotifierSettings(database_url="unused", redis_url=redis_url, threads=THREADS)
+    settings = NotifierSettings(database_url="postgresql://unused", redis_url=redis_url, threads=THREADS)
     stop, egress, broker = Event(), Egress(tuple(origin.place for origin in receivers)), connect(settings)
     lanes = HostLanes(settings.host_deliveries, stop)
     declare(broker, Actors(watcher=watcher, courier=Courier(database=database, egress=egress, lanes=lanes, seconds=30)))

@@ -62,6 +62,17 @@ def test_details_add_status_and_errors_by_position(database: Database, client: h
     assert row[4:] == ["pending,completed,failed", ",,too_large: 20;000;001 bytes"]
 
 
+def test_details_take_any_yes_or_no_and_nothing_else(database: Database, client: httpx.Client) -> None:
+    request = seed.request()
+    seed.add(database, [request, seed.pending(request.id, 1), seed.product(request.id, 1, [1])])
+    for word, columns in {"true": 6, "YES": 6, "on": 6, "0": 4, "off": 4}.items():
+        assert len(rows_of(client.get(f"/v1/requests/{request.id}/output.csv?details={word}"))[0]) == columns
+    for word in ("AAA", "", "2"):
+        answer = client.get(f"/v1/requests/{request.id}/output.csv?details={word}")
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+        assert "details" in answer.json()["detail"]
+
+
 def test_it_is_a_file_to_save_and_head_has_no_body(database: Database, client: httpx.Client) -> None:
     request = seed.request()
     seed.add(database, [request, seed.pending(request.id, 1), seed.product(request.id, 1, [1])])

@@ -23,7 +23,7 @@ def started(*module: str, **env: str) -> tuple[int, list[str]]:
 @pytest.mark.parametrize("service", ["ingest", "status"])
 def test_a_service_that_is_to_require_keys_does_not_start_and_says_why(service: str) -> None:
     status, printed = started("uvicorn", f"services.{service}.app:create", "--factory", HALFTONE_AUTH="required")
-    assert status != 0
+    assert status == 2
     assert [line for line in printed if "HALFTONE_AUTH" in line] == printed
     assert len(printed) == 1
 
@@ -31,7 +31,7 @@ def test_a_service_that_is_to_require_keys_does_not_start_and_says_why(service: 
 @pytest.mark.parametrize("env", [{"HALFTONE_AUTH": "required"}, {"HALFTONE_BIND": ELSEWHERE}])
 def test_the_local_stack_does_not_start_either_and_not_on_an_open_address_unasked(env: dict[str, str]) -> None:
     status, printed = started("deploy.local", "run", **env)
-    assert status == 1
+    assert status == 2
     assert [line.split(":")[:2] for line in printed] == [["halftone", " HALFTONE_AUTH"]]
 
 

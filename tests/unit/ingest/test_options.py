@@ -73,3 +73,19 @@ def test_refused_by_name(name: str, value: Any) -> None:
 def test_allowed_pairs_are_let_through() -> None:
     assert read(allow=("127.0.0.1:9000",), webhook_url="http://127.0.0.1:9000/hook").webhook_url
     assert read(allow=("localhost:80",), webhook_url="http://localhost/hook").webhook_url
+
+
+def test_an_unknown_name_is_refused_but_not_by_the_older_contracts() -> None:
+    with pytest.raises(Problem, match="'qualitty'; the options are quality") as refused:
+        read(qualitty="60")
+    assert (refused.value.status, refused.value.code) == (422, "unknown_option")
+    assert read_options({"qualitty": "60", "validate_only": "maybe"}, allow=(), older=True) == Options()
+
+
+@pytest.mark.parametrize("value", ["ftp://a.example/", "http://", "https://a b/"])
+def test_why_a_webhook_url_is_refused_is_a_sentence_of_its_own(value: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read(webhook_url=value)
+    assert refused.value.detail.startswith(f"The option webhook_url is refused; it was {value!r}. The URL")
+    assert refused.value.detail.endswith(".")
+    assert ".;" not in refused.value.detail

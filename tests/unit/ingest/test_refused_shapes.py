@@ -17,10 +17,12 @@ def wrong(code: Code, row: int | None = None, line: int | None = None, **place: 
     return RowError(code=code, detail="", row=row, line=line, **place)  # type: ignore[arg-type]
 
 
-def test_empty_file_has_no_header() -> None:
-    columns = ["S. No.", "Product Name", URLS]
-    assert errors("") == [wrong(Code.MISSING_HEADER, column=column) for column in columns]
-    assert errors("\n \n") == [wrong(Code.MISSING_HEADER, column=column) for column in columns]
+@pytest.mark.parametrize("text", ["", "\n \n", "\r\n\t\r\n"])
+def test_an_empty_file_is_said_to_be_empty(text: str) -> None:
+    assert errors(text) == [wrong(Code.NO_ROWS)]
+    (found,) = read(text.encode())
+    assert isinstance(found, RowError)
+    assert found.detail == "The file is empty."
 
 
 def test_missing_column_is_named() -> None:

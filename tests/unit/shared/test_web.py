@@ -81,6 +81,14 @@ def test_what_nobody_foresaw_is_a_problem_with_an_id_counted_and_logged_under_it
     assert (answered["event"], answered["status"], answered["id"]) == ("answered", 500, "mine-1")
 
 
+@pytest.mark.parametrize("sent", [["<script>"], ["x" * 65], ["mine-1", "mine-2"], [""]])
+def test_an_id_that_is_none_is_not_repeated(client: httpx.Client, sent: list[str]) -> None:
+    answer = client.get("/healthz", headers=[("X-Request-Id", value) for value in sent])
+    (given,) = answer.headers.get_list("X-Request-Id")
+    assert given not in sent
+    assert len(given) == 36
+
+
 def test_a_bug_half_way_breaks_the_answer_off(client: httpx.Client) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         client.get("/half")

@@ -1,0 +1,100 @@
+"""What can be known to be wrong before anything is started: each is one line, and the stack does not start."""
+
+import errno
+import os
+import pwd
+import socket
+import sys
+from typing import Any
+
+import redis
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from deploy.local.places import Places, is_free
+from deploy.local.settings import LocalSettings
+from deploy.migrations.settings import MigrationSettings
+from services.ingest.settings import IngestSettings
+from services.notifier.settings import NotifierSettings
+from services.status.settings import StatusSettings
+from services.worker.settings import WorkerSettings
+from shared.settings import complaints, refuse
+
+SERVICES = (IngestSettings, WorkerSettings, NotifierSettings, StatusSettings, MigrationSettings)
+ANY_DATABASE = "postgresql://127.0.0.1/halftone"
+"""Stands for the one that the stack starts itself, and whose address is not known yet."""
+REDIS_SECONDS = 2.0
+
+
+def read_settings() -> LocalSettings:
+    """The stack's settings; ends the process unless they and those of every service are right."""
+    told = []
+    database = {} if os.environ.get("DATABASE_URL") else {"database_url": ANY_DATABASE}
+    given: list[tuple[type[BaseSettings], dict[str, Any]]] = [(LocalSettings, {})]
+    for kind, values in given + [(kind, database) for kind in SERVICES]:
+        try:
+            kind(**values)
+        except ValidationError as error:
+            told += complaints(error)
+    if told:
+        refuse(told)
+    return LocalSettings()
+
+
+def require_address(settings: LocalSettings) -> None:
+    """End the process if the gateway could not listen where it is to; whether somebody else does is seen later."""
+    try:
+        is_free(settings.bind, settings.port)
+    except socket.gaierror:
+        refuse([f"HALFTONE_BIND: nothing has the name {settings.bind}"])
+    except OSError as error:
+        refuse([why_not(error, settings)])
+
+
+def why_not(error: OSError, settings: LocalSettings) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"HALFTONE_BIND: this machine has no address {settings.bind}"
+    if error.errno == errno.EACCES:
+        return f"HALFTONE_PORT: port {settings.port} is not for ordinary users; choose one from 1024 up"
+    return f"HALFTONE_BIND: {settings.bind} cannot be listened on: {error.strerror}"
+
+
+def require_own_folder(places: Places) -> None:
+    """End the process if the data are another user's: half of the files would be one's, half the other's."""
+    try:
+        owner = places.folder.stat().st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        told = f"{places.folder} belongs to {_user(owner)}, and this is {_user(os.geteuid())}"
+        refuse([f"HALFTONE_DATA_DIR: {told}: start it as {_user(owner)}, or choose another folder"])
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def warn_of_missing_redis(settings: LocalSettings) -> None:
+    """No reason not to start: messages are hints, and the sweeper sends them once there is somebody to take them."""
+    if settings.redis_url is None:
+        return
+    try:
+        with redis.Redis.from_url(
+            settings.redis_url,
+            socket_connect_timeout=REDIS_SECONDS,
+            socket_timeout=REDIS_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        ) as client:
+            client.ping()
+    except (redis.RedisError, OSError) as error:
+        told = " ".join(str(error).split())
+        print(
+            f"halftone: warning: REDIS_URL: {told} Uploads are taken and wait until it is there.",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,96 @@
+"""Bodies that are too large or broken, through the real gateway to the real ingest, however they are sent."""
+
+import http.client
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from services.ingest.settings import IngestSettings
+from tests.integration.gateway.conftest import caddy
+from tests.integration.ingest.conftest import serving
+from tests.stack import reserve_ports, until
+
+LIMIT = 1_000_000
+GATEWAY_LIMIT = 10_000_000
+CSV = {"Content-Type": "text/csv"}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """No database is reached for what is refused by its size."""
+    settings = IngestSettings(
+        database_url="postgresql://nobody@127.0.0.1:1/nothing",
+        blob_url=tmp_path_factory.mktemp("blobs").as_uri(),
+        max_upload_bytes=LIMIT,
+    )
+    (port,) = reserve_ports(1)
+    with serving(settings) as inner:
+        at = urlsplit(inner).port or 0
+        with caddy(tmp_path_factory.mktemp("gateway"), port, ingest=at, status=at, max_body=str(GATEWAY_LIMIT)):
+            until(lambda: _listens(port))
+            yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("path", ["/v1/requests", "/upload"])
+def test_a_client_that_sends_all_before_it_listens_is_told(address: str, path: str, *, chunked: bool) -> None:
+    url = urlsplit(address)
+    for _ in range(3):
+        connection = http.client.HTTPConnection(url.hostname or "", url.port)
+        body = _blocks(8 * LIMIT) if chunked else b"x" * (8 * LIMIT)
+        connection.request("POST", path, body, CSV, encode_chunked=chunked)
+        answer = connection.getresponse()
+        assert (answer.status, b"1 MB" in answer.read()) == (413 if path != "/upload" else 400, True)
+        connection.close()
+
+
+@pytest.mark.parametrize("size", [GATEWAY_LIMIT + LIMIT // 2, 3 * GATEWAY_LIMIT])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_what_the_gateway_itself_does_not_let_through_is_413_too(address: str, size: int, *, chunked: bool) -> None:
+    for _ in range(3):
+        body = _blocks(size) if chunked else b"x" * size
+        answer = httpx.post(f"{address}/v1/requests", content=body, headers=CSV, timeout=30)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_a_form_that_is_too_large_is_413(address: str) -> None:
+    for _ in range(3):
+        answer = httpx.post(f"{address}/v1/requests", files={"file": ("a.csv", b"x" * (8 * LIMIT))}, timeout=30)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [
+        b"Content-Length: 100\r\n\r\nx",
+        b"Content-Length: 100000\r\n\r\n" + b"x" * 50_000,
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\nmore\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nx",
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+    ],
+)
+def test_a_body_that_is_cut_short_or_framed_wrongly_is_400(address: str, framed: bytes) -> None:
+    url = urlsplit(address)
+    with socket.create_connection((url.hostname, url.port), timeout=10) as client:
+        client.sendall(b"POST /v1/requests HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n" + framed)
+        client.shutdown(socket.SHUT_WR)
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in answer
+    assert b"incomplete_upload" in answer
+
+
+def _blocks(size: int) -> Iterator[bytes]:
+    yield from (b"x" * 100_000 for _ in range(size // 100_000))
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

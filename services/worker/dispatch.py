@@ -3,7 +3,7 @@
 Mark first, commit, then send: a group whose send failed is looked at again in five seconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -36,7 +36,7 @@ class Order:
 
 def dispatch_request(database: Database, send_group: SendGroup, request_id: UUID) -> int:
     """Dispatch waiting groups until the window is full; returns how many."""
-    orders = database.transact(lambda session: _open_window(session, request_id))
+    orders = _marked(database, lambda session: _open_window(session, request_id))
     return _send(database, send_group, orders)
 
 
@@ -45,8 +45,22 @@ def dispatch_group(database: Database, send_group: SendGroup, request_id: UUID, 
 
     Where the window is full, the group waits in line with the others.
     """
-    orders = database.transact(lambda session: _again(session, request_id, group, seen))
+    orders = _marked(database, lambda session: _again(session, request_id, group, seen))
     return _send(database, send_group, orders)
+
+
+def _marked(database: Database, mark: Callable[[Session], list[Order]]) -> list[Order]:
+    """The orders of every try. Where only the reply to a COMMIT was lost, the next try finds nothing left to mark.
+
+    An order that was rolled back is sent in vain: its images are claimed once, whoever is first.
+    """
+    orders: dict[GroupDone, Order] = {}
+
+    def work(session: Session) -> None:
+        orders.update((order.done, order) for order in mark(session))
+
+    database.transact(work)
+    return list(orders.values())
 
 
 def _send(database: Database, send_group: SendGroup, orders: list[Order]) -> int:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
@@ -22,6 +24,8 @@ from tests.integration.seed import (
     sql,
     stop,
 )
+
+T = TypeVar("T")
 
 
 def numbers_of(batch: FetchBatch) -> list[int]:
@@ -283,6 +287,22 @@ def test_nothing_of_a_stopped_request_is_dispatched(database: Database, reason: 
     assert dispatch_group(database, post, request_id, group=1, seen=1) == 0
     assert dispatch_request(database, post, request_id) == 0
     assert len(post.groups) == 1
+
+
+def test_a_commit_whose_reply_is_lost_is_sent_all_the_same(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    request_id = add_request(database, images=130)
+    transact = Database.transact
+
+    def reply_lost(self: Database, work: Callable[[Session], T]) -> T:
+        transact(self, work)
+        return transact(self, work)
+
+    post = Post()
+    monkeypatch.setattr(Database, "transact", reply_lost)
+    dispatch_request(database, post, request_id)
+    dispatch_group(database, post, request_id, group=1, seen=1)
+    assert [(sent.group, sent.dispatch_no) for sent, _ in post.groups] == [(1, 1), (2, 1), (1, 2)]
+    assert group_row(database, request_id, 1)["dispatch_no"] == 2
 
 
 def test_a_request_that_is_gone_is_nothing_to_dispatch(database: Database) -> None:

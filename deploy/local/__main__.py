@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psycopg
 
@@ -50,14 +51,14 @@ def start(settings: LocalSettings, places: Places, *, servers_only: bool) -> int
         print("\nhalftone: interrupted, and stopped again", file=sys.stderr)
         return 130
     if ready:
-        print(f"\nHalftone is ready at {settings.base_url} (log: {places.log})")
+        print(f"\nHalftone is ready at {settings.base_url} (log: {_shown(places.log)})")
         return 0
     if process.returncode in (0, -signal.SIGTERM):
         print("\nhalftone: stopped while starting", file=sys.stderr)
         return 1
     lines = places.log.read_text(errors="replace").splitlines()
     verdict = next((at for at, line in enumerate(lines) if line.startswith("halftone:")), max(0, len(lines) - 20))
-    print("", *lines[verdict:], f"(all of it: {places.log})", sep="\n", file=sys.stderr)
+    print("", *lines[verdict:], f"(all of it: {_shown(places.log)})", sep="\n", file=sys.stderr)
     return 1
 
 
@@ -93,17 +94,23 @@ def _wait_until_ready(process: subprocess.Popen[bytes], places: Places) -> bool:
     while process.poll() is None:
         state = places.read_state()
         if state.get("pid") == process.pid:
-            for name in state["processes"].keys() - shown:
-                print(f" {name}", end="", flush=True)
+            for name in state["processes"]:
+                print("" if name in shown else f" {name}", end="", flush=True)
                 shown.add(name)
             if state["ready"]:
                 return True
         if time.monotonic() > deadline:
             process.terminate()
             process.wait()
-            raise TimeoutError(f"it was not ready within {START_WITHIN:.0f} s (log: {places.log})")
+            raise TimeoutError(f"it was not ready within {START_WITHIN:.0f} s (log: {_shown(places.log)})")
         time.sleep(0.1)
     return False
+
+
+def _shown(path: Path) -> Path:
+    """As a person would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def stop(places: Places) -> int:

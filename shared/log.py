@@ -13,7 +13,8 @@ import structlog
 
 # Stored URLs hold no space, backslash, quote, < or > (shared/urls), and neither ends a line of JSON too early.
 _USER_INFO = re.compile(r"(://)[^\s/?#@\"<>\\]+@")
-_QUERY = re.compile(r"(https?://[^\s?#\"<>\\]*\?)[^\s\"<>\\]+", re.IGNORECASE)
+# Up to the next URL at most: to go on from each of a thousand to the end would take its square.
+_QUERY = re.compile(r"(https?://(?:(?!https?://)[^\s?#\"<>\\])*\?)[^\s\"<>\\]+", re.IGNORECASE)
 _SECRET = re.compile(r"\b(whsec_|ht_[0-9a-z]+_)[\w+/=-]+", re.IGNORECASE)
 
 

@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from shared.urls import host_port, refusal
 
@@ -16,31 +18,39 @@ BUCKETS = ("s3", "gs", "az")
 
 
 def _database(url: str) -> str:
+    """Judged as it is used: a password may hold characters that other parsers take for the end of the host."""
     url = url.replace("postgresql+psycopg://", "postgresql://", 1)  # as SQLAlchemy spells it
-    _require(url, ("postgresql", "postgres"), "postgresql://user:password@host:port/database", needs_host=False)
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        parts = None
+    if parts is None or parts.drivername not in ("postgresql", "postgres") or parts.port == 0:
+        raise ValueError("must be postgresql://user:password@host:port/database")
     return url
 
 
 def _redis(url: str) -> str:
-    _require(url, ("redis", "rediss"), "redis://host:port/0")
+    parts = _require(url, ("redis", "rediss", "unix"), "redis://host:port/0")
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("must be unix:///path/of/the/socket")
     return url
 
 
 def _blobs(url: str) -> str:
     wanted = "file:///an/absolute/folder, or a bucket (s3://..., gs://..., az://...)"
-    parts = _require(url, ("file", *BUCKETS), wanted, needs_host=False)
+    parts = _require(url, ("file", *BUCKETS), wanted)
     if (parts.netloc or not parts.path.strip("/")) if parts.scheme == "file" else not parts.netloc:
         raise ValueError(f"must be {wanted}")
     return url
 
 
-def _require(url: str, schemes: tuple[str, ...], wanted: str, *, needs_host: bool = True) -> SplitResult:
+def _require(url: str, schemes: tuple[str, ...], wanted: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         complete = "://" in url and parts.scheme in schemes and parts.port != 0
     except ValueError:  # the port is no number
         raise ValueError(f"must be {wanted}") from None
-    if not complete or (needs_host and not parts.hostname):
+    if not complete:
         raise ValueError(f"must be {wanted}")
     return parts
 
@@ -83,7 +93,7 @@ PublicUrl = Annotated[str, AfterValidator(_public)]
 HostPort = Annotated[str, AfterValidator(_pair)]
 FetchAllow = Annotated[tuple[HostPort, ...], NoDecode, BeforeValidator(_split)]
 SigningSecret = Annotated[str, AfterValidator(_signing_secret)]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lower)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Duration = Annotated[timedelta, Field(gt=timedelta(0))]

@@ -28,6 +28,8 @@ from shared.problems import Problem, not_found, unavailable
 log = get_logger(__name__)
 REQUESTS = Counter("halftone_http_requests_total", "HTTP answers by route and status.", ["method", "route", "status"])
 SECONDS = Histogram("halftone_http_seconds", "Time until an HTTP answer began.", ["method", "route"])
+LOGGED = 500
+"""Characters of a path that are logged."""
 USABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 UNEXPECTED = Problem(500, "internal_error", "Something went wrong on our side; the log has it under X-Request-Id.")
 
@@ -88,7 +90,7 @@ class RequestIds:
         except Exception:
             if started:
                 raise  # the server breaks the connection off
-            log.exception("unexpected", path=scope["path"], id=request_id.decode("ascii", "replace"))
+            log.exception("unexpected", path=scope["path"][:LOGGED], id=request_id.decode("ascii", "replace"))
             await UNEXPECTED.response()(scope, receive, tagged)
 
 
@@ -111,7 +113,7 @@ def _count(scope: Scope, status: int, seconds: float, request_id: bytes) -> None
         log.info(
             "answered",
             method=scope["method"],
-            path=scope["path"],
+            path=scope["path"][:LOGGED],
             status=status,
             ms=round(seconds * 1000, 1),
             id=request_id.decode("ascii", "replace"),

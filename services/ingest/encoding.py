@@ -9,7 +9,7 @@ from typing import IO
 
 BLOCK = 1 << 20
 READ = "UTF-8, UTF-16 with a byte order mark, and windows-1252 or ISO-8859-1"
-_READ = {"utf-8", "utf-16", "ascii", "iso8859-1", "cp1252"}  # as Python calls them
+_READ = {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "ascii", "iso8859-1", "cp1252"}
 
 # Leading bytes of what people upload by mistake. XLSX, ODS and every other zip share one signature.
 _SIGNATURES = (

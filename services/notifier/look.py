@@ -38,8 +38,8 @@ def look(session: Session, request_id: UUID, group: int, *, dispatch_no: int | N
     pending = _pending(session, request, group)
     if pending["pending"] == 0:
         return _settle_group(session, request, group, public_url)
-    if state["state"] == "waiting":
-        _look_at(session, request_id, group, seconds=None)
+    if state["state"] == "waiting":  # what is due waits for room; what is not may be lost meanwhile
+        _look_at(session, request_id, group, seconds=None if pending["due"] else pending["next_seconds"])
         return Next()
     if pending["due"] and dispatch_no in (None, state["dispatch_no"]):
         _look_at(session, request_id, group, seconds=LOOK_AGAIN_SECONDS)

@@ -24,7 +24,7 @@ class BreakingResponse(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         except (HalftoneError, SQLAlchemyError, psycopg.Error) as error:
-            log.warning("broken_off", path=scope["path"], error=f"{type(error).__name__}: {error}"[:500])
+            log.warning("broken_off", path=scope["path"][:500], error=f"{type(error).__name__}: {error}"[:500])
 
 
 def stream(

@@ -87,9 +87,11 @@ def _open_window(session: Session, request_id: UUID) -> list[Order]:
     for group in waiting:
         if group["open"] > room:
             break
-        due = _due(session, request, group["number"])
-        orders += _mark(session, request, group["number"], group["dispatch_no"], due)
-        room -= group["open"]
+        if due := _due(session, request, group["number"]):
+            orders += _mark(session, request, group["number"], group["dispatch_no"], due)
+            room -= group["open"]
+        else:  # it went out before, and what is left of it is in hand, or lost with its last attempt
+            _look_now(session, request_id, group["number"])
     _mark_request(session, request_id, waits=len(orders) < len(waiting))
     return orders
 
@@ -200,6 +202,17 @@ def _mark_request(session: Session, request_id: UUID, *, waits: bool) -> None:
         WHERE id = %(id)s
         """,
         {"id": request_id, "waits": waits},
+    )
+
+
+def _look_now(session: Session, request_id: UUID, group: int) -> None:
+    execute(
+        session,
+        """
+        UPDATE image_group SET look_at = coalesce(look_at, now())
+        WHERE request_id = %(id)s AND number = %(group)s AND state = 'waiting'
+        """,
+        {"id": request_id, "group": group},
     )
 
 

@@ -260,6 +260,28 @@ def test_a_waiting_group_is_looked_at_no_more_once_it_was(database: Database, wa
     assert group_row(database, request_id, 6)["look_at"] is None
 
 
+def test_a_group_that_waits_in_line_does_not_lose_an_image_whose_last_attempt_is_lost(
+    database: Database, watcher: Watcher, sent: list[Message]
+) -> None:
+    request_id, post = dispatched(database, images=700)
+    for batch in post.batches[1:16]:
+        complete(database, batch)
+    report(database, post.batches[0], [done(number) for number in range(2, 9)])
+    sql(database, "UPDATE image_group SET state = 'waiting', look_at = NULL WHERE number = 1")
+    set_images(database, request_id, [1], attempts=4)
+    take(database, post.batches[0], [1])  # the old message comes after all, and its worker dies
+    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    assert 110 < group_row(database, request_id, 1)["look_in"] <= 120
+    pass_time(database, request_id, 121)
+    sql(database, "UPDATE image_group SET look_at = NULL WHERE number = 1")
+    dispatch_request(database, post, request_id)
+    assert group_row(database, request_id, 1)["look_in"] <= 0
+    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    complete(database, post.batches[16])  # makes room
+    dispatch_request(database, post, request_id)
+    assert [image.number for batch in post.batches if batch.alone for image in batch.images] == [1]
+
+
 def test_a_look_at_what_is_gone_is_nothing(database: Database, watcher: Watcher, sent: list[Message]) -> None:
     request_id, _ = dispatched(database, images=1)
     look_and_send(watcher, request_id, 7, dispatch_no=1)

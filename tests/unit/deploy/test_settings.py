@@ -5,11 +5,14 @@ import errno
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from deploy.local.beforehand import why_not
 from deploy.local.settings import LocalSettings
+from shared.setting_types import BlobUrl, DatabaseUrl, LogLevel, RedisUrl
 from tests.unit.deploy.test_auth import started
 
 WRONG = [
@@ -35,6 +38,22 @@ WRONG = [
     ("HALFTONE_WEBHOOK_SECRET", "whsec_" + base64.b64encode(b"x" * 23).decode()),
     ("HALFTONE_PORT", "0"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (DatabaseUrl, "postgresql://u:p#a?s[s@db:5432/halftone"),
+        (DatabaseUrl, "postgresql:///halftone?host=/run/postgresql"),
+        (RedisUrl, "unix:///run/valkey.sock"),
+        (RedisUrl, "rediss://user:pass@valkey.example:6380/1"),
+        (RedisUrl, "redis://[::1]:6379/0"),
+        (BlobUrl, "s3://bucket/folder"),
+        (LogLevel, "CRITICAL"),
+    ],
+)
+def test_what_the_libraries_take_is_taken(kind: Any, value: str) -> None:
+    assert TypeAdapter(kind).validate_python(value) in (value, value.lower())
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)

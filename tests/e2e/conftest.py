@@ -1,6 +1,6 @@
 """The API through the gateway, and an image host that the stack may fetch from."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import httpx
@@ -10,12 +10,23 @@ from tests.e2e.api import Api
 from tests.origin import Origin
 from tests.stack import Stack
 
+LOG_LINES = 60
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process runs all of these: they share a stack, and one at a time breaks it."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.xdist_group("stack"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what the stack printed last: where it failed may be gone a minute later."""
+    report = yield
+    if report.failed and isinstance(stack := getattr(item, "funcargs", {}).get("stack"), Stack):
+        report.sections.append(("the stack's log", "".join(stack.log().splitlines(keepends=True)[-LOG_LINES:])))
+    return report
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
 """The request as clients see it: in the 202, in `GET`, and in the webhook's body. Pure."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.lifecycle import RequestStatus, outcome
 from shared.schemas import ProcessingRequest
+
+MINUTE = timedelta(minutes=1)
+LONGEST = timedelta(minutes=10)
+"""What was settled in more than this says nothing about the last minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +80,20 @@ def timestamp(moment: datetime | None) -> str | None:
 
 
 def eta_seconds(request: ProcessingRequest, counts: Counts, *, now: datetime) -> int | None:
-    """Seconds until all is settled at the rate since the older of the two marks; None while nothing is known."""
-    since = request.previous_mark_at or request.started_at
-    done = request.previous_mark_settled
-    if since is None or counts.settled <= done:
+    """Seconds until all is settled at the rate of the last minute or so; None while that is not known."""
+    since, done = _since(request, now=now)
+    if since is None or counts.settled <= done or now - since > LONGEST:
         return None
     elapsed = max((now - since).total_seconds(), 0.001)
     remaining = request.images - counts.settled
     return round(remaining * elapsed / (counts.settled - done))
+
+
+def _since(request: ProcessingRequest, *, now: datetime) -> tuple[datetime | None, int]:
+    """The mark to count from: the younger one once it is a minute old, for marks stay where nothing gets settled."""
+    if request.mark_at is not None and now - request.mark_at >= MINUTE:
+        return request.mark_at, request.mark_settled
+    return request.previous_mark_at or request.started_at, request.previous_mark_settled
 
 
 def _progress(request: ProcessingRequest, counts: Counts, status: RequestStatus) -> float:

@@ -79,6 +79,31 @@ def test_the_rate_counts_from_the_older_mark() -> None:
     assert eta_seconds(request(**marks), Counts(completed=1300), now=NOW) == 170
 
 
+def marks(younger: timedelta, *, settled: int) -> dict[str, Any]:
+    """Marks as they stay when no group gets settled any more."""
+    older = {"previous_mark_at": NOW - younger - timedelta(minutes=1), "previous_mark_settled": 0}
+    return older | {"mark_at": NOW - younger, "mark_settled": settled}
+
+
+def test_the_rate_counts_from_the_younger_mark_once_that_is_a_minute_old() -> None:
+    of_first_mark = eta_seconds(request(**marks(timedelta(seconds=59), settled=1000)), Counts(completed=1190), now=NOW)
+    of_second_mark = eta_seconds(request(**marks(timedelta(seconds=60), settled=1000)), Counts(completed=1300), now=NOW)
+
+    assert of_first_mark == round(1810 * 119 / 1190)
+    assert of_second_mark == round(1700 * 60 / 300)
+
+
+@pytest.mark.parametrize("since_then", [0, 1])
+def test_marks_of_an_hour_ago_say_nothing_about_the_last_minute(since_then: int) -> None:
+    stale = request(images=100_000, **marks(timedelta(hours=1), settled=31_000))
+    assert eta_seconds(stale, Counts(completed=31_000 + since_then), now=NOW) is None
+
+
+def test_when_work_goes_on_after_an_hour_the_hour_does_not_count() -> None:
+    waited = {"previous_mark_at": NOW - timedelta(hours=1), "mark_at": NOW, "mark_settled": 200}
+    assert eta_seconds(request(**waited), Counts(completed=200), now=NOW) is None
+
+
 def test_the_rate_of_a_new_run_does_not_count_what_was_settled_before_it() -> None:
     assert eta_seconds(request(previous_mark_settled=2900), Counts(completed=2950), now=NOW) == 60
 

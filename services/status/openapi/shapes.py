@@ -53,6 +53,7 @@ SIZE = {"bytes": COUNT, "format": maybe(FORMAT), "width": maybe(NUMBER), "height
 
 OPTIONS: dict[str, Json] = {
     "webhook_url": maybe(URI) | {"description": "Told when the request is finished."},
+    "webhookUrl": maybe(URI) | {"description": "The same; `webhook_url` goes first."},
     "quality": {
         "type": "integer",
         "minimum": 1,
@@ -184,7 +185,7 @@ SHAPES: dict[str, Json] = {
         images={"type": "array", "items": {"allOf": [ref("Image"), record(position=NUMBER)]}},
     ),
     "Redelivery": record(**DELIVERY),
-    "Delivery": record(**DELIVERY, attempts={"type": "array", "items": ATTEMPT}),
+    "Delivery": record(**DELIVERY, attempts={"type": "array", "items": ATTEMPT, "maxItems": 50}),
     "OlderStatus": OLDER_STATUS,
     **{f"{shape}Page": page(shape) for shape in ("Request", "Product", "Image", "RowError", "Delivery")},
 }

@@ -41,14 +41,14 @@ def page_of(shape: str, description: str) -> Json:
 
 
 def problems(*statuses: int) -> Json:
-    """Problem answers by status; 429 and 503 are possible everywhere."""
+    """Problem answers by status; 503 is possible everywhere."""
     return {
         str(status): {
             "description": PROBLEMS[status],
             "content": {"application/problem+json": {"schema": ref("Problem")}},
-            **({"headers": {"Retry-After": {"schema": {"type": "string"}}}} if status in (429, 503) else {}),
+            **({"headers": {"Retry-After": {"schema": {"type": "string"}}}} if status == 503 else {}),
         }
-        for status in (*statuses, 401, 429, 503)
+        for status in (*statuses, 503)
     }
 
 
@@ -58,7 +58,6 @@ def operation(operation_id: str, tag: str, summary: str, answers: Json, **more: 
 
 PROBLEMS = {
     400: "Malformed.",
-    401: "The API key is missing or wrong.",
     404: "Unknown, malformed or another account's.",
     409: "The state does not allow it.",
     410: "It was there and is deleted.",
@@ -66,7 +65,6 @@ PROBLEMS = {
     415: "This is no CSV (a zip, a PDF, a spreadsheet), or no accepted media type or charset.",
     416: "The range begins behind the end.",
     422: "Rows or options are invalid, or there is no such option.",
-    429: "Too many requests or too many images for this account.",
     503: "Not possible just now.",
 }
 UUID = {"type": "string", "format": "uuid"}
@@ -76,3 +74,4 @@ PAGE = [
     query("page_token", {"type": "string"}, "`next_page_token` of the page before."),
 ]
 FOLLOWED = ("Location", "Retry-After")
+ACCEPTED = (*FOLLOWED, "Idempotent-Replayed")

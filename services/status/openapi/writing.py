@@ -2,6 +2,7 @@
 
 from services.status.openapi.shapes import OPTIONS
 from services.status.openapi.terms import (
+    ACCEPTED,
     FOLLOWED,
     REQUEST_ID,
     UUID,
@@ -35,7 +36,7 @@ CREATE = operation(
     "requests",
     "Upload a manifest",
     {
-        "202": answer("Accepted; nothing will be lost from here on.", ref("Accepted"), headers=FOLLOWED),
+        "202": answer("Accepted; nothing will be lost from here on.", ref("Accepted"), headers=ACCEPTED),
         "200": answer("With `validate_only`: what would be accepted, and what is wrong.", ref("Validation")),
         **problems(400, 409, 413, 415, 422),
     },
@@ -76,7 +77,7 @@ REDELIVER = operation(
 
 
 def _older(operation_id: str, status: str) -> Json:
-    answers = {status: answer("Accepted.", ref("Accepted"), headers=FOLLOWED), **problems(400)}
+    answers = {status: answer("Accepted.", ref("Accepted"), headers=ACCEPTED), **problems(400)}
     return operation(
         operation_id, "older", "Upload a manifest (older contract)", answers, requestBody=BODY, deprecated=True
     )

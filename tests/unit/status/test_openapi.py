@@ -55,6 +55,25 @@ def test_every_error_code_of_an_image_is_named() -> None:
     assert {"dns_failure", "http_status", "worker_lost", "expired", "codec_crashed"} <= error_codes(ImageError)
 
 
+def test_both_names_of_the_webhook_option_are_told_wherever_options_are() -> None:
+    create = DOCUMENT["paths"]["/v1/requests"]["post"]
+    by_query = {one["name"] for one in create["parameters"]}
+
+    for names in (by_query, *(DOCUMENT["components"]["schemas"][shape]["properties"] for shape in ("Form", "Upload"))):
+        assert {"webhook_url", "webhookUrl"} <= set(names)
+
+
+def test_every_upload_may_be_answered_a_second_time() -> None:
+    for path, status in (("/v1/requests", "202"), ("/upload", "200"), ("/api/upload-csv/", "202")):
+        headers = DOCUMENT["paths"][path]["post"]["responses"][status]["headers"]
+        assert set(headers) == {"Location", "Retry-After", "Idempotent-Replayed"}
+
+
+def test_no_answer_is_promised_that_nothing_gives_yet() -> None:
+    for _, _, operation in operations():
+        assert operation["responses"].keys().isdisjoint({"401", "429"})
+
+
 def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere() -> None:
     page = docs.page(DOCUMENT)
     problems: list[str] = []

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from stream_zip import NO_COMPRESSION_32, NO_COMPRESSION_64, MemberFile, Method, stream_zip
 
-from services.status import inputs, queries
+from services.status import inputs, products, queries
 from services.status.names import Stems
 from services.status.placed import PlacedProduct
 from services.status.streaming import attachment, stream
@@ -89,7 +89,7 @@ def get_outputs_zip(http_request: HttpRequest) -> Response:
     if found is None:
         raise not_found()
     chunks = zip_chunks(
-        queries.read_products(stores.database, request_id, found.request.products),
+        products.read_products(stores.database, request_id, found.request.products),
         stores.blobs,
         request_id=request_id,
         modified_at=found.request.created_at.astimezone(UTC),

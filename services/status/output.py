@@ -14,18 +14,21 @@ COLUMNS = ("S. No.", "Product Name", "Input Image Urls", "Output Image Urls")
 DETAIL_COLUMNS = ("Status", "Errors")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 NEEDS_QUOTES = frozenset(',"\r\n')
+CHUNK = 64 * 1024
 
 
 def csv_chunks(
     pages: Iterable[list[PlacedProduct]], *, request_id: UUID, public_url: str, details: bool
 ) -> Iterator[bytes]:
-    """The file in UTF-8, one chunk a page."""
-    yield _line(cell(title) for title in (*COLUMNS, *(DETAIL_COLUMNS if details else ()))).encode()
+    """The file in UTF-8, in chunks of about CHUNK bytes: all text of a page at once would be a hundred times that."""
+    chunk = bytearray(_line(cell(title) for title in (*COLUMNS, *(DETAIL_COLUMNS if details else ()))).encode())
     for page in pages:
-        lines = (
-            product_line(product, request_id=request_id, public_url=public_url, details=details) for product in page
-        )
-        yield "".join(lines).encode()
+        for product in page:
+            chunk += product_line(product, request_id=request_id, public_url=public_url, details=details).encode()
+            if len(chunk) >= CHUNK:
+                yield bytes(chunk)
+                chunk.clear()
+    yield bytes(chunk)
 
 
 def product_line(product: PlacedProduct, *, request_id: UUID, public_url: str, details: bool) -> str:

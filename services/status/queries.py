@@ -1,12 +1,11 @@
-"""Every SELECT of the status service; a page is one statement, or one per table, whatever its length.
+"""The SELECTs of the status service (products have their own file); a page is one statement, or one per table.
 
 `state <> 'settled'` stands literally in the statement: as a parameter, a prepared statement could not use the partial
 index of open groups.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -15,19 +14,12 @@ from sqlalchemy import ARRAY, Integer, any_, func, literal, text, true, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, aliased, defer
 from sqlmodel import Session, col, select
 
-from services.status.placed import PlacedImage, PlacedProduct
-from shared.db import Database
-from shared.errors import HalftoneError
 from shared.lifecycle import IMAGES_PER_GROUP, ImageState, group_of
-from shared.schemas import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, Product, RejectedRow
+from shared.schemas import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, RejectedRow
 from shared.views import Counts
 
-PRODUCTS_PER_READ = 250
-"""Products per transaction of a streamed answer: at most 25,000 images (100 a row) are in memory at once."""
-
-
-class RequestGone(HalftoneError):
-    """The request was deleted while it was read."""
+ATTEMPTS_SHOWN = 50
+"""Of each delivery, the last ones: redelivery adds to them without end."""
 
 
 class Found(NamedTuple):
@@ -38,7 +30,7 @@ class Found(NamedTuple):
 
 
 class DeliveryFound(NamedTuple):
-    """A delivery, the type of its event, and its attempts in order."""
+    """A delivery, the type of its event, and its last attempts in order."""
 
     delivery: Delivery
     event_type: str
@@ -77,16 +69,6 @@ def list_requests(
 def is_owner(session: Session, account: UUID, request_id: UUID) -> bool:
     query = select(_id()).where(_owner() == account, _id() == request_id)
     return session.exec(query).first() is not None
-
-
-def list_products(session: Session, request_id: UUID, *, after: int, limit: int) -> list[Product]:
-    query = (
-        select(Product)
-        .where(Product.request_id == request_id, Product.row > after)
-        .order_by(col(Product.row))
-        .limit(limit)
-    )
-    return list(session.exec(query))
 
 
 def list_rejected(session: Session, request_id: UUID, *, after: int, limit: int) -> list[RejectedRow]:
@@ -151,7 +133,7 @@ def _counts_any(state: ImageState) -> Any:
 
 
 def images_by_number(session: Session, request_id: UUID, numbers: Iterable[int]) -> dict[int, Image]:
-    query = select(Image).where(Image.request_id == request_id, col(Image.number) == _any(numbers))
+    query = select(Image).where(Image.request_id == request_id, col(Image.number) == any_of(numbers))
     return {image.number: image for image in session.exec(query)}
 
 
@@ -176,55 +158,24 @@ def list_deliveries(
 
 def _attempts(session: Session, deliveries: Sequence[UUID]) -> dict[UUID, list[DeliveryAttempt]]:
     by_delivery: dict[UUID, list[DeliveryAttempt]] = {}
-    query = (
+    last = (
         select(DeliveryAttempt)
-        .where(col(DeliveryAttempt.delivery_id).in_(deliveries))
-        .order_by(col(DeliveryAttempt.number))
+        .where(DeliveryAttempt.delivery_id == Delivery.id)
+        .order_by(col(DeliveryAttempt.number).desc())
+        .limit(ATTEMPTS_SHOWN)
+        .lateral("last")
     )
-    for attempt in session.exec(query) if deliveries else ():
-        by_delivery.setdefault(attempt.delivery_id, []).append(attempt)
+    attempt = aliased(DeliveryAttempt, last)
+    query = (
+        select(attempt)
+        .select_from(Delivery)
+        .join(last, true())
+        .where(col(Delivery.id).in_(deliveries))
+        .order_by(col(attempt.number))
+    )
+    for found in session.exec(query) if deliveries else ():
+        by_delivery.setdefault(found.delivery_id, []).append(found)
     return by_delivery
-
-
-def product_count(session: Session, request_id: UUID) -> int:
-    """How many products the request has."""
-    return session.exec(select(ProcessingRequest.products).where(_id() == request_id)).one()
-
-
-def read_products(database: Database, request_id: UUID, count: int) -> Iterator[list[PlacedProduct]]:
-    """All `count` products in input order, a short transaction for each page: a slow client holds none open.
-
-    Raises:
-        RequestGone: it was deleted meanwhile, and what was read is not all of it.
-
-    """
-    after, left = 0, count
-    while left > 0:
-        page = database.transact(partial(_placed_products, request_id=request_id, after=after))
-        if not page:
-            raise RequestGone(f"the request was deleted with {left} of {count} products unread")
-        yield page
-        after, left = page[-1].row, left - len(page)
-
-
-def _placed_products(session: Session, *, request_id: UUID, after: int) -> list[PlacedProduct]:
-    """Plain columns: entities would double the time of a large answer."""
-    one_snapshot(session)
-    products = session.exec(
-        select(Product.row, Product.serial_number, Product.name, Product.images)
-        .where(Product.request_id == request_id, Product.row > after)
-        .order_by(col(Product.row))
-        .limit(PRODUCTS_PER_READ)
-    ).all()
-    columns = [getattr(Image, field) for field in PlacedImage._fields]
-    numbers = {number for *_, product_images in products for number in product_images}
-    wanted = (col(Image.request_id) == request_id, col(Image.number) == _any(numbers))
-    found: Any = session.exec(cast("Any", sqlalchemy.select(*columns).where(*wanted))) if numbers else ()
-    images = {row[0]: PlacedImage._make(row) for row in found}
-    return [
-        PlacedProduct(row, serial_number, name, [images[number] for number in product_images])
-        for row, serial_number, name, product_images in products
-    ]
 
 
 def _requests() -> Any:
@@ -249,7 +200,7 @@ def _found(row: Any) -> Found:
     return Found(request, Counts(**counts))
 
 
-def _any(numbers: Iterable[int]) -> Any:
+def any_of(numbers: Iterable[int]) -> Any:
     return any_(literal(list(numbers), ARRAY(Integer)))
 
 

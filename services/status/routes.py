@@ -1,6 +1,6 @@
 """The JSON and CSV calls: translate in, one query function, one view, translate out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -11,7 +11,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.status import inputs, output, paging, queries, views
+from services.status import inputs, output, paging, products, queries, views
 from services.status.streaming import attachment, stream
 from shared.lifecycle import ImageState, RequestStatus
 from shared.problems import not_found
@@ -54,15 +54,15 @@ def list_products(http_request: HttpRequest) -> Response:
     request_id, size = inputs.request_id_of(http_request), inputs.size_of(http_request)
     after = inputs.after_of(http_request)
 
-    def read(session: Session) -> tuple[Sequence[Any], dict[int, Image], str | None]:
-        found = queries.list_products(session, request_id, after=after, limit=size + 1)
-        page, token = paging.cut(found, size, lambda last: paging.number_token(last.row))
-        numbers = {number for product in page for number in product.images}
-        return page, queries.images_by_number(session, request_id, numbers), token
+    def read(session: Session) -> tuple[products.ProductPage, dict[int, Image]]:
+        page = products.list_products(session, request_id, after=after, limit=size)
+        numbers = {number for product in page.products for number in product.images}
+        return page, queries.images_by_number(session, request_id, numbers)
 
-    page, images, token = _of_own_request(http_request, request_id, read)
+    page, images = _of_own_request(http_request, request_id, read)
     public_url = inputs.stores_of(http_request).public_url
-    items = [views.product_view(product, images, public_url=public_url) for product in page]
+    items = [views.product_view(product, images, public_url=public_url) for product in page.products]
+    token = paging.number_token(page.products[-1].row) if page.more else None
     return answer({"items": items, "next_page_token": token})
 
 
@@ -107,9 +107,9 @@ def list_deliveries(http_request: HttpRequest) -> Response:
 def get_output_csv(http_request: HttpRequest) -> Response:
     request_id, stores = inputs.request_id_of(http_request), inputs.stores_of(http_request)
     details = inputs.boolean_of(http_request, "details")
-    count = _of_own_request(http_request, request_id, lambda session: queries.product_count(session, request_id))
+    count = _of_own_request(http_request, request_id, lambda session: products.product_count(session, request_id))
     chunks = output.csv_chunks(
-        queries.read_products(stores.database, request_id, count),
+        products.read_products(stores.database, request_id, count),
         request_id=request_id,
         public_url=stores.public_url,
         details=details,

@@ -61,7 +61,10 @@ PRODUCTS = operation(
     "listProducts",
     "results",
     "Products in input order, each image at its position",
-    {"200": page_of("Product", "A page of products."), **problems(400, 404)},
+    {
+        "200": page_of("Product", "A page of products; fewer than `page_size` where they are long."),
+        **problems(400, 404),
+    },
     parameters=[REQUEST_ID, *PAGE],
 )
 REJECTED = operation(
@@ -105,7 +108,7 @@ OUTPUTS_ZIP = operation(
 DELIVERIES = operation(
     "listDeliveries",
     "webhooks",
-    "Deliveries with every attempt, newest first",
+    "Deliveries with their last 50 attempts, newest first",
     {"200": page_of("Delivery", "A page of deliveries."), **problems(400, 404)},
     parameters=[REQUEST_ID, *PAGE],
 )

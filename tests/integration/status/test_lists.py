@@ -1,13 +1,16 @@
 """The pages below a request: products, images, rejected rows, deliveries."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from sqlalchemy import event
 from starlette.applications import Starlette
 
+from services.status.products import read_products
 from shared.db import Database
 from shared.lifecycle import group_of
 from shared.schemas import RejectedRow
@@ -134,6 +137,60 @@ def test_a_page_of_products_is_three_statements(database: Database, client: http
     assert len(statements) == 3  # whose request, products, images
 
 
+@pytest.fixture
+def long_products(database: Database) -> Callable[[int], UUID]:
+    """A request of so many products with a hundred images each, every URL as long as they come."""
+
+    def add(count: int) -> UUID:
+        request = seed.request(products=count)
+        image = seed.completed(request.id, 1, url="https://images.example/".ljust(2048, "x"))
+        seed.add(database, [request, image, *(seed.product(request.id, row, [1] * 100) for row in range(1, count + 1))])
+        return request.id
+
+    return add
+
+
+def test_a_page_of_long_products_has_fewer_of_them_and_none_is_left_out(
+    client: httpx.Client, long_products: Callable[[int], UUID]
+) -> None:
+    path = f"/v1/requests/{long_products(21)}/products"
+
+    first = client.get(path, params={"page_size": 200})
+
+    assert len(first.content) < 2_000_000
+    assert [item["row"] for item in first.json()["items"]] == [1, 2, 3, 4, 5]
+    assert [item["row"] for item in read_all(client, path, page_size=200)] == list(range(1, 22))
+    assert [item["row"] for item in read_all(client, path, page_size=2)] == list(range(1, 22))
+
+
+def test_a_list_that_ends_where_its_page_is_full_has_no_next_page(
+    client: httpx.Client, long_products: Callable[[int], UUID]
+) -> None:
+    by_text = client.get(f"/v1/requests/{long_products(5)}/products").json()
+    by_rows = client.get(f"/v1/requests/{long_products(3)}/products?page_size=3").json()
+
+    assert ([item["row"] for item in by_text["items"]], by_text["next_page_token"]) == ([1, 2, 3, 4, 5], None)
+    assert ([item["row"] for item in by_rows["items"]], by_rows["next_page_token"]) == ([1, 2, 3], None)
+
+
+def test_a_product_longer_than_a_page_is_a_page(database: Database, client: httpx.Client) -> None:
+    request = seed.request(products=3)
+    rows = [seed.product(request.id, row, [1], name="x" * 1_500_000) for row in (1, 2, 3)]
+    seed.add(database, [request, seed.pending(request.id, 1), *rows])
+    path = f"/v1/requests/{request.id}/products"
+
+    assert len(client.get(path).json()["items"]) == 1
+    assert [item["row"] for item in read_all(client, path)] == [1, 2, 3]
+
+
+def test_what_is_streamed_is_read_in_pages_of_bounded_text(
+    database: Database, long_products: Callable[[int], UUID]
+) -> None:
+    pages = list(read_products(database, long_products(12), 12))
+
+    assert [[product.row for product in page] for page in pages] == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12]]
+
+
 def test_rejected_rows_are_paged_in_the_order_found(database: Database, client: httpx.Client) -> None:
     request = seed.request()
     rows = [RejectedRow(request_id=request.id, number=n, error={"row": n, "code": "no_url"}) for n in range(1, 8)]
@@ -168,6 +225,18 @@ def test_deliveries_list_every_attempt_newest_delivery_first(database: Database,
         "status": "delivered",
         "next_attempt_at": None,
     }
+
+
+def test_of_many_attempts_the_last_fifty_are_shown(database: Database, client: httpx.Client) -> None:
+    request = seed.request(run=2)
+    seed.add(
+        database, [request, *seed.delivered(request.id, 1, attempts=60), *seed.delivered(request.id, 2, attempts=2)]
+    )
+
+    newest, oldest = client.get(f"/v1/requests/{request.id}/deliveries").json()["items"]
+
+    assert [attempt["number"] for attempt in newest["attempts"]] == [1, 2]
+    assert [attempt["number"] for attempt in oldest["attempts"]] == list(range(11, 61))
 
 
 def test_a_request_without_rows_has_empty_lists(database: Database, client: httpx.Client) -> None:

@@ -6,7 +6,7 @@ import io
 import httpx
 import pytest
 
-from services.status import queries
+from services.status import products
 from shared.db import Database, execute
 from tests.integration.status import seed
 
@@ -105,14 +105,14 @@ def test_a_delete_half_way_breaks_the_download_off(database: Database, client: h
 
 
 def test_reading_a_request_that_is_deleted_meanwhile_does_not_end_as_if_it_were_whole(database: Database) -> None:
-    count = queries.PRODUCTS_PER_READ + 1
+    count = products.ROWS_PER_READ + 1
     request = seed.request(products=count)
-    products = [seed.product(request.id, row, [1]) for row in range(1, count + 1)]
-    seed.add(database, [request, seed.pending(request.id, 1), *products])
-    pages = queries.read_products(database, request.id, count)
+    rows = [seed.product(request.id, row, [1]) for row in range(1, count + 1)]
+    seed.add(database, [request, seed.pending(request.id, 1), *rows])
+    pages = products.read_products(database, request.id, count)
 
-    assert len(next(pages)) == queries.PRODUCTS_PER_READ
+    assert len(next(pages)) == products.ROWS_PER_READ
     database.transact(lambda session: execute(session, "DELETE FROM processing_request"))
 
-    with pytest.raises(queries.RequestGone):
+    with pytest.raises(products.RequestGone):
         next(pages)

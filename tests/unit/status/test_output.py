@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.status.output import cell, csv_chunks, product_line
+from services.status.output import CHUNK, cell, csv_chunks, product_line
 from services.status.placed import PlacedImage, PlacedProduct
 
 REQUEST = UUID("01980000-0000-7000-8000-00000000002a")
@@ -60,6 +60,23 @@ def test_a_csv_reader_gets_back_what_went_in(names: list[tuple[str, str]]) -> No
     assert [(row[0].removeprefix("'"), row[1].removeprefix("'")) for row in rows] == [
         (serial.removeprefix("'"), name.removeprefix("'")) for serial, name in names
     ]
+
+
+def test_a_page_of_long_rows_comes_in_many_chunks() -> None:
+    page = [
+        PlacedProduct(row, str(row), "Lamp", [image(url="https://x.example/" + "x" * 2000)] * 100) for row in range(9)
+    ]
+
+    chunks = list(csv_chunks([page], request_id=REQUEST, public_url=PUBLIC_URL, details=False))
+
+    assert max(map(len, chunks)) < CHUNK + len(line(page[0]))
+    assert b"".join(chunks).decode().splitlines(keepends=True)[1:] == [line(product) for product in page]
+
+
+def test_a_page_of_short_rows_is_few_chunks() -> None:
+    page = [PlacedProduct(row, str(row), "Lamp", [image("pending")]) for row in range(250)]
+
+    assert len(list(csv_chunks([page], request_id=REQUEST, public_url=PUBLIC_URL, details=False))) == 1
 
 
 def test_lists_are_aligned_by_position_in_one_quoted_cell() -> None:

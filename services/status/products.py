@@ -1,0 +1,98 @@
+"""Products and their images by position, a page at a time; a page is bounded by its text as well as by its rows.
+
+The database counts the text before it hands out a row: a name may be megabytes long, and a row has a hundred images.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+import sqlalchemy
+from sqlalchemy import func
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, select
+
+from services.status.placed import PlacedImage, PlacedProduct
+from services.status.queries import any_of, one_snapshot
+from shared.db import Database
+from shared.errors import HalftoneError
+from shared.schemas import Image, ProcessingRequest, Product
+
+ROWS_PER_READ = 250
+PAGE_BYTES = 1_000_000
+"""Text of a page. The row that passes it is the page's last, so that there always is one."""
+URL_BYTES = 2_048
+"""What each image counts as: the longest URL there is by default. Reading the true lengths would cost as much as
+reading the images, and short URLs in great number take memory too."""
+
+
+class RequestGone(HalftoneError):
+    """The request was deleted while it was read."""
+
+
+class ProductPage(NamedTuple):
+    """Products in input order, and whether there are more behind them."""
+
+    products: list[Product]
+    more: bool
+
+
+def product_count(session: Session, request_id: UUID) -> int:
+    """How many products the request has."""
+    return session.exec(select(ProcessingRequest.products).where(col(ProcessingRequest.id) == request_id)).one()
+
+
+def list_products(session: Session, request_id: UUID, *, after: int, limit: int) -> ProductPage:
+    page = _page(request_id, after=after, limit=limit)
+    chosen = sqlalchemy.select(aliased(Product, page), page.c.more).where(page.c.before < PAGE_BYTES)
+    rows = session.execute(chosen.order_by(page.c.row)).all()
+    return ProductPage([product for product, _ in rows], more=bool(rows) and rows[-1].more)
+
+
+def read_products(database: Database, request_id: UUID, count: int) -> Iterator[list[PlacedProduct]]:
+    """All `count` products in input order, a short transaction for each page: a slow client holds none open.
+
+    Raises:
+        RequestGone: it was deleted meanwhile, and what was read is not all of it.
+
+    """
+    after, left = 0, count
+    while left > 0:
+        page = database.transact(partial(_placed_products, request_id=request_id, after=after))
+        if not page:
+            raise RequestGone(f"the request was deleted with {left} of {count} products unread")
+        yield page
+        after, left = page[-1].row, left - len(page)
+
+
+def _placed_products(session: Session, *, request_id: UUID, after: int) -> list[PlacedProduct]:
+    """Plain columns: entities would double the time of a large answer."""
+    one_snapshot(session)
+    page = _page(request_id, after=after, limit=ROWS_PER_READ)
+    chosen = sqlalchemy.select(page.c.row, page.c.serial_number, page.c.name, page.c.images)
+    products = session.execute(chosen.where(page.c.before < PAGE_BYTES).order_by(page.c.row)).all()
+    columns = [getattr(Image, field) for field in PlacedImage._fields]
+    numbers = {number for *_, product_images in products for number in product_images}
+    wanted = (col(Image.request_id) == request_id, col(Image.number) == any_of(numbers))
+    found: Any = session.exec(cast("Any", sqlalchemy.select(*columns).where(*wanted))) if numbers else ()
+    images = {row[0]: PlacedImage._make(row) for row in found}
+    return [
+        PlacedProduct(row, serial_number, name, [images[number] for number in product_images])
+        for row, serial_number, name, product_images in products
+    ]
+
+
+def _page(request_id: UUID, *, after: int, limit: int) -> sqlalchemy.Subquery:
+    """At most `limit` products, each with the text of those `before` it and whether there are `more` behind it."""
+    row, names = col(Product.row), (col(Product.serial_number), col(Product.name))
+    size = URL_BYTES * func.cardinality(col(Product.images)) + sum(func.octet_length(name) for name in names)
+    before = func.coalesce(func.sum(size).over(order_by=row, rows=(None, -1)), 0)
+    more = func.lead(row).over(order_by=row).is_not(None)
+    return (
+        sqlalchemy.select(Product, before.label("before"), more.label("more"))
+        .where(col(Product.request_id) == request_id, row > after)
+        .order_by(row)
+        .limit(limit)
+        .subquery()
+    )

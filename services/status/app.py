@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from services.status import archive, docs, events, files, queries, routes
 from services.status.inputs import Stores
+from services.status.sending import Sending
 from services.status.settings import StatusSettings
 from services.status.watch import Watch
 from shared import blobs, log
@@ -40,6 +41,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
         *files.ROUTES,
     ]
     app = application(parts, database=database, at_once=settings.http_at_once, lifespan=lifespan)
+    app.add_middleware(Sending)
     app.state.watch = Watch(lambda ids: database.transact(lambda session: queries.find_requests(session, ids)))
     app.add_exception_handler(StorageError, _storage_away)
     app.state.stores = Stores(database=database, blobs=blobs.connect(settings.blob_url), public_url=settings.public_url)

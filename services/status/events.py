@@ -23,8 +23,6 @@ from shared.problems import not_found
 from shared.views import request_view
 
 HEARTBEAT = 15
-SEND_TIMEOUT = 30
-"""Seconds after which a client that takes nothing is dropped."""
 
 
 async def get_events(http_request: HttpRequest) -> Response:
@@ -40,7 +38,7 @@ async def get_events(http_request: HttpRequest) -> Response:
         return Response(None, 204)
     watch: Watch = http_request.app.state.watch
     events = tell(found, watch, seen=seen, public_url=stores.public_url)
-    return EventSourceResponse(events, ping=HEARTBEAT, send_timeout=SEND_TIMEOUT)
+    return EventSourceResponse(events, ping=HEARTBEAT)
 
 
 async def tell(found: Found, watch: Watch, *, seen: str | None, public_url: str) -> AsyncIterator[ServerSentEvent]:

@@ -1,0 +1,55 @@
+"""Every answer goes out piece by piece, and ends when its client takes nothing of it for a while.
+
+A server keeps in memory what it was given and the client did not take, and an answer given as a whole would be over
+(its place in `shared.crowding` free) with all of it still there. A piece is given when most of the last one is taken.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.log import get_logger
+
+log = get_logger(__name__)
+PIECE = 64 * 1024
+SEND_TIMEOUT = 120
+"""Seconds in which the client must take something.
+
+A slow client seems to take nothing for long: the system's own buffers hold some 2 MB and ask for more when a third is
+gone. At 50 kB/s that was seen to take 31 s, at 20 kB/s up to 120 s.
+"""
+
+
+class NotTaken(Exception):
+    """Nobody takes the answer."""
+
+
+class Sending:
+    """The place for it in an application: outside of everything that may send."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_pieces(message: Message) -> None:
+            for piece in pieces(message):
+                try:
+                    async with asyncio.timeout(SEND_TIMEOUT):
+                        await send(piece)
+                except TimeoutError:
+                    raise NotTaken from None
+
+        try:
+            await self.app(scope, receive, send_in_pieces)
+        except NotTaken:  # the server closes the connection
+            log.info("not_taken", path=scope["path"][:500])
+
+
+def pieces(message: Message) -> Iterator[Message]:
+    """The same message, or several with at most PIECE bytes of body each."""
+    body = message.get("body", b"")
+    last = max(len(body) - 1, 0) // PIECE * PIECE
+    for start in range(0, last, PIECE):
+        yield {**message, "body": body[start : start + PIECE], "more_body": True}
+    yield {**message, "body": body[last:]} if last else message

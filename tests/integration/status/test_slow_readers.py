@@ -1,0 +1,76 @@
+"""Clients that ask and do not read."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import uvicorn
+
+from services.status import sending
+from services.status.app import create
+from services.status.settings import StatusSettings
+from shared.db import Database
+from tests.integration.status import seed
+from tests.integration.status.test_events import until
+
+SMALL = 16 * 1024
+
+
+@pytest.fixture
+def crowded(settings: StatusSettings) -> Iterator[str]:
+    """A server with place for one; the system's buffers are small, so that what is not read is soon not taken."""
+    app = create(settings.model_copy(update={"http_at_once": 1}))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(params=["output.csv", "products"])
+def path(request: pytest.FixtureRequest, database: Database) -> str:
+    """An answer of a megabyte or more: one streamed, one given as a whole."""
+    found = seed.request(products=5)
+    image = seed.completed(found.id, 1, url="https://images.example/".ljust(2048, "x"))
+    seed.add(database, [found, image, *(seed.product(found.id, row, [1] * 100) for row in range(1, 6))])
+    return f"/v1/requests/{found.id}/{request.param}"
+
+
+@contextmanager
+def begun(address: str, path: str) -> Iterator[None]:
+    """An answer of which the first byte was read, and nothing more will be."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        client.connect(("127.0.0.1", urlsplit(address).port))
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert client.recv(1) == b"H"
+        yield
+
+
+def status(address: str) -> int:
+    return httpx.get(f"{address}/v1/requests?page_size=1").status_code
+
+
+def test_what_is_not_taken_keeps_its_place_until_the_client_has_gone(crowded: str, path: str) -> None:
+    with begun(crowded, path):
+        assert status(crowded) == 503
+
+    until(lambda: status(crowded) == 200)
+
+
+def test_who_takes_nothing_loses_the_place(crowded: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "SEND_TIMEOUT", 0.5)
+
+    with begun(crowded, path):
+        until(lambda: status(crowded) == 200)
+
+
+def test_who_reads_gets_it_all(crowded: str, client: httpx.Client, path: str) -> None:
+    assert httpx.get(f"{crowded}{path}").content == client.get(path).content

@@ -1,8 +1,10 @@
 """Answers go out in pieces, and not for ever."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
+from sse_starlette import EventSourceResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from services.status import sending
@@ -49,3 +51,28 @@ def test_an_answer_that_nobody_takes_ends(monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(asyncio.wait_for(Sending(answer)(SCOPE, receive, take_three), timeout=30))
 
     assert len(sent) == 3
+
+
+def test_an_event_stream_that_nobody_takes_ends_and_closes_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "SEND_TIMEOUT", 0.05)
+    closed: list[bool] = []
+
+    async def events() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "progress"
+        finally:
+            closed.append(True)
+
+    async def silent() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def take_the_start(message: Message) -> None:
+        if message["type"] != "http.response.start":
+            await asyncio.Event().wait()
+
+    scope = {**SCOPE, "method": "GET"}
+    asyncio.run(asyncio.wait_for(Sending(EventSourceResponse(events()))(scope, silent, take_the_start), timeout=30))
+
+    assert closed == [True]

@@ -60,6 +60,7 @@ PROBLEMS = {
     400: "Malformed.",
     401: "The API key is missing or wrong.",
     404: "Unknown, malformed or another account's.",
+    408: "The upload came too slowly.",
     409: "The state does not allow it.",
     410: "It was there and is deleted.",
     413: "The upload is too large.",

@@ -58,7 +58,7 @@ async def upload_csv_older(http_request: HttpRequest) -> Response:
 
 async def _submit(http_request: HttpRequest, *, older: bool = False) -> Accepted | Validated:
     stores, account = stores_of(http_request), account_of(http_request)
-    key = read_key(http_request.headers.get("idempotency-key"))
+    key = read_key(http_request.headers.getlist("idempotency-key"))
     async with received(http_request, stores.settings) as upload:
         return await _read(stores, upload, lambda: submit(stores, account, upload, key=key, older=older))
 

@@ -39,7 +39,7 @@ class Counted(array):  # type: ignore[type-arg]
 
     def __getitem__(self, index: int) -> int:  # type: ignore[override]
         Counted.reads += 1
-        return super().__getitem__(index)
+        return int(super().__getitem__(index))
 
 
 def test_no_file_can_be_made_of_texts_that_want_the_same_slots(monkeypatch: pytest.MonkeyPatch) -> None:

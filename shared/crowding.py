@@ -1,9 +1,11 @@
 """A bound on the requests that a service answers at once: each holds a connection, memory and often a file."""
 
 from collections import Counter
+from enum import Enum, auto
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.paths import UPLOADS
 from shared.problems import Problem
 
 PROBES = ("/healthz", "/readyz", "/metrics")
@@ -12,28 +14,41 @@ CROWDED = Problem(
 )
 
 
-class AtOnce:
-    """Turns away what comes while `limit` requests are under way.
+class Kind(Enum):
+    UPLOAD = auto()
+    STREAM = auto()
+    CALL = auto()
 
-    Event streams last for hours and cost little: they are counted by themselves, so that followers shut nobody out.
+
+class AtOnce:
+    """Turns away what comes while `limit` requests of its kind are under way.
+
+    Uploads last as long as their senders like, event streams for hours: each kind is counted by itself, so that nobody
+    who uploads or follows shuts out who cancels, deletes or asks.
     Probes are always answered: a busy service must not be restarted for being busy.
     """
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self.app = app
         self.limit = limit
-        self._under_way = Counter[bool]()
+        self._under_way = Counter[Kind]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self.app(scope, receive, send)
             return
-        lasting = scope["path"].endswith("/events")
-        if self._under_way[lasting] >= self.limit:
+        kind = _kind(scope)
+        if self._under_way[kind] >= self.limit:
             await CROWDED.response()(scope, receive, send)
             return
-        self._under_way[lasting] += 1
+        self._under_way[kind] += 1
         try:
             await self.app(scope, receive, send)
         finally:
-            self._under_way[lasting] -= 1
+            self._under_way[kind] -= 1
+
+
+def _kind(scope: Scope) -> Kind:
+    if scope["method"] == "POST" and scope["path"] in UPLOADS:
+        return Kind.UPLOAD
+    return Kind.STREAM if scope["path"].endswith("/events") else Kind.CALL

@@ -6,6 +6,8 @@ The gateway divides a path by method between ingest and status, so each must nam
 from collections.abc import Mapping
 
 READ = ("GET", "HEAD")
+UPLOADS = ("/v1/requests", "/upload", "/api/upload-csv/")
+"""Where a POST has a body that is read."""
 
 METHODS: Mapping[str, tuple[str, ...]] = {
     "/v1/requests": (*READ, "POST"),

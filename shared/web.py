@@ -1,5 +1,6 @@
 """What the two HTTP services share: problem answers, request ids, health, readiness and metrics."""
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,7 +11,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
@@ -127,7 +127,7 @@ def _healthz(_: HttpRequest) -> Response:
 def _readyz(database: Database) -> Callable[[HttpRequest], Awaitable[Response]]:
     async def readyz(_: HttpRequest) -> Response:
         try:
-            await run_in_threadpool(database.ping)
+            await asyncio.to_thread(database.ping)  # not in Starlette's threads: uploads may hold all of them
         except (DBAPIError, psycopg.Error, PoolTimeout):
             return unavailable().response()
         return PlainTextResponse("ready\n")

@@ -16,7 +16,11 @@ from shared.problems import Problem
 DROPPED = 10_000_000
 """Bytes beyond the largest upload that are read in order to be dropped; the gateway lets fewer through."""
 SILENCE = 3.0
-"""Seconds without a byte after which nobody is taken to be sending."""
+"""Seconds without a byte after which nobody is taken to be sending what is dropped."""
+PATIENCE = 20.0
+"""Seconds without a byte after which an upload is given up, and those that it may be slower than `SLOWEST` in all."""
+SLOWEST = 1_000
+"""Bytes a second. Each upload holds one of `http_at_once` places."""
 
 
 async def limited(
@@ -25,7 +29,7 @@ async def limited(
     """The body; `promised` is the limit to speak of, without the framing.
 
     Raises:
-        Problem: 413, 400 if it takes too long.
+        Problem: 413, 408 if it is too slow.
 
     """
     chunks = _in_time(http_request.stream(), settings.upload_seconds)
@@ -55,17 +59,31 @@ async def _drop(chunks: AsyncGenerator[bytes, None], most: int) -> None:
 
 
 async def _in_time(chunks: AsyncGenerator[bytes, None], seconds: float) -> AsyncGenerator[bytes, None]:
-    deadline = asyncio.get_running_loop().time() + seconds
+    """The chunks; only the time spent waiting for them is held against who sends, but for the whole `seconds`."""
+    now = asyncio.get_running_loop().time
+    deadline = now() + seconds
+    waited, total = 0.0, 0
     while True:
+        since = now()
+        patience = min(PATIENCE, PATIENCE + total / SLOWEST - waited)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(min(deadline, since + patience)):
                 chunk = await anext(chunks)
         except StopAsyncIteration:
             return
         except TimeoutError:
-            detail = f"The upload was not finished within {seconds:g} seconds."
-            raise Problem(400, "incomplete_upload", detail, headers={"Connection": "close"}) from None
+            raise _too_slow(seconds) from None
+        waited += now() - since
+        total += len(chunk)
         yield chunk
+
+
+def _too_slow(seconds: float) -> Problem:
+    detail = (
+        f"The upload came too slowly: less than {SLOWEST:,} bytes a second, nothing for {PATIENCE:g} seconds, "
+        f"or not all of it within {seconds:g} seconds."
+    )
+    return Problem(408, "slow_upload", detail, headers={"Connection": "close"})
 
 
 def too_big(limit: int) -> Problem:

@@ -4,7 +4,7 @@ The lock is PostgreSQL's and belongs to the accept transaction, so a killed proc
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO, Any
@@ -28,16 +28,18 @@ class Idempotency:
     content_hash: str
 
 
-def read_key(header: str | None) -> str | None:
+def read_key(headers: Sequence[str]) -> str | None:
     """The key, None where there is none.
 
     Raises:
         Problem: 400.
 
     """
-    if header is None:
+    if not headers:
         return None
-    key = header.strip()
+    if len(headers) > 1:
+        raise Problem(400, "invalid_idempotency_key", "There is more than one Idempotency-Key.")
+    key = headers[0].strip()
     if not key or len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
         raise Problem(400, "invalid_idempotency_key", f"Idempotency-Key must be 1 to {MAX_KEY} printable characters.")
     return key

@@ -1,15 +1,18 @@
 """Numbers for texts by first appearance, in 24 to 40 bytes a text however long it is.
 
 A dict of a million URLs takes 200 MB and more. Here a text is known by 128 bits of BLAKE2b, kept in flat arrays with an
-index of open addressing. Two texts with one digest would be a collision of BLAKE2b.
+index of open addressing. Two texts with one digest would be a collision of BLAKE2b. The digests have a key, or a file
+could be made whose texts all want the same slots, and each look-up would walk past all of them.
 """
 
 from array import array
 from hashlib import blake2b
+from secrets import token_bytes
 from struct import Struct
 
 _HALVES = Struct("=QQ").unpack
 _FIRST_SLOTS = 1 << 10
+_KEY = token_bytes(16)
 
 
 class Numbering:
@@ -24,7 +27,7 @@ class Numbering:
         return len(self._high)
 
     def number(self, text: str) -> int:
-        high, low = _HALVES(blake2b(text.encode(), digest_size=16).digest())
+        high, low = _HALVES(blake2b(text.encode(), digest_size=16, key=_KEY).digest())
         slots, mask = self._slots, len(self._slots) - 1
         slot = high & mask
         while number := slots[slot]:

@@ -31,7 +31,7 @@ from shared.schemas import DEFAULT_ACCOUNT
 T = TypeVar("T")
 LARGE = {Kind.CSV: 4_000_000, Kind.JSON: 256_000}
 """Bytes above which an upload has to take its turn. JSON is in memory as a whole, up to 35 times its size."""
-OLDER_REFUSALS = frozenset({400, 409, 413, 415, 422})
+OLDER_REFUSALS = frozenset({400, 408, 409, 413, 415, 422})
 
 
 async def create_request(http_request: HttpRequest) -> Response:
@@ -58,7 +58,7 @@ async def upload_csv_older(http_request: HttpRequest) -> Response:
 
 async def _submit(http_request: HttpRequest, *, older: bool = False) -> Accepted | Validated:
     stores, account = stores_of(http_request), account_of(http_request)
-    key = read_key(http_request.headers.get("idempotency-key"))
+    key = read_key(http_request.headers.getlist("idempotency-key"))
     async with received(http_request, stores.settings) as upload:
         return await _read(stores, upload, lambda: submit(stores, account, upload, key=key, older=older))
 

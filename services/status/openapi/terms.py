@@ -59,6 +59,7 @@ def operation(operation_id: str, tag: str, summary: str, answers: Json, **more: 
 PROBLEMS = {
     400: "Malformed.",
     404: "Unknown, malformed or another account's.",
+    408: "The upload came too slowly.",
     409: "The state does not allow it.",
     410: "It was there and is deleted.",
     413: "The upload is too large.",

@@ -38,7 +38,7 @@ CREATE = operation(
     {
         "202": answer("Accepted; nothing will be lost from here on.", ref("Accepted"), headers=ACCEPTED),
         "200": answer("With `validate_only`: what would be accepted, and what is wrong.", ref("Validation")),
-        **problems(400, 409, 413, 415, 422),
+        **problems(400, 408, 409, 413, 415, 422),
     },
     parameters=[*OPTION_PARAMETERS, IDEMPOTENCY_KEY],
     requestBody=BODY,

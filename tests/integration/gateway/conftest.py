@@ -106,7 +106,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 @contextmanager
-def caddy(folder: Path, port: int, *, ingest: int, status: int, max_body: str) -> Iterator[None]:
+def caddy(
+    folder: Path, port: int, *, ingest: int, status: int, max_body: str, body_seconds: float = BODY_SECONDS
+) -> Iterator[None]:
     """The gateway's process, which may take a moment to answer."""
     env = {
         "HALFTONE_PORT": str(port),
@@ -119,7 +121,7 @@ def caddy(folder: Path, port: int, *, ingest: int, status: int, max_body: str) -
         "PATH": os.defpath,
     }
     config = folder / "Caddyfile"
-    config.write_text(_with_little_patience((ROOT / "deploy/gateway/Caddyfile").read_text()))
+    config.write_text(_with_patience((ROOT / "deploy/gateway/Caddyfile").read_text(), body_seconds))
     command = [str(Path(sys.executable).parent / "caddy"), "run", "--config", str(config), "--adapter", "caddyfile"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
@@ -130,9 +132,9 @@ def caddy(folder: Path, port: int, *, ingest: int, status: int, max_body: str) -
         process.wait(10)
 
 
-def _with_little_patience(caddyfile: str) -> str:
+def _with_patience(caddyfile: str, body_seconds: float) -> str:
     assert "read_body 16m" in caddyfile
-    return caddyfile.replace("read_body 16m", f"read_body {BODY_SECONDS}s")
+    return caddyfile.replace("read_body 16m", f"read_body {body_seconds}s")
 
 
 def _answers(gateway: Gateway) -> bool:

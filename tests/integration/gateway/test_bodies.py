@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from services.ingest import body as ingest_body
 from services.ingest.settings import IngestSettings
+from shared.problems import TITLES
 from tests.integration.gateway.conftest import caddy
 from tests.integration.ingest.conftest import serving
 from tests.stack import reserve_ports, until
 
 LIMIT = 1_000_000
 GATEWAY_LIMIT = 10_000_000
+PATIENCE = 60  # seconds that the gateway has for a body
 CSV = {"Content-Type": "text/csv"}
 
 
@@ -29,7 +32,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (port,) = reserve_ports(1)
     with serving(settings) as inner:
         at = urlsplit(inner).port or 0
-        with caddy(tmp_path_factory.mktemp("gateway"), port, ingest=at, status=at, max_body=str(GATEWAY_LIMIT)):
+        folder, max_body = tmp_path_factory.mktemp("gateway"), str(GATEWAY_LIMIT)
+        with caddy(folder, port, ingest=at, status=at, max_body=max_body, body_seconds=PATIENCE):
             until(lambda: _listens(port))
             yield f"http://127.0.0.1:{port}"
 
@@ -49,11 +53,15 @@ def test_a_client_that_sends_all_before_it_listens_is_told(address: str, path: s
 
 @pytest.mark.parametrize("size", [GATEWAY_LIMIT + LIMIT // 2, 3 * GATEWAY_LIMIT])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_what_the_gateway_itself_does_not_let_through_is_413_too(address: str, size: int, *, chunked: bool) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/v1/requests", 413), ("/upload", 400), ("/api/upload-csv/", 400)])
+def test_what_the_gateway_itself_does_not_let_through_is_refused_too(
+    address: str, size: int, path: str, status: int, *, chunked: bool
+) -> None:
     for _ in range(3):
         body = _blocks(size) if chunked else b"x" * size
-        answer = httpx.post(f"{address}/v1/requests", content=body, headers=CSV, timeout=30)
-        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        answer = httpx.post(f"{address}{path}", content=body, headers=CSV, timeout=30)
+        assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (status, status, "too_large")
+        assert answer.json()["title"] == TITLES[status]
 
 
 def test_a_form_that_is_too_large_is_413(address: str) -> None:
@@ -84,6 +92,18 @@ def test_a_body_that_is_cut_short_or_framed_wrongly_is_400(address: str, framed:
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"application/problem+json" in answer
     assert b"incomplete_upload" in answer
+
+
+def test_who_falls_silent_is_told_before_the_gateway_gives_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest_body, "PATIENCE", 0.5)
+    url = urlsplit(address)
+    with socket.create_connection((url.hostname, url.port), timeout=PATIENCE / 2) as client:
+        client.sendall(
+            b"POST /v1/requests HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 100000\r\n\r\nx"
+        )
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"slow_upload" in answer
 
 
 def _blocks(size: int) -> Iterator[bytes]:

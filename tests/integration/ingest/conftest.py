@@ -78,9 +78,11 @@ def serving(settings: IngestSettings) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(create(settings), log_config=None, timeout_graceful_shutdown=2))
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="session")

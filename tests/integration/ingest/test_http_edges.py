@@ -7,9 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from services.ingest.settings import IngestSettings
-from shared.db import Database
-from tests.integration.ingest.conftest import Sql, serving
+from tests.integration.ingest.conftest import Sql
 from tests.integration.ingest.test_accept import CSV, HEADER, post_csv
 
 
@@ -203,18 +201,6 @@ def test_too_big_is_413_though_the_body_never_comes(client: httpx.Client, addres
         head = "POST /v1/requests HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 200000000\r\n\r\n"
         connection.sendall(head.encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
-
-
-def test_an_upload_that_does_not_end_is_refused(settings: IngestSettings, database: Database) -> None:
-    with serving(settings.model_copy(update={"upload_seconds": 0.5})) as address:
-        host = urlsplit(address)
-        with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
-            connection.sendall(
-                b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 9\r\n\r\nx"
-            )
-            answer = connection.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 400")
-    assert b"incomplete_upload" in answer
 
 
 def test_too_big_without_a_length_is_413(client: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 
 from services.ingest.settings import IngestSettings
 from shared.schemas import DEFAULT_ACCOUNT
@@ -89,6 +90,14 @@ def test_a_key_that_is_no_key_is_400(client: httpx.Client) -> None:
     for key in ("", "x" * 256, "a\tb"):
         answer = client.post("/v1/requests", files={"file": ("a.csv", CSV)}, headers={"Idempotency-Key": key})
         assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("second", ["order-17", "order-18"])
+def test_two_keys_are_400_and_none_of_them_is_used_up(client: httpx.Client, sql: Sql, second: str) -> None:
+    headers = [*KEY.items(), ("Idempotency-Key", second)]
+    answer = client.post("/v1/requests", files={"file": ("a.csv", CSV)}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_idempotency_key")
+    assert count(sql) == 0
 
 
 def test_skipped_rows_are_in_the_replayed_answer(client: httpx.Client) -> None:

@@ -1,8 +1,14 @@
 """Numbers by first appearance."""
 
+from array import array
+from hashlib import blake2b
+from itertools import count, islice
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.ingest import numbering as module
 from services.ingest.numbering import Numbering
 
 
@@ -24,3 +30,30 @@ def test_it_is_a_dict(texts: list[str]) -> None:
     numbering, known = Numbering(), dict[str, int]()
     for text in texts:
         assert numbering.number(text) == known.setdefault(text, len(known) + 1)
+
+
+class Counted(array):  # type: ignore[type-arg]
+    """An array that knows how often it was read."""
+
+    reads = 0
+
+    def __getitem__(self, index: int) -> int:  # type: ignore[override]
+        Counted.reads += 1
+        return int(super().__getitem__(index))
+
+
+def test_no_file_can_be_made_of_texts_that_want_the_same_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"https://a.example/{number}" for number in islice(filter(_wants_the_first_slots, count()), 400)]
+    monkeypatch.setattr(module, "array", Counted)
+    monkeypatch.setattr(Counted, "reads", 0)
+    numbering = Numbering()
+
+    assert [numbering.number(text) for text in texts] == list(range(1, 401))
+
+    assert Counted.reads < 4_000, "400 texts walked past each other"
+
+
+def _wants_the_first_slots(number: int) -> bool:
+    """As the digest without a key would have it."""
+    digest = blake2b(f"https://a.example/{number}".encode(), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little") & 1023 < 8

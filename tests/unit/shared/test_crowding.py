@@ -43,18 +43,18 @@ async def _beyond_the_limit() -> None:
         assert (await client.get("/v1/requests")).status_code == 200
 
 
-def test_events_do_not_take_the_places_of_others() -> None:
-    asyncio.run(_events_apart())
+def test_events_and_uploads_do_not_take_the_places_of_others() -> None:
+    asyncio.run(_kinds_apart())
 
 
-async def _events_apart() -> None:
+async def _kinds_apart() -> None:
     slow = Slow()
     transport = httpx.ASGITransport(AtOnce(slow, limit=1))
+    calls = [("GET", "/v1/requests/1/events"), ("POST", "/v1/requests"), ("POST", "/v1/requests/1/cancel")]
     async with httpx.AsyncClient(transport=transport, base_url="http://a") as client, asyncio.TaskGroup() as group:
-        following = group.create_task(client.get("/v1/requests/1/events"))
+        tasks = [group.create_task(client.request(method, path)) for method, path in calls]
         await asyncio.sleep(0.05)
-        asked = group.create_task(client.get("/v1/requests/1"))
-        await asyncio.sleep(0.05)
-        assert not asked.done()
+        for method, path in [("POST", "/upload"), ("POST", "/api/upload-csv/"), ("DELETE", "/v1/requests/1")]:
+            assert (await client.request(method, path)).status_code == 503
         slow.gate.set()
-        assert ((await asked).status_code, (await following).status_code) == (200, 200)
+        assert [(await task).status_code for task in tasks] == [200, 200, 200]

@@ -1,8 +1,9 @@
 """What surrounds the routes of both HTTP services: ids, counts, and the answers to what nobody foresaw."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, MutableMapping
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import structlog
 import uvicorn
 from prometheus_client import REGISTRY
 from sqlalchemy.exc import ProgrammingError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -18,8 +20,10 @@ from starlette.routing import Route
 from shared import web
 from shared.db import Database
 from shared.web import application
+from tests.stack import until
 
 AT_ONCE = 2
+THREADS = 40  # that Starlette has
 NOBODY = Database("postgresql://nobody@127.0.0.1:1/nothing")  # asked by /readyz alone
 
 
@@ -39,9 +43,33 @@ async def bug_half_way(_: HttpRequest) -> Response:
     return StreamingResponse(chunks())
 
 
+class Busy:
+    """Holds every thread that Starlette has until it is `done`."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.done = Event()
+
+    async def __call__(self, _: HttpRequest) -> Response:
+        await asyncio.gather(*(run_in_threadpool(self._hold) for _ in range(THREADS)))
+        return Response()
+
+    def _hold(self) -> None:
+        self.held += 1
+        self.done.wait(60)
+
+
+busy = Busy()
+
+
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    routes = [Route("/bug", bug), Route("/statement", bug_in_a_statement), Route("/half", bug_half_way)]
+    routes = [
+        Route("/bug", bug),
+        Route("/statement", bug_in_a_statement),
+        Route("/half", bug_half_way),
+        Route("/busy", busy.__call__),
+    ]
     config = uvicorn.Config(
         application(routes, database=NOBODY, at_once=AT_ONCE), log_config=None, timeout_graceful_shutdown=2
     )
@@ -111,3 +139,14 @@ def test_a_wrong_method_is_405_even_on_a_path_of_the_other_service(
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == allowed
     assert client.request(method, "/nothing").status_code == 404
+
+
+def test_readiness_is_told_while_every_thread_is_busy(client: httpx.Client) -> None:
+    holding = Thread(target=client.get, args=("/busy",), kwargs={"timeout": 60})
+    holding.start()
+    try:
+        until(lambda: busy.held == THREADS)
+        assert client.get("/readyz", timeout=20).json()["code"] == "unavailable"
+    finally:
+        busy.done.set()
+        holding.join()

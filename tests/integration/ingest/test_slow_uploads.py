@@ -1,0 +1,82 @@
+"""Uploads that take their time: each holds one of the places that ingest has for them."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from services.ingest import body
+from services.ingest.settings import IngestSettings
+from shared.db import Database
+from tests.integration.ingest.conftest import serving
+from tests.integration.ingest.test_accept import post_csv
+from tests.integration.ingest.test_http_edges import problem
+from tests.stack import until
+
+SIZE = 100_000
+UNKNOWN = "01980000-0000-7000-8000-000000000000"
+
+
+@contextmanager
+def begun(address: str, path: str = "/v1/requests") -> Iterator[socket.socket]:
+    """A connection on which one byte of an upload was sent."""
+    host = urlsplit(address)
+    with socket.create_connection((host.hostname, host.port), timeout=20) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: {SIZE}\r\n\r\n"
+        connection.sendall(head.encode() + b"x")
+        yield connection
+
+
+def test_an_upload_that_does_not_end_is_408(settings: IngestSettings, database: Database) -> None:
+    with serving(settings.model_copy(update={"upload_seconds": 0.5})) as address, begun(address) as connection:
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"slow_upload" in answer
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/requests", b"408"), ("/upload", b"400")])
+def test_an_upload_that_falls_silent_is_refused(
+    address: str, database: Database, monkeypatch: pytest.MonkeyPatch, path: str, status: bytes
+) -> None:
+    monkeypatch.setattr(body, "PATIENCE", 0.5)
+    monkeypatch.setattr(body, "SLOWEST", 0.001)
+    with begun(address, path) as connection:
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"slow_upload" in answer
+
+
+def test_an_upload_that_drips_is_refused_however_short_its_pauses(
+    address: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "PATIENCE", 2)
+    with begun(address) as connection:
+        connection.setblocking(False)
+        assert until(lambda: _dripped(connection), within=30).startswith(b"HTTP/1.1 408")
+
+
+def _dripped(connection: socket.socket) -> bytes:
+    """The answer, or else one byte more."""
+    try:
+        return connection.recv(1000)
+    except BlockingIOError:
+        connection.send(b"x")
+        return b""
+
+
+def test_uploads_that_still_arrive_shut_nobody_out_who_changes_a_request(
+    settings: IngestSettings, database: Database
+) -> None:
+    with (
+        serving(settings.model_copy(update={"http_at_once": 2})) as address,
+        httpx.Client(base_url=address, timeout=30) as client,
+        begun(address),
+        begun(address, "/api/upload-csv/"),
+    ):
+        until(lambda: post_csv(client).status_code == 503)
+        for path in ("requests/{}/cancel", "requests/{}/retry", "deliveries/{}/redeliver"):
+            assert problem(client.post("/v1/" + path.format(UNKNOWN))) == (404, "not_found")
+        assert problem(client.delete(f"/v1/requests/{UNKNOWN}")) == (404, "not_found")

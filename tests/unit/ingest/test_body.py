@@ -1,0 +1,80 @@
+"""The time that an upload may take, by a clock that is put forward."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from starlette.requests import Request as HttpRequest
+from starlette.types import Message
+
+from services.ingest.body import PATIENCE, SLOWEST, limited
+from services.ingest.settings import IngestSettings
+from shared.problems import Problem
+
+SECONDS = 900
+SETTINGS = IngestSettings(database_url="postgresql://nobody@127.0.0.1:1/nothing", upload_seconds=SECONDS)
+
+
+class Sender:
+    """Sends `chunks` of `size` bytes, each `pause` seconds after it was asked for."""
+
+    def __init__(self, *, chunks: int, size: int, pause: float) -> None:
+        self.left = chunks
+        self.size = size
+        self.pause = pause
+        self.ahead = 0.0
+
+    def received(self, *, our_pause: float = 0) -> int:
+        """The bytes that came; after each chunk we are busy with something else."""
+        return asyncio.run(self._received(our_pause))
+
+    async def _received(self, our_pause: float) -> int:
+        loop = asyncio.get_running_loop()
+        clock: Callable[[], float] = loop.time
+        loop.time = lambda: clock() + self.ahead  # type: ignore[method-assign]
+        http_request = HttpRequest({"type": "http", "method": "POST", "headers": []}, self._receive)
+        total = 0
+        async for chunk in limited(http_request, SETTINGS, 10**8, 10**8):
+            total += len(chunk)
+            self.ahead += our_pause
+        return total
+
+    async def _receive(self) -> Message:
+        self.ahead += self.pause
+        for _ in range(3):  # the loop looks at the clock
+            await asyncio.sleep(0)
+        self.left -= 1
+        return {"type": "http.request", "body": b"x" * self.size, "more_body": self.left > 0}
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        Sender(chunks=9, size=20 * SLOWEST, pause=PATIENCE - 1),
+        Sender(chunks=80, size=10 * SLOWEST, pause=10),
+        Sender(chunks=2, size=1, pause=PATIENCE / 3),
+    ],
+    ids=["with pauses", "slowly", "little"],
+)
+def test_it_may_take_its_time(sender: Sender) -> None:
+    expected = sender.left * sender.size
+    assert sender.received() == expected
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        Sender(chunks=2, size=10**6, pause=PATIENCE + 1),
+        Sender(chunks=100, size=SLOWEST, pause=2),
+        Sender(chunks=100, size=10**6, pause=PATIENCE / 2),
+    ],
+    ids=["silent", "dripping", "without end"],
+)
+def test_it_may_not_take_for_ever(sender: Sender) -> None:
+    with pytest.raises(Problem) as refused:
+        sender.received()
+    assert (refused.value.status, refused.value.code) == (408, "slow_upload")
+
+
+def test_the_time_that_we_take_is_not_held_against_it() -> None:
+    assert Sender(chunks=5, size=1, pause=1).received(our_pause=PATIENCE * 5) == 5

@@ -22,9 +22,9 @@ from shared.schemas import Image, ProcessingRequest, Product
 ROWS_PER_READ = 250
 PAGE_BYTES = 1_000_000
 """Text of a page. The row that passes it is the page's last, so that there always is one."""
-URL_BYTES = 2_048
-"""What each image counts as: the longest URL there is by default. Reading the true lengths would cost as much as
-reading the images, and short URLs in great number take memory too."""
+IMAGE_BYTES = 1_024
+"""What each image counts as: half of the longest URL there is by default. Reading the true lengths would cost as much
+as reading the images, and short URLs in great number take memory too."""
 
 
 class RequestGone(HalftoneError):
@@ -86,7 +86,7 @@ def _placed_products(session: Session, *, request_id: UUID, after: int) -> list[
 def _page(request_id: UUID, *, after: int, limit: int) -> sqlalchemy.Subquery:
     """At most `limit` products, each with the text of those `before` it and whether there are `more` behind it."""
     row, names = col(Product.row), (col(Product.serial_number), col(Product.name))
-    size = URL_BYTES * func.cardinality(col(Product.images)) + sum(func.octet_length(name) for name in names)
+    size = IMAGE_BYTES * func.cardinality(col(Product.images)) + sum(func.octet_length(name) for name in names)
     before = func.coalesce(func.sum(size).over(order_by=row, rows=(None, -1)), 0)
     more = func.lead(row).over(order_by=row).is_not(None)
     return (

@@ -157,8 +157,8 @@ def test_a_page_of_long_products_has_fewer_of_them_and_none_is_left_out(
 
     first = client.get(path, params={"page_size": 200})
 
-    assert len(first.content) < 2_000_000
-    assert [item["row"] for item in first.json()["items"]] == [1, 2, 3, 4, 5]
+    assert len(first.content) < 4_000_000
+    assert [item["row"] for item in first.json()["items"]] == list(range(1, 11))
     assert [item["row"] for item in read_all(client, path, page_size=200)] == list(range(1, 22))
     assert [item["row"] for item in read_all(client, path, page_size=2)] == list(range(1, 22))
 
@@ -166,10 +166,10 @@ def test_a_page_of_long_products_has_fewer_of_them_and_none_is_left_out(
 def test_a_list_that_ends_where_its_page_is_full_has_no_next_page(
     client: httpx.Client, long_products: Callable[[int], UUID]
 ) -> None:
-    by_text = client.get(f"/v1/requests/{long_products(5)}/products").json()
+    by_text = client.get(f"/v1/requests/{long_products(10)}/products").json()
     by_rows = client.get(f"/v1/requests/{long_products(3)}/products?page_size=3").json()
 
-    assert ([item["row"] for item in by_text["items"]], by_text["next_page_token"]) == ([1, 2, 3, 4, 5], None)
+    assert ([item["row"] for item in by_text["items"]], by_text["next_page_token"]) == (list(range(1, 11)), None)
     assert ([item["row"] for item in by_rows["items"]], by_rows["next_page_token"]) == ([1, 2, 3], None)
 
 

@@ -4,20 +4,26 @@
 the caller has `patience` also after a lost connection, so the function must do nothing but talk to the database.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session, create_engine
 
 T = TypeVar("T")
 RETRIED = {"40P01", "40001"}  # deadlock_detected, serialization_failure
 TRIES = 5
+PROBE_SECONDS = 2
+PROBE_HOLDS = 1.0
+"""Seconds for which what a probe found is true."""
 
 
 class Database:
@@ -31,12 +37,15 @@ class Database:
     ) -> None:
         self.engine = _engine(url, pool_size, statement_timeout_ms, patience)
         self.patience = patience
+        self._probing = Lock()
+        self._probed_at = -math.inf
+        self._answers = False
 
     def transact(self, work: Callable[[Session], T]) -> T:
         """Run `work` in a transaction and commit.
 
         Raises:
-            sqlalchemy.exc.DBAPIError or psycopg.Error: among them a server that cannot be reached (`is_down`).
+            sqlalchemy.exc.DBAPIError, its TimeoutError or psycopg.Error: among them a server that is away (`is_down`).
 
         """
         tries, until = 0, time.monotonic() + self.patience
@@ -45,7 +54,7 @@ class Database:
             try:
                 with Session(self.engine, expire_on_commit=False) as session, session.begin():
                     return work(session)
-            except (DBAPIError, psycopg.Error) as error:
+            except (DBAPIError, PoolTimeout, psycopg.Error) as error:
                 if is_down(error) and time.monotonic() < until:
                     time.sleep(0.5)
                 elif tries < TRIES and sqlstate(error) in RETRIED:
@@ -54,8 +63,25 @@ class Database:
                     raise
 
     def ping(self) -> None:
-        """Raise unless the server answers."""
-        self.transact(lambda session: execute(session, "SELECT 1"))
+        """Raise psycopg.OperationalError unless the server takes a new connection, soon.
+
+        Not one of the pool, for which the work waits. One probe at a time, and whoever waits for it shares what it
+        finds: neither a server that is silent nor many who ask make them pile up.
+        """
+        with self._probing:
+            if time.monotonic() - self._probed_at > PROBE_HOLDS:
+                self._answers = self._takes_a_connection()
+                self._probed_at = time.monotonic()
+            if not self._answers:
+                raise psycopg.OperationalError("PostgreSQL takes no connection")
+
+    def _takes_a_connection(self) -> bool:
+        arguments, options = self.engine.dialect.create_connect_args(self.engine.url)
+        try:
+            psycopg.connect(*arguments, **{**options, "connect_timeout": PROBE_SECONDS}).close()
+        except psycopg.Error:
+            return False
+        return True
 
     def close(self) -> None:
         self.engine.dispose()
@@ -76,7 +102,9 @@ def _engine(url: str, pool_size: int, statement_timeout_ms: int, patience: float
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "tcp_user_timeout": 20_000,
-            "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000",
+            "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000"
+            # A plan kept from when `image` was small scans the million rows that came since, until they are analyzed.
+            " -c plan_cache_mode=force_custom_plan",
         },
     )
 
@@ -108,6 +136,8 @@ def sqlstate(error: BaseException) -> str | None:
 
 def is_down(error: BaseException) -> bool:
     """Whether the error says that the server is away or shutting down, rather than that the statement is wrong."""
+    if isinstance(error, PoolTimeout):  # every connection waits for an answer
+        return True
     origin = error.orig if isinstance(error, DBAPIError) else error
     away = isinstance(origin, psycopg.OperationalError | psycopg.InterfaceError)
     return away and not isinstance(origin, psycopg.errors.QueryCanceled | psycopg.errors.DeadlockDetected)

@@ -153,7 +153,7 @@ def _http_exception(_: HttpRequest, error: Exception) -> Response:
 
 
 def _database_error(_: HttpRequest, error: Exception) -> Response:
-    if isinstance(error, PoolTimeout) or is_down(error):
+    if is_down(error):
         log.warning("database_away", error=type(error).__name__)
         return unavailable().response()
     raise error

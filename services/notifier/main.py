@@ -26,7 +26,7 @@ def main() -> None:
     settings = from_environment(NotifierSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
     connected = connect(settings)
-    # As many again are opened under load: one for each thread, and some for the loops and the health check.
+    # As many again are opened under load: one for each thread, and some for the loops.
     database = Database(settings.database_url, pool_size=settings.threads // 2 + 2, patience=PATIENCE_SECONDS)
     egress = Egress(settings.fetch_allow)
     watcher = Watcher(

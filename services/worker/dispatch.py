@@ -80,7 +80,7 @@ def _open_window(session: Session, request_id: UUID) -> list[Order]:
         SELECT number, dispatch_no, images - completed - failed - cancelled AS open
         FROM image_group WHERE request_id = %(id)s AND state = 'waiting' ORDER BY number LIMIT %(most)s
         """,
-        {"id": request_id, "most": WINDOW},
+        {"id": request_id, "most": WINDOW + 1},  # one more than can go out, to know whether any still waits
     )
     orders: list[Order] = []
     room = _room(session, request_id) if waiting else 0

@@ -4,6 +4,7 @@ No Retries, TimeLimit or AgeLimit: an exception is logged, the message acked, an
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ class Broker(RedisBroker):
     """
 
     prefetch: dict[str, int]
-    in_hand: set[str]
+    in_hand: dict[str, set[str]]  # ids by queue
     heard_at: float
     probe: "redis.Redis"  # answers at once or fails at once, for the watchdog
 
@@ -71,17 +72,24 @@ class Broker(RedisBroker):
     def strays(self, queue_name: str) -> set[str]:
         """Ids that Redis counts as ours and that are not in hand. One seen once may just be on its way."""
         members: Any = self.probe.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
-        return {member.decode() for member in members} - self.in_hand
+        return {member.decode() for member in members} - self.in_hand[queue_name]
 
 
 class _Consumer(_RedisConsumer):
+    """After an error of Redis Dramatiq begins anew with another one, while threads still work on what this one took."""
+
     broker: Broker
+
+    @property
+    def outstanding_message_count(self) -> int:
+        """Dramatiq's own forgets what the consumer before it took, and fetches as many again."""
+        return len(self.broker.in_hand[self.queue_name]) + len(self.message_cache)
 
     def __next__(self) -> Any:
         message = super().__next__()  # type: ignore[no-untyped-call]
         self.broker.heard_at = time.monotonic()  # it asked Redis, or holds as much as it may
         if message is not None:
-            self.broker.in_hand.add(message.options["redis_message_id"])
+            self.broker.in_hand[self.queue_name].add(message.options["redis_message_id"])
         return message
 
     def ack(self, message: Any) -> None:
@@ -90,7 +98,16 @@ class _Consumer(_RedisConsumer):
         except RedisTimeoutError as error:  # Dramatiq tries again only after a ConnectionClosed
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         finally:
-            self.broker.in_hand.discard(message.options["redis_message_id"])
+            self._let_go(message)
+
+    def nack(self, message: Any) -> None:
+        try:
+            super().nack(message)  # type: ignore[no-untyped-call]
+        finally:
+            self._let_go(message)
+
+    def _let_go(self, message: Any) -> None:
+        self.broker.in_hand[self.queue_name].discard(message.options["redis_message_id"])
 
 
 def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), retries: int = 4) -> Broker:
@@ -107,7 +124,7 @@ def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), retries: i
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         maintenance_chance=100_000,
     )
-    broker.prefetch, broker.in_hand, broker.heard_at = {}, set(), time.monotonic()
+    broker.prefetch, broker.in_hand, broker.heard_at = {}, defaultdict(set), time.monotonic()
     broker.probe = _client(redis_url, retries=0)
     return broker
 

@@ -1,4 +1,6 @@
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from threading import Barrier, BrokenBarrierError
 from uuid import UUID
@@ -60,7 +62,7 @@ def test_a_wrong_statement_is_raised_at_once_with_its_sqlstate(database: Databas
 def test_without_patience_a_server_that_is_away_is_an_error_at_once() -> None:
     database = Database("postgresql://halftone@127.0.0.1:1/halftone")
     with pytest.raises(Exception, match="connection") as raised:
-        database.ping()
+        sql(database, "SELECT 1")
     assert is_down(raised.value)
     database.close()
 
@@ -81,3 +83,48 @@ def test_with_patience_a_connection_that_was_cut_is_no_error(database: Database)
     patient.close()
     assert (len(runs), request_row(database, request_id)["products"]) == (2, 2)
     assert group_row(database, request_id)["images"] == 1
+
+
+def test_with_patience_a_pool_without_a_free_connection_is_no_error(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that went away in silence holds every connection before a new one is refused."""
+    patient = Database(database.engine.url.render_as_string(hide_password=False), pool_size=1, patience=20)
+    monkeypatch.setattr(patient.engine.pool, "_timeout", 0)
+    held = [patient.engine.connect() for _ in range(2)]
+    monkeypatch.setattr("shared.db.time.sleep", lambda _: held.pop().close())
+    assert sql(patient, "SELECT 1 AS one") == [{"one": 1}]
+    assert len(held) == 1
+    held.pop().close()
+    patient.close()
+
+
+def test_a_probe_takes_no_connection_from_the_work(database: Database) -> None:
+    busy = Database(database.engine.url.render_as_string(hide_password=False), pool_size=1)
+    held = [busy.engine.connect() for _ in range(2)]
+    busy.ping()
+    for connection in held:
+        connection.close()
+    busy.close()
+
+
+def test_a_silent_server_is_asked_once_for_all_who_probe() -> None:
+    """With all the patience that the work has."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        database = Database(f"postgresql://halftone@127.0.0.1:{silent.getsockname()[1]}/halftone", patience=60)
+        together([partial(_refused, database)] * 20)
+        silent.setblocking(False)
+        assert 1 <= len(list(_asked(silent))) <= 2
+    database.close()
+
+
+def _refused(database: Database) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        database.ping()
+
+
+def _asked(server: socket.socket) -> Iterator[None]:
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            yield

@@ -9,7 +9,7 @@ from services.worker.claim import move_to_slow_lane
 from services.worker.dispatch import Order, _again, _open_window, dispatch_group, dispatch_request
 from services.worker.settle import due_again
 from shared.db import Database
-from shared.lifecycle import WINDOW
+from shared.lifecycle import IMAGES_PER_GROUP, WINDOW
 from shared.messages import CompressBatch, FetchBatch, GroupDone
 from shared.recipe import Mode, Recipe, TargetFormat
 from tests.integration.batches import Post, done, report, take
@@ -91,6 +91,28 @@ def test_the_window_holds_512_images(database: Database) -> None:
     assert 50 < (request["dispatch_at"] - request["now"]).seconds <= 60
     assert dispatch_request(database, post, request_id) == 0
     assert group_row(database, request_id, 5)["state"] == "waiting"
+
+
+def test_a_window_full_of_groups_with_one_image_each_leaves_the_others_their_timer(database: Database) -> None:
+    request_id = add_request(database, images=1)
+    sql(
+        database,
+        """
+        WITH groups AS (
+            INSERT INTO image_group (request_id, number, images)
+            SELECT %(id)s, n, 1 FROM generate_series(2, %(groups)s) AS n
+        )
+        INSERT INTO image (request_id, number, url, not_before)
+        SELECT %(id)s, (n - 1) * %(size)s + 1, 'https://images.example/', now() - interval '1 s'
+        FROM generate_series(2, %(groups)s) AS n
+        """,
+        id=request_id,
+        groups=WINDOW + 1,
+        size=IMAGES_PER_GROUP,
+    )
+    assert dispatch_request(database, Post(), request_id) == WINDOW
+    assert group_row(database, request_id, WINDOW + 1)["state"] == "waiting"
+    assert request_row(database, request_id)["dispatch_at"] is not None
 
 
 def test_the_window_holds_when_two_dispatch_at_once(database: Database) -> None:

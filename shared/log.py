@@ -15,6 +15,8 @@ import structlog
 _USER_INFO = re.compile(r"(://)[^\s/?#@\"<>\\]+@")
 # Up to the next URL at most: to go on from each of a thousand to the end would take its square.
 _QUERY = re.compile(r"(https?://(?:(?!https?://)[^\s?#\"<>\\])*\?)[^\s\"<>\\]+", re.IGNORECASE)
+# What a terminal obeys instead of showing: C0 and C1 but for newline, line separators, direction marks.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SECRET = re.compile(r"\b(whsec_|ht_[0-9a-z]+_)[\w+/=-]+", re.IGNORECASE)
 
 
@@ -22,6 +24,12 @@ def redact(text: str) -> str:
     """Without the queries and user info of URLs, and without our own secrets."""
     text = _USER_INFO.sub(r"\1***@", text)
     return _SECRET.sub(r"\1***", _QUERY.sub(r"\1***", text))
+
+
+def harmless(text: str) -> str:
+    """As a terminal may have it. Only the first line begins at the margin, so that nothing quoted passes for a line."""
+    escaped = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return escaped.replace("\n", "\n    ")
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
@@ -51,7 +59,7 @@ def configure(*, level: str, style: str) -> None:
     rendering: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [_renderer_for_people()]
+        else [_renderer_for_people(), lambda _logger, _method, line: harmless(line)]
     )
     structlog.configure(
         processors=[

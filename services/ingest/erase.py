@@ -1,6 +1,6 @@
-"""Erase a finished request: its rows, its pending deliveries, and after the commit its files.
+"""Erase the rows of a finished request, its pending deliveries among them; its files only after the commit.
 
-Should the process die in between, the sweeper removes files of requests that are unknown.
+Should the process die in between, the housekeeper removes files of requests that are unknown.
 """
 
 from uuid import UUID
@@ -8,14 +8,9 @@ from uuid import UUID
 from sqlmodel import Session
 
 from services.ingest.locked import is_terminal, locked_request
-from shared.blobs import Blobs
 from shared.db import execute
-from shared.errors import StorageError
 from shared.lifecycle import StopReason
-from shared.log import get_logger
 from shared.problems import Problem
-
-log = get_logger(__name__)
 
 
 def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:
@@ -32,11 +27,3 @@ def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:
         raise Problem(409, "not_terminal", f"The request is {now}.")
     execute(session, "DELETE FROM processing_request WHERE id = %(id)s", {"id": request_id})
     session.expunge(request)
-
-
-def erase_files(blobs: Blobs, request_id: UUID) -> None:
-    """Remove its files; a store that is away just now is the sweeper's affair."""
-    try:
-        blobs.delete_prefix(str(request_id))
-    except StorageError as error:
-        log.warning("files_not_erased", request_id=str(request_id), error=str(error))

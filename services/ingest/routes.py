@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from services.ingest.accept import Accepted
 from services.ingest.cancel import cancel
-from services.ingest.erase import erase_files, erase_rows
+from services.ingest.erase import erase_rows
 from services.ingest.idempotency import read_key
 from services.ingest.locked import view
 from services.ingest.redeliver import redeliver
@@ -22,6 +22,7 @@ from services.ingest.retry import retry
 from services.ingest.stores import Stores, stores_of
 from services.ingest.submit import Validated, submit
 from services.ingest.upload import Kind, Upload, received
+from shared.blobs.erase import erase_files
 from shared.db import allow_time
 from shared.ids import parse_id
 from shared.messages import Deliver, DispatchRequest, GroupDone

@@ -22,8 +22,10 @@ from shared.egress import Answer, Egress
 from shared.egress.verdict import retry_after
 from shared.errors import ImageError
 from shared.lifecycle import DeliveryStatus
+from shared.log import get_logger
 from shared.urls import host_port
 
+log = get_logger(__name__)
 RESULTS = Counter(
     "halftone_delivery_results_total", "What became of deliveries; `pending`: tried again later.", ["status"]
 )
@@ -70,19 +72,26 @@ def _attempt(courier: Courier, delivery_id: UUID) -> None:
 
 def _post(courier: Courier, claimed: dict[str, Any]) -> Report:
     begun = time.monotonic()
-    secrets = [secret for secret in (claimed["signing_secret"], claimed["previous_secret"]) if secret]
-    headers = signed_headers(str(claimed["event_id"]), claimed["body"], secrets=secrets, now=datetime.now(UTC))
     try:
-        answer = courier.egress.post(
-            claimed["url"],
-            body=claimed["body"].encode(),
-            headers=headers,
-            deadline_seconds=courier.seconds,
-            max_response_bytes=LONGEST_ANSWER,
-        )
+        answer = _send(courier, claimed)
     except ImageError as error:
         return Report(error=f"{error.code}: {error.detail}", duration_ms=_ms_since(begun))
+    except Exception:
+        # A mistake of ours. A failed attempt like any other, so that it is tried again as scheduled, and ends.
+        log.exception("delivery failed unexpectedly", delivery_id=str(claimed["id"]))
+        return Report(error="internal_error: The event could not be sent.", duration_ms=_ms_since(begun))
     return _report(answer, duration_ms=_ms_since(begun))
+
+
+def _send(courier: Courier, claimed: dict[str, Any]) -> Answer:
+    secrets = [secret for secret in (claimed["signing_secret"], claimed["previous_secret"]) if secret]
+    return courier.egress.post(
+        claimed["url"],
+        body=claimed["body"].encode(),
+        headers=signed_headers(str(claimed["event_id"]), claimed["body"], secrets=secrets, now=datetime.now(UTC)),
+        deadline_seconds=courier.seconds,
+        max_response_bytes=LONGEST_ANSWER,
+    )
 
 
 def _report(answer: Answer, *, duration_ms: int) -> Report:

@@ -45,13 +45,14 @@ def sources_deleted(session: Session, request_id: UUID, *, hours: float) -> None
 
 
 def requests_to_forget(session: Session, *, days: float, but: Collection[UUID] = ()) -> list[UUID]:
-    """Requests that are older than the retention."""
+    """Requests that are older than the retention, and of which nothing is still to be told."""
     rows = execute(
         session,
         """
-        SELECT id FROM processing_request
-        WHERE finished_at < now() - make_interval(secs => %(seconds)s) AND id <> ALL(%(but)s::uuid[])
-        ORDER BY finished_at LIMIT %(most)s
+        SELECT r.id FROM processing_request r
+        WHERE r.finished_at < now() - make_interval(secs => %(seconds)s) AND r.id <> ALL(%(but)s::uuid[])
+          AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.request_id = r.id AND d.status = 'pending')
+        ORDER BY r.finished_at LIMIT %(most)s
         """,
         {"seconds": days * 86400, "but": list(but), "most": MOST},
     )
@@ -59,14 +60,15 @@ def requests_to_forget(session: Session, *, days: float, but: Collection[UUID] =
 
 
 def forget(session: Session, request_id: UUID, *, days: float) -> bool:
-    """Delete the rows of one request; False where another was faster, or is at it, or it runs again."""
+    """Delete the rows of one request; False where another was faster, or is at it, or it runs or delivers again."""
     allow_time(session, FORGET_SECONDS)
     rows = execute(
         session,
         """
         DELETE FROM processing_request
-        WHERE id IN (SELECT id FROM processing_request
-                     WHERE id = %(id)s AND finished_at < now() - make_interval(secs => %(seconds)s)
+        WHERE id IN (SELECT r.id FROM processing_request r
+                     WHERE r.id = %(id)s AND r.finished_at < now() - make_interval(secs => %(seconds)s)
+                       AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.request_id = r.id AND d.status = 'pending')
                      FOR UPDATE SKIP LOCKED)
         RETURNING id
         """,

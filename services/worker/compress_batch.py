@@ -3,7 +3,7 @@
 A source that is not there is no error of the image: it is pending again, due now.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,6 +12,7 @@ from typing import TypeVar
 from services.worker.claim import claim, renew
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError
+from services.worker.erased import erase_if_deleted
 from services.worker.settle import Result, due_again, failed, settle
 from services.worker.unstored import done_again
 from shared.blobs import BlobMissing, Blobs, output_key, source_key
@@ -36,18 +37,22 @@ class Compressor:
 
 def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> None:
     """Make and store the renditions of what is still ours, then settle it in one statement."""
-    if not fetched.images:
-        return
-    numbers = [image.number for image in fetched.images]
+    if fetched.images and not _settled(compressor, batch, fetched.images):
+        erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)  # also what was fetched
+
+
+def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[FetchedImage]) -> int:
+    """How many images were ours from the claim to the end."""
+    numbers = [image.number for image in fetched]
     attempts = compressor.database.transact(lambda session: claim(session, batch, numbers))
-    images = [image for image in fetched.images if image.number in attempts]
+    images = [image for image in fetched if image.number in attempts]
     if not images:
-        return
+        return 0
     try:
         results = _compress(compressor, batch, images)
     except PoolClosedError:  # the worker is stopping: another goes on at once
         results = [due_again(image.number, delay=0, refund=True) for image in images]
-    compressor.database.transact(lambda session: settle(session, batch, results))
+    return compressor.database.transact(lambda session: settle(session, batch, results))
 
 
 def _compress(compressor: Compressor, batch: CompressBatch, images: list[FetchedImage]) -> list[Result]:

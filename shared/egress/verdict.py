@@ -21,7 +21,7 @@ def redirect_target(status: int, headers: Mapping[str, str], came_from: Target) 
         return None
     try:
         return parse_target(came_from.url.join(_as_text(location)))
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, ValueError) as error:  # httpx's join lets the standard library's through
         raise HttpProtocol(f"{came_from.host} redirects to something that is not a URL.") from error
 
 

@@ -39,8 +39,8 @@ def reported(database: Database, *, webhook_url: str | None = None) -> UUID:
     return request_id
 
 
-def finished(database: Database, watcher: Watcher, webhook_url: str = HOOK) -> UUID:
-    """A finished request whose delivery is due."""
+def finished(database: Database, watcher: Watcher, webhook_url: str | None = HOOK) -> UUID:
+    """A finished request whose delivery is due; None: without one."""
     request_id = reported(database, webhook_url=webhook_url)
     look_and_send(watcher, request_id, 1, dispatch_no=1)
     return request_id

@@ -154,6 +154,16 @@ def test_no_answer_is_an_attempt_too(
     egress.close()
 
 
+def test_an_event_that_cannot_be_signed_is_given_up_in_the_end_like_any_other(
+    courier: Courier, request_id: UUID
+) -> None:
+    sql(courier.database, "UPDATE account SET previous_secret = 'x', previous_secret_until = now() + interval '1 h'")
+    assert 4 < attempt(courier, request_id)["due_in"] <= 5.5
+    assert attempts_of(courier.database, request_id)[0]["error"] == "internal_error: The event could not be sent."
+    sql(courier.database, "UPDATE delivery SET attempt = 9, next_attempt_at = now()")
+    assert attempt(courier, request_id)["status"] == "exhausted"
+
+
 def test_a_private_address_is_never_posted_to(database: Database, request_id: UUID, receiver: Origin) -> None:
     courier = Courier(database=database, egress=Egress(), lanes=HostLanes(2, Event()), seconds=2.0)
     assert attempt(courier, request_id)["status"] == "pending"

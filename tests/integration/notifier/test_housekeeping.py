@@ -85,7 +85,7 @@ def known(database: Database) -> set[UUID]:
 
 def old_requests(database: Database, watcher: Watcher, blobs: Blobs, count: int, *, days: float) -> list[UUID]:
     """Finished, with files; the first one longest ago."""
-    requests = [finished(database, watcher) for _ in range(count)]
+    requests = [finished(database, watcher, None) for _ in range(count)]
     for number, request_id in enumerate(requests):
         put_files(blobs, request_id)
         pass_time(database, request_id, days * DAY - number)
@@ -95,7 +95,7 @@ def old_requests(database: Database, watcher: Watcher, blobs: Blobs, count: int,
 def test_sources_and_old_requests_are_deleted_with_their_files_and_no_others(
     database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper
 ) -> None:
-    fresh, used, ancient = requests = [finished(database, watcher) for _ in range(3)]
+    fresh, used, ancient = requests = [finished(database, watcher, None) for _ in range(3)]
     pass_time(database, used, 1.1 * DAY)
     pass_time(database, ancient, 30.1 * DAY)
     for request_id in requests:
@@ -161,6 +161,19 @@ def test_a_request_that_someone_holds_does_not_hold_up_the_others(
         sql(database, "UPDATE processing_request SET sources_deleted_at = now() WHERE id = %(id)s", id=other)
         keeper(source_retention_hours=1e6).keep_house()
     assert known(database) == {held}
+
+
+def test_a_request_of_which_its_owner_is_still_to_be_told_is_not_forgotten(
+    database: Database, watcher: Watcher, keeper: Keeper
+) -> None:
+    request_id = finished(database, watcher)
+    pass_time(database, request_id, 31 * DAY)
+    keeper().keep_house()
+    assert not database.transact(lambda session: retention.forget(session, request_id, days=30))
+    assert known(database) == {request_id}
+    sql(database, "UPDATE delivery SET status = 'exhausted'")
+    keeper().keep_house()
+    assert known(database) == set()
 
 
 def test_a_large_request_may_take_longer_to_forget_than_any_other_statement(

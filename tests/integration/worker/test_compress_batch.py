@@ -28,8 +28,8 @@ class Codec:
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
-        self.before_wait: Callable[[], None] = lambda: None
-        self.after_wait: Callable[[], None] = lambda: None
+        self.before_wait: Callable[[], object] = lambda: None
+        self.after_wait: Callable[[], object] = lambda: None
 
     def compress(
         self, sources: Sequence[bytes], recipe: Recipe, *, on_wait: Callable[[], None]

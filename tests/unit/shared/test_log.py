@@ -51,3 +51,22 @@ def _log_it_everywhere() -> None:
         raise ValueError(f"in an exception: {PRESIGNED!r}")
     except ValueError:
         logger.exception("as_a_traceback", quoted=f'"{PRESIGNED}"')
+
+
+HOSTILE = "\x1b]0;pwned\x07\x1b[2J\r\x9b1m\u2028\u202e\n2026-01-01T00:00:00Z [info     ] all_is_well"
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_nothing_quoted_moves_the_terminal_or_passes_for_a_line(style: str) -> None:
+    with logging_as(style) as log_text:
+        logger = log.get_logger("test")
+        logger.info("as_a_value", path=HOSTILE, short="\x1b[2J")
+        logging.getLogger("library").error("as an argument: %s", HOSTILE)
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            logger.exception("as_a_traceback")
+    written = log_text.getvalue()
+    assert not {character for character in written if not character.isprintable()} - {"\n"}
+    assert len([line for line in written.splitlines() if not line.startswith(" ")]) == 3
+    assert written.count("all_is_well") >= 3

@@ -1,0 +1,145 @@
+"""DELETE against a batch at work: whichever comes last, no file of the request is left."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.ingest.cancel import cancel
+from services.ingest.erase import erase_rows
+from services.notifier.watch import Watcher, look_and_send
+from services.worker.compress_batch import Compressor, compress_batch
+from services.worker.fetch import FetchLimits
+from services.worker.fetch_batch import Fetcher, fetch_batch
+from shared.blobs import Blobs, connect, source_key
+from shared.blobs.erase import erase_files
+from shared.db import Database
+from shared.egress import Egress
+from shared.messages import CompressBatch, ImageRef
+from shared.schemas import DEFAULT_ACCOUNT
+from tests.integration.batches import Post, compress_after, fetch_of, take
+from tests.integration.seed import add_request
+from tests.integration.worker.test_compress_batch import BATCH, Codec, _digest, _source, fetched
+from tests.origin import Exchange, Origin, body
+
+ROUNDS = 20
+
+
+@pytest.fixture(params=["disk", "objects"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    return connect(tmp_path.as_uri() if request.param == "disk" else "memory:///")
+
+
+@pytest.fixture
+def codec() -> Codec:
+    return Codec()
+
+
+@pytest.fixture
+def compressor(database: Database, codec: Codec, blobs: Blobs) -> Iterator[Compressor]:
+    pool: Any = codec
+    with ThreadPoolExecutor(4) as threads:
+        yield Compressor(database=database, blobs=blobs, pool=pool, threads=threads)
+
+
+@pytest.fixture
+def request_id(database: Database) -> UUID:
+    return add_request(database, images=len(BATCH))
+
+
+@pytest.fixture
+def batch(compressor: Compressor, request_id: UUID) -> CompressBatch:
+    return held(compressor, request_id)
+
+
+def held(compressor: Compressor, request_id: UUID) -> CompressBatch:
+    """Its images are claimed, their sources stored."""
+    fetch = fetch_of(request_id, BATCH)
+    take(compressor.database, fetch, BATCH)
+    for number in BATCH:
+        compressor.blobs.put(source_key(request_id, _digest(number)), _source(number), durable=False)
+    return compress_after(fetch)
+
+
+def stop_and_close(database: Database, request_id: UUID) -> None:
+    """It is finished, and may be deleted, though a worker that lives still holds its images."""
+    database.transact(lambda session: cancel(session, DEFAULT_ACCOUNT, request_id))
+    watcher = Watcher(database=database, send=lambda _: True, public_url="https://shop.example")
+    look_and_send(watcher, request_id, 1, dispatch_no=None)
+
+
+def erase(database: Database, blobs: Blobs, request_id: UUID) -> None:
+    """What `DELETE` does."""
+    database.transact(lambda session: erase_rows(session, DEFAULT_ACCOUNT, request_id))
+    erase_files(blobs, request_id)
+
+
+def test_renditions_of_a_request_that_was_deleted_meanwhile_do_not_come_back(
+    compressor: Compressor, codec: Codec, batch: CompressBatch, request_id: UUID
+) -> None:
+    def delete() -> None:
+        stop_and_close(compressor.database, request_id)
+        erase(compressor.database, compressor.blobs, request_id)
+
+    codec.after_wait = delete
+    compress_batch(compressor, batch, fetched())
+    assert len(codec.seen) == len(BATCH)
+    assert list(compressor.blobs.folders()) == []
+
+
+def test_what_was_fetched_for_a_request_that_was_deleted_meanwhile_does_not_stay(
+    compressor: Compressor, request_id: UUID
+) -> None:
+    database, blobs = compressor.database, compressor.blobs
+
+    def delete_first(exchange: Exchange) -> None:
+        stop_and_close(database, request_id)
+        erase(database, blobs, request_id)
+        body(b"picture")(exchange)
+
+    with Origin() as origin:
+        image = ImageRef(number=1, url=origin.on("/1.jpg", delete_first))
+        fetch = fetch_of(request_id, [1]).model_copy(update={"images": (image,)})
+        fetcher = Fetcher(
+            database=database,
+            egress=Egress((origin.place,)),
+            blobs=blobs,
+            threads=compressor.threads,
+            limits=FetchLimits(),
+            send_group=Post(),
+        )
+        came = fetch_batch(fetcher, fetch)
+        fetcher.egress.close()
+    assert [found.number for found in came.images] == [1]
+    compress_batch(compressor, compress_after(fetch), came)
+    assert list(blobs.folders()) == []
+
+
+def test_a_request_that_was_only_cancelled_keeps_its_files(
+    compressor: Compressor, codec: Codec, batch: CompressBatch, request_id: UUID
+) -> None:
+    codec.after_wait = lambda: stop_and_close(compressor.database, request_id)
+    compress_batch(compressor, batch, fetched())
+    compress_batch(compressor, batch, fetched())
+    assert compressor.blobs.exists(source_key(request_id, _digest(1)))
+
+
+def test_delete_and_a_batch_that_stores_its_renditions_at_the_same_moment(
+    compressor: Compressor, codec: Codec, database: Database
+) -> None:
+    for _ in range(ROUNDS):
+        request_id = add_request(database, images=len(BATCH))
+        batch = held(compressor, request_id)
+        made = Barrier(2, action=partial(stop_and_close, database, request_id), timeout=10)
+        codec.after_wait = made.wait
+        with ThreadPoolExecutor(1) as thread:
+            work = thread.submit(compress_batch, compressor, batch, fetched())
+            made.wait()
+            erase(database, compressor.blobs, request_id)
+            work.result(timeout=10)
+        assert list(compressor.blobs.folders()) == []

@@ -32,6 +32,15 @@ def introduce(database: Database, blobs: Blobs) -> None:
         log.warning("store_not_introduced", error=str(error))
 
 
+def is_shared(database: Database, blobs: Blobs) -> bool:
+    """Whether both have the same id. A store that cannot be asked counts as a stranger's."""
+    try:
+        return of_store(blobs) == database.transact(of_database)
+    except StorageError as error:
+        log.warning("store_not_asked", error=str(error))
+        return False
+
+
 def of_database(session: Session) -> UUID:
     found: UUID = execute(session, "SELECT store_id FROM store_identity")[0]["store_id"]
     return found

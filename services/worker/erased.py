@@ -6,15 +6,19 @@ last finds them all. A killed worker is followed by its message; where that is l
 
 from uuid import UUID
 
+from shared import store_id
 from shared.blobs import Blobs
 from shared.blobs.erase import erase_files
 from shared.db import Database, execute
 
 
 def erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> None:
-    """Erase the request's files, unless it is still there: cancelled perhaps, or another worker's."""
+    """Erase the request's files, unless it is still there: cancelled perhaps, or another worker's.
+
+    Only where database and store belong together: a wrong database knows no request at all.
+    """
     known = database.transact(
         lambda session: execute(session, "SELECT 1 FROM processing_request WHERE id = %(id)s", {"id": request_id})
     )
-    if not known:
+    if not known and store_id.is_shared(database, blobs):
         erase_files(blobs, request_id)

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from services.ingest.cancel import cancel
 from services.ingest.erase import erase_rows
@@ -16,6 +17,7 @@ from services.notifier.watch import Watcher, look_and_send
 from services.worker.compress_batch import Compressor, compress_batch
 from services.worker.fetch import FetchLimits
 from services.worker.fetch_batch import Fetcher, fetch_batch
+from shared import store_id
 from shared.blobs import Blobs, connect, source_key
 from shared.blobs.erase import erase_files
 from shared.db import Database
@@ -31,8 +33,10 @@ ROUNDS = 20
 
 
 @pytest.fixture(params=["disk", "objects"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return connect(tmp_path.as_uri() if request.param == "disk" else "memory:///")
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, database: Database) -> Blobs:
+    blobs = connect(tmp_path.as_uri() if request.param == "disk" else "memory:///")
+    store_id.introduce(database, blobs)
+    return blobs
 
 
 @pytest.fixture
@@ -143,3 +147,13 @@ def test_delete_and_a_batch_that_stores_its_renditions_at_the_same_moment(
             erase(database, compressor.blobs, request_id)
             work.result(timeout=10)
         assert list(compressor.blobs.folders()) == []
+
+
+def test_a_database_that_knows_no_request_of_the_store_erases_nothing(
+    compressor: Compressor, batch: CompressBatch, request_id: UUID
+) -> None:
+    compressor.blobs.delete(store_id.KEY)
+    compressor.blobs.put(store_id.KEY, b"0198c0de-0000-7000-8000-000000000000")
+    compressor.database.transact(lambda session: session.execute(text("DELETE FROM processing_request")))
+    compress_batch(compressor, batch, fetched())
+    assert list(compressor.blobs.folders()) == [str(request_id)]

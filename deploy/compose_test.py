@@ -122,6 +122,14 @@ def addresses_arrive(compose: Compose) -> None:
             raise Failed(f"{name} does not get the addresses that are set")
 
 
+def read_secret(compose: Compose) -> None:
+    """The signing secret, read as docs/operations.md says."""
+    query = "SELECT signing_secret FROM account WHERE name = 'default'"
+    shown = compose("exec", "-T", "postgres", "psql", "-U", "halftone", "-Atc", query, capture=True)
+    if not re.fullmatch(r"whsec_\S+\n", shown):
+        raise Failed("the signing secret cannot be read")
+
+
 def journey(compose: Compose) -> None:
     """One request from upload to output, with both workers at it."""
     key = make_key(compose)
@@ -182,6 +190,7 @@ def _try_out(compose: Compose, *, with_tools: bool) -> None:
     build(compose, with_tools=with_tools)
     try:
         compose("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
+        read_secret(compose)
         journey(compose)
     except (Failed, OSError):
         compose("ps", "-a", check=False)

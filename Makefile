@@ -6,7 +6,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short bench compose-test lock clean
+.PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short throughput bench compose-test lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -56,6 +56,9 @@ chaos: $(READY) ## break one part after the other, and lose nothing
 
 chaos-short: $(READY) ## the same for three minutes
 	$(PY) -m tests.chaos run --short
+
+throughput: $(READY) ## what a few images that need retries cost a large request: print speeds
+	@$(PY) -m tests.chaos throughput
 
 bench: $(READY) ## print speeds, as ratios
 	$(PY) -m pytest -s -m bench tests/bench

@@ -21,6 +21,7 @@ TOOLS = ROOT.parent / "shared" / "containers"
 PORT = 18_080
 IMAGES = 400
 FINISHED_WITHIN = 180.0
+ELSEWHERE = {"DATABASE_URL": "postgresql://db.test/x", "REDIS_URL": "redis://valkey.test/1", "BLOB_URL": "s3://bucket"}
 FILES = ("-f", "docker-compose.yml", "-f", "deploy/compose_test.override.yml", "-p", "halftone-test")
 
 
@@ -35,10 +36,17 @@ class Compose:
         settings = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000"}
         self.env = {**os.environ, **engine, **settings}
 
-    def __call__(self, *arguments: str, capture: bool = False, check: bool = True) -> str:
+    def __call__(
+        self, *arguments: str, capture: bool = False, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> str:
         command = ["docker", "compose", "--progress", "quiet", *FILES, *arguments]
         done = subprocess.run(
-            command, cwd=ROOT, env=self.env, text=True, check=False, stdout=subprocess.PIPE if capture else None
+            command,
+            cwd=ROOT,
+            env={**self.env, **(env or {})},
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE if capture else None,
         )
         if check and done.returncode:
             raise Failed(f"`docker compose {' '.join(arguments)}` ended with status {done.returncode}")
@@ -105,6 +113,23 @@ def call(method: str, path: str, *, key: str | None, body: bytes | None = None) 
         return dict(json.load(answer))
 
 
+def addresses_arrive(compose: Compose) -> None:
+    """Servers elsewhere, as a person gives them, reach each of our processes."""
+    project = json.loads(compose("config", "--format", "json", capture=True, env=ELSEWHERE))
+    for name in ("migrate", "ingest", "worker", "notifier", "status"):
+        given = project["services"][name]["environment"]
+        if {variable: given[variable] for variable in ELSEWHERE} != ELSEWHERE:
+            raise Failed(f"{name} does not get the addresses that are set")
+
+
+def read_secret(compose: Compose) -> None:
+    """The signing secret, read as docs/operations.md says."""
+    query = "SELECT signing_secret FROM account WHERE name = 'default'"
+    shown = compose("exec", "-T", "postgres", "psql", "-U", "halftone", "-Atc", query, capture=True)
+    if not re.fullmatch(r"whsec_\S+\n", shown):
+        raise Failed("the signing secret cannot be read")
+
+
 def journey(compose: Compose) -> None:
     """One request from upload to output, with both workers at it."""
     key = make_key(compose)
@@ -161,9 +186,11 @@ def main() -> int:
 
 
 def _try_out(compose: Compose, *, with_tools: bool) -> None:
+    addresses_arrive(compose)
     build(compose, with_tools=with_tools)
     try:
         compose("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
+        read_secret(compose)
         journey(compose)
     except (Failed, OSError):
         compose("ps", "-a", check=False)

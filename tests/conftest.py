@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -14,25 +15,41 @@ import redis
 from tests.stack import ROOT, Stack
 
 FOLDER = ROOT / ".test"
+OURS = FOLDER / str(os.getpid())
 _numbers = count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make this process's folder, with `tmp_path` in it; xdist gives its workers a part of the one that it got.
+
+    The temporary files of our children have a folder of their own in the system's, where paths are short: workers make
+    sockets there, whose paths have at most 107 bytes, and those that are killed leave them.
+    """
+    for old in FOLDER.glob("[0-9]*"):
+        if old == OURS or not psutil.pid_exists(int(old.name)):
+            shutil.rmtree(old, ignore_errors=True)
+    OURS.mkdir(parents=True)
+    for path in (FOLDER, OURS):
+        path.chmod(0o755)
+    if config.option.basetemp is None:
+        config.option.basetemp = str(OURS / "tmp")
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="halftone-")
+
+
+def pytest_unconfigure() -> None:
+    for folder in (OURS, Path(os.environ["TMPDIR"])):
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
 def workspace(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A folder of this session's own; logs of a session with failures stay in `.test/last`."""
-    for old in FOLDER.glob("[0-9]*"):
-        if not psutil.pid_exists(int(old.name)):
-            shutil.rmtree(old, ignore_errors=True)
-    folder = FOLDER / str(os.getpid())
-    folder.mkdir(parents=True)
-    for path in (FOLDER, folder):
-        path.chmod(0o755)
-    yield folder
+    yield OURS
     if request.session.testsfailed:
         (FOLDER / "last").mkdir(exist_ok=True)
-        for log in folder.glob("*.log"):
+        for log in OURS.glob("*.log"):
             shutil.copy(log, FOLDER / "last")
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

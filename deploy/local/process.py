@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+LAST_WORDS = 0.3  # seconds in which what a process printed last is waited for
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -117,7 +118,7 @@ class Child:
         status = await self._process.wait()
         self.kill()  # what it left behind, such as children of a killed worker
         # A descendant in a session of its own may hold the pipe open: its last words are not worth waiting for.
-        await asyncio.wait({pump}, timeout=1)
+        await asyncio.wait({pump}, timeout=LAST_WORDS)
         pump.cancel()
         return status
 

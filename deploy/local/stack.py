@@ -100,6 +100,8 @@ class Stack:
                 raise StartFailed(shown.removeprefix("halftone: "))
             last = "\n".join(f"    {line}" for line in shown.splitlines()[-20:])
             raise StartFailed(f"the migrations failed; their last lines:\n{last}")
+        for line in shown.splitlines():
+            self._print("migrate", line)
 
     def _print(self, name: str, text: str) -> None:
         label = f"{name:<10}|"

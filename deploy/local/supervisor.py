@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 
 from deploy.local.process import Child, Spec, Tier
 
-# Seconds to end by itself, then SIGKILL: together below the 15 s that a stop may take.
-STOP_WITHIN = {Tier.GATEWAY: 2.5, Tier.SERVICE: 8.0, Tier.SERVER: 3.0}
+# Seconds to end by itself, then SIGKILL. Each tier may take LAST_WORDS more, and all of it the 15 s of a stop.
+STOP_WITHIN = {Tier.GATEWAY: 2.2, Tier.SERVICE: 8.0, Tier.SERVER: 2.8}
 START_WITHIN = 60.0
 START_TRIES = 3
 BACK_OFF = (0.2, 0.5, 1.0, 2.0, 5.0)

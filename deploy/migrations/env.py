@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations against DATABASE_URL, one process at a time."""
+"""Alembic's entry: runs the migrations against DATABASE_URL, one process at a time; then sees to the webhook secret."""
 
 from alembic import context
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
@@ -6,6 +6,7 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 import shared.schemas  # noqa: F401 - fills SQLModel.metadata
+from deploy.migrations.secret import BOTH_SIGN_HOURS, rotate_to
 from deploy.migrations.settings import MigrationSettings
 from shared.settings import from_environment, refuse
 
@@ -14,12 +15,16 @@ LOCK = 0x68616C66  # "half": two stacks that start at once migrate one after the
 
 def run() -> None:
     """Migrate in one transaction, under an advisory lock."""
-    url = make_url(from_environment(MigrationSettings).database_url).set(drivername="postgresql+psycopg")
+    settings = from_environment(MigrationSettings)
+    url = make_url(settings.database_url).set(drivername="postgresql+psycopg")
     with _connect(create_engine(url)) as connection, connection.begin():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         context.configure(connection=connection, target_metadata=SQLModel.metadata)
         with context.begin_transaction():
             context.run_migrations()
+        rotated = settings.webhook_secret is not None and rotate_to(settings.webhook_secret, connection)
+    if rotated:
+        print(f"HALFTONE_WEBHOOK_SECRET is new: for {BOTH_SIGN_HOURS} hours the one before signs webhooks too")
 
 
 def _connect(engine: Engine) -> Connection:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from random import Random
 
-from tests.origin import Origin, body, claim, endless, late, reset_after, status
+from tests.origin import Origin, body, claim, drip, endless, late, reset_after, status
 from tests.pictures import encode, photo
 
 REFUSED = ("ftp://example.test/a.jpg", "not a url")
@@ -80,6 +80,8 @@ class Shelf:
         return f"{self._base}{path}"
 
 
+DRIPS, DRIP_EVERY = 12, 0.25
+"""3 s for a picture: slower than a first fetch may be, and faster than a later one."""
 Install = Callable[[Origin, str, bytes], object]
 _ODD: dict[str, tuple[Install, str | None]] = {
     "error500": (lambda origin, path, data: origin.on(path, status(500), body(data)), None),
@@ -90,6 +92,10 @@ _ODD: dict[str, tuple[Install, str | None]] = {
     "reset": (lambda origin, path, data: origin.on(path, reset_after(data, sent=900), body(data)), None),
     "short": (lambda origin, path, data: origin.on(path, claim(data, length=len(data) + 9), body(data)), None),
     "late": (lambda origin, path, data: origin.on(path, late(body(data), seconds=3)), None),
+    "drip": (
+        lambda origin, path, data: origin.on(path, drip(data, every=DRIP_EVERY, size=len(data) // DRIPS + 1)),
+        None,
+    ),
     "endless": (lambda origin, path, data: origin.on(path, endless), "too_large"),
     "missing": (lambda origin, path, data: origin.on(path, status(404)), "http_status"),
     "html": (lambda origin, path, data: origin.add(path, b"<html>no picture</html>"), "not_an_image"),

@@ -62,6 +62,15 @@ def test_the_containers_are_given_only_documented_variables() -> None:
     assert given <= set(_documented())
 
 
+def test_the_containers_overrule_no_setting_of_a_person() -> None:
+    """`environment` wins over `env_file`, so what is set there must ask the environment first."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    settings = compose.partition("x-environment:")[2].partition("\n\n")[0]
+    given = dict(re.findall(r"^  ([A-Z_]+):[ ]*(.*)$", settings, re.MULTILINE))
+    overruled = {name for name, value in given.items() if value[:1] not in {"", "#"} and f"${{{name}:-" not in value}
+    assert overruled == {"HALFTONE_HEALTH_HOST", "HALFTONE_HEALTH_PORT"}
+
+
 def test_the_caddyfile_reads_only_documented_variables() -> None:
     read = set(re.findall(r"\{\$([A-Z_]+)", (ROOT / "deploy/gateway/Caddyfile").read_text()))
     assert read == GATEWAY | {"HALFTONE_PORT", "HALFTONE_BIND"}

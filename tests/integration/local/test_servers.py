@@ -88,6 +88,15 @@ def test_the_log_before_is_kept(folder: Path) -> None:
     assert "the one before" not in (folder / "stack.log").read_text()
 
 
+def test_a_new_webhook_secret_is_told_at_the_next_start_and_not_shown(stack: Stack) -> None:
+    stack.stop()
+    stack.env["HALFTONE_WEBHOOK_SECRET"] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    stack.start()
+    assert "| HALFTONE_WEBHOOK_SECRET is new" in stack.log()
+    assert "whsec_" not in stack.log()
+    assert local(stack, "secret").stdout.strip() == stack.env["HALFTONE_WEBHOOK_SECRET"]
+
+
 def test_passwords_are_readable_by_their_owner_alone(stack: Stack) -> None:
     for name in ("postgres.secret", "valkey.secret", "valkey.conf", "stack.json"):
         assert (stack.data_dir / name).stat().st_mode & 0o077 == 0

@@ -1,0 +1,20 @@
+"""The default account signs with HALFTONE_WEBHOOK_SECRET; a new one there is a rotation."""
+
+from sqlalchemy import Connection, text
+
+from shared.schemas import DEFAULT_ACCOUNT
+
+BOTH_SIGN_HOURS = 24
+
+
+def rotate_to(secret: str, connection: Connection) -> bool:
+    """Sign with `secret` from now on, and for a day with the one before too; False if it is the account's already."""
+    changed = connection.execute(
+        text("""
+            UPDATE account SET signing_secret = :secret, previous_secret = signing_secret,
+                               previous_secret_until = now() + make_interval(hours => :hours)
+            WHERE id = :id AND signing_secret <> :secret
+        """),
+        {"secret": secret, "hours": BOTH_SIGN_HOURS, "id": DEFAULT_ACCOUNT},
+    )
+    return changed.rowcount > 0

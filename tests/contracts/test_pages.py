@@ -1,0 +1,29 @@
+"""The pages name only files that exist, and the README's table names every path of the API."""
+
+import re
+from pathlib import Path
+
+from shared.paths import METHODS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+PREFIX = "/v1/requests/{id}"
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    named = {
+        (page.name, path)
+        for page in PAGES
+        for path in re.findall(r"(?:services|shared|deploy|tests|docs)/[\w./-]*\w", page.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert {(page, path) for page, path in named if not (ROOT / path).exists()} == set()
+
+
+def test_the_readme_s_table_names_every_path() -> None:
+    table = re.findall(r"^\| `.*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    told = {path.replace("…", PREFIX) for line in table for path in re.findall(r"[/…][^\s`?]*/?", line.split(" | ")[0])}
+    written = {
+        re.sub(r"\{(?:\w+_id)\}", "{id}", path).replace("{number}", "{n}").replace(":path", "") for path in METHODS
+    }
+    assert written - told <= {"/status/{id}/", "/api/check-status/{id}", "/openapi.json", "/docs"}

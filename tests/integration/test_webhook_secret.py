@@ -1,0 +1,60 @@
+"""HALFTONE_WEBHOOK_SECRET at a later start than the first, by way of the command that every start runs."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.stack import ROOT
+
+NEW = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+ACCOUNT = """
+    SELECT signing_secret, previous_secret, extract(epoch FROM previous_secret_until - now()) / 3600 AS hours
+    FROM account WHERE name = 'default'
+"""
+
+
+def test_a_new_secret_in_the_environment_signs_and_the_one_before_signs_too_for_a_day(database_url: str) -> None:
+    before = _account(database_url)
+    told = _start(database_url, NEW)
+    after = _account(database_url)
+    assert after["signing_secret"] == NEW
+    assert after["previous_secret"] == before["signing_secret"]
+    assert 23 < after["hours"] <= 24
+    assert told.count("\n") == 1
+    assert "HALFTONE_WEBHOOK_SECRET is new" in told
+    assert "whsec_" not in told
+
+
+def test_the_same_secret_again_is_no_rotation(database_url: str) -> None:
+    told = _start(database_url, str(_account(database_url)["signing_secret"]))
+    assert told == ""
+    assert _account(database_url)["previous_secret"] is None
+
+
+def test_without_a_secret_in_the_environment_the_account_s_stays(database_url: str) -> None:
+    before = _account(database_url)
+    assert _start(database_url, "") == ""
+    assert _account(database_url) == before
+
+
+def _start(database_url: str, secret: str) -> str:
+    """What the migrations print, which are all applied already."""
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", "deploy/migrations/alembic.ini", "upgrade", "head"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url, "HALFTONE_WEBHOOK_SECRET": secret},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def _account(database_url: str) -> dict[str, Any]:
+    with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        return connection.execute(ACCOUNT).fetchone() or {}

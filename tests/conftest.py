@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -27,19 +28,24 @@ def pytest_configure(config: pytest.Config) -> None:
     sockets there, whose paths have at most 107 bytes, and those that are killed leave them.
     """
     for old in FOLDER.glob("[0-9]*"):
-        if old == OURS or not psutil.pid_exists(int(old.name)):
+        if old.name.isdigit() and (old == OURS or not psutil.pid_exists(int(old.name))):
             shutil.rmtree(old, ignore_errors=True)
     OURS.mkdir(parents=True)
+    config.add_cleanup(lambda: _remove(OURS))
     for path in (FOLDER, OURS):
         path.chmod(0o755)
     if config.option.basetemp is None:
         config.option.basetemp = str(OURS / "tmp")
-    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="halftone-")
+    temporary = tempfile.mkdtemp(prefix="halftone-")
+    config.add_cleanup(lambda: _remove(Path(temporary)))
+    os.environ["TMPDIR"] = temporary
 
 
-def pytest_unconfigure() -> None:
-    for folder in (OURS, Path(os.environ["TMPDIR"])):
-        shutil.rmtree(folder)
+def _remove(folder: Path) -> None:
+    """Of a killed process something may still be at work in it, for a moment."""
+    deadline = time.monotonic() + 2
+    while folder.exists() and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

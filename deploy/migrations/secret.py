@@ -1,4 +1,7 @@
-"""The default account signs with HALFTONE_WEBHOOK_SECRET; a new one there is a rotation."""
+"""The default account signs with HALFTONE_WEBHOOK_SECRET; a new one there is a rotation.
+
+One that the account had just before is not new: it was rotated away by hand, perhaps because it had leaked.
+"""
 
 from sqlalchemy import Connection, text
 
@@ -8,12 +11,12 @@ BOTH_SIGN_HOURS = 24
 
 
 def rotate_to(secret: str, connection: Connection) -> bool:
-    """Sign with `secret` from now on, and for a day with the one before too; False if it is the account's already."""
+    """Sign with `secret` from now on, and for a day with the one before too; False if it is or was the account's."""
     changed = connection.execute(
         text("""
             UPDATE account SET signing_secret = :secret, previous_secret = signing_secret,
                                previous_secret_until = now() + make_interval(hours => :hours)
-            WHERE id = :id AND signing_secret <> :secret
+            WHERE id = :id AND signing_secret <> :secret AND previous_secret IS DISTINCT FROM :secret
         """),
         {"secret": secret, "hours": BOTH_SIGN_HOURS, "id": DEFAULT_ACCOUNT},
     )

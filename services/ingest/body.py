@@ -83,7 +83,8 @@ def _too_slow(seconds: float) -> Problem:
         f"The upload came too slowly: less than {SLOWEST:,} bytes a second, nothing for {PATIENCE:g} seconds, "
         f"or not all of it within {seconds:g} seconds."
     )
-    return Problem(408, "slow_upload", detail, headers={"Connection": "close"})
+    # The gateway acts on the second: it would pass the answer on when the rest of the body has come.
+    return Problem(408, "slow_upload", detail, headers={"Connection": "close", "X-Body-Abandoned": "1"})
 
 
 def too_big(limit: int) -> Problem:

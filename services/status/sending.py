@@ -13,7 +13,7 @@ from shared.log import get_logger
 
 log = get_logger(__name__)
 PIECE = 64 * 1024
-SEND_TIMEOUT = 120
+SEND_TIMEOUT = 300
 """Seconds in which the client must take something.
 
 A slow client seems to take nothing for long: the system's own buffers hold some 2 MB and ask for more when a third is
@@ -42,8 +42,17 @@ class Sending:
 
         try:
             await self.app(scope, receive, send_in_pieces)
-        except NotTaken:  # the server closes the connection
+        except NotTaken:
             log.info("not_taken", path=scope["path"][:500])
+            _abort(receive)
+
+
+def _abort(receive: Receive) -> None:
+    """End the connection. ASGI has no word for it, and uvicorn's own close waits until its buffer is taken."""
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    abort = getattr(transport, "abort", None)
+    if abort is not None:
+        abort()
 
 
 def pieces(message: Message) -> Iterator[Message]:

@@ -35,6 +35,13 @@ def test_the_same_secret_again_is_no_rotation(database_url: str) -> None:
     assert _account(database_url)["previous_secret"] is None
 
 
+def test_a_secret_that_was_rotated_away_is_not_put_back(database_url: str) -> None:
+    leaked = str(_account(database_url)["signing_secret"])
+    _start(database_url, NEW)
+    assert _start(database_url, leaked) == ""
+    assert _account(database_url)["signing_secret"] == NEW
+
+
 def test_without_a_secret_in_the_environment_the_account_s_stays(database_url: str) -> None:
     before = _account(database_url)
     assert _start(database_url, "") == ""

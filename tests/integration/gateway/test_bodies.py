@@ -94,16 +94,20 @@ def test_a_body_that_is_cut_short_or_framed_wrongly_is_400(address: str, framed:
     assert b"incomplete_upload" in answer
 
 
-def test_who_falls_silent_is_told_before_the_gateway_gives_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/v1/requests", 408), ("/upload", 400), ("/api/upload-csv/", 400)])
+def test_who_falls_silent_is_told_before_the_gateway_gives_up(
+    address: str, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
     monkeypatch.setattr(ingest_body, "PATIENCE", 0.5)
     url = urlsplit(address)
     with socket.create_connection((url.hostname, url.port), timeout=PATIENCE / 2) as client:
         client.sendall(
-            b"POST /v1/requests HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 100000\r\n\r\nx"
+            f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 100000\r\n\r\nx".encode()
         )
         answer = client.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 408")
+    assert answer.startswith(f"HTTP/1.1 {status}".encode())
     assert b"slow_upload" in answer
+    assert b"Abandoned" not in answer
 
 
 def _blocks(size: int) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 import uvicorn
 
@@ -70,6 +71,14 @@ def test_who_takes_nothing_loses_the_place(crowded: str, path: str, monkeypatch:
 
     with begun(crowded, path):
         until(lambda: status(crowded) == 200)
+        until(lambda: not connections(crowded))
+
+
+def connections(address: str) -> list[object]:
+    """The server's ends, which are this process's too."""
+    port = urlsplit(address).port
+    ours = psutil.Process().net_connections("tcp")
+    return [one for one in ours if one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED]
 
 
 def test_who_reads_gets_it_all(crowded: str, client: httpx.Client, path: str) -> None:

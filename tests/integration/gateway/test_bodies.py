@@ -9,10 +9,11 @@ import httpx
 import pytest
 
 from services.ingest import body as ingest_body
+from services.ingest.app import create
 from services.ingest.settings import IngestSettings
 from shared.problems import TITLES
 from tests.integration.gateway.conftest import caddy
-from tests.integration.ingest.conftest import serving
+from tests.serving import serving
 from tests.stack import reserve_ports, until
 
 LIMIT = 1_000_000
@@ -30,7 +31,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         max_upload_bytes=LIMIT,
     )
     (port,) = reserve_ports(1)
-    with serving(settings) as inner:
+    with serving(create(settings)) as inner:
         at = urlsplit(inner).port or 0
         folder, max_body = tmp_path_factory.mktemp("gateway"), str(GATEWAY_LIMIT)
         with caddy(folder, port, ingest=at, status=at, max_body=max_body, body_seconds=PATIENCE):

@@ -1,9 +1,6 @@
 """The ingest service on a migrated database, and the messages it sent."""
 
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -11,12 +8,12 @@ import orjson
 import psycopg
 import pytest
 import redis
-import uvicorn
 from sqlmodel import Session
 
 from services.ingest.app import create
 from services.ingest.settings import IngestSettings
 from shared.db import Database, execute
+from tests.serving import serving
 from tests.stack import Stack
 
 PUBLIC_URL = "https://shop.example"
@@ -71,23 +68,9 @@ def settings(tables: Database, servers: Stack, tmp_path_factory: pytest.TempPath
     )
 
 
-@contextmanager
-def serving(settings: IngestSettings) -> Iterator[str]:
-    """A real server: early answers and unfinished bodies are as a client meets them."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create(settings), log_config=None, timeout_graceful_shutdown=2))
-        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 @pytest.fixture(scope="session")
 def address(settings: IngestSettings) -> Iterator[str]:
-    with serving(settings) as address:
+    with serving(create(settings)) as address:
         yield address
 
 

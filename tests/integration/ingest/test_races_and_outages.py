@@ -7,10 +7,12 @@ from typing import TypeVar
 import httpx
 import pytest
 
+from services.ingest.app import create
 from services.ingest.settings import IngestSettings
 from shared.db import Database
-from tests.integration.ingest.conftest import Sql, serving
+from tests.integration.ingest.conftest import Sql
 from tests.integration.ingest.test_accept import CSV, post_csv
+from tests.serving import serving
 
 T = TypeVar("T")
 AT_ONCE = 6
@@ -44,7 +46,7 @@ def test_one_of_many_retries_begins_the_next_run(client: httpx.Client, sql: Sql)
 @pytest.fixture
 def without_redis(database: Database, settings: IngestSettings) -> Iterator[httpx.Client]:
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
-    with serving(away) as address, httpx.Client(base_url=address, timeout=30) as client:
+    with serving(create(away)) as address, httpx.Client(base_url=address, timeout=30) as client:
         yield client
 
 

@@ -9,11 +9,12 @@ import httpx
 import pytest
 
 from services.ingest import body
+from services.ingest.app import create
 from services.ingest.settings import IngestSettings
 from shared.db import Database
-from tests.integration.ingest.conftest import serving
 from tests.integration.ingest.test_accept import post_csv
 from tests.integration.ingest.test_http_edges import problem
+from tests.serving import serving
 from tests.stack import until
 
 SIZE = 100_000
@@ -31,7 +32,7 @@ def begun(address: str, path: str = "/v1/requests") -> Iterator[socket.socket]:
 
 
 def test_an_upload_that_does_not_end_is_408(settings: IngestSettings, database: Database) -> None:
-    with serving(settings.model_copy(update={"upload_seconds": 0.5})) as address, begun(address) as connection:
+    with serving(create(settings.model_copy(update={"upload_seconds": 0.5}))) as address, begun(address) as connection:
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"slow_upload" in answer
@@ -71,7 +72,7 @@ def test_uploads_that_still_arrive_shut_nobody_out_who_changes_a_request(
     settings: IngestSettings, database: Database
 ) -> None:
     with (
-        serving(settings.model_copy(update={"http_at_once": 2})) as address,
+        serving(create(settings.model_copy(update={"http_at_once": 2}))) as address,
         httpx.Client(base_url=address, timeout=30) as client,
         begun(address),
         begun(address, "/api/upload-csv/"),

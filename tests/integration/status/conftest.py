@@ -1,19 +1,17 @@
 """A database of its own, the status service on it, and rows to read."""
 
-import socket
 from collections.abc import Iterator
-from threading import Thread
 
 import httpx
 import psycopg
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 
 from services.status.app import create
 from services.status.settings import StatusSettings
 from shared.blobs import Blobs, connect
 from shared.db import Database, execute
+from tests.serving import serving
 from tests.stack import Stack
 
 PUBLIC_URL = "https://shop.example"
@@ -56,14 +54,8 @@ def app(tables: Database, settings: StatusSettings) -> Starlette:
 
 @pytest.fixture(scope="session")
 def address(app: Starlette) -> Iterator[str]:
-    """A real server: HEAD, ranges, streams and disconnects are as a client meets them."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
-        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    with serving(app) as address:
+        yield address
 
 
 @pytest.fixture

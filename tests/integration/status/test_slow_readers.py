@@ -3,13 +3,11 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
-import uvicorn
 
 from services.status import sending
 from services.status.app import create
@@ -17,6 +15,7 @@ from services.status.settings import StatusSettings
 from shared.db import Database
 from tests.integration.status import seed
 from tests.integration.status.test_events import until
+from tests.serving import serving
 
 SMALL = 16 * 1024
 
@@ -25,14 +24,8 @@ SMALL = 16 * 1024
 def crowded(settings: StatusSettings) -> Iterator[str]:
     """A server with place for one; the system's buffers are small, so that what is not read is soon not taken."""
     app = create(settings.model_copy(update={"http_at_once": 1}))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
-        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    with serving(app, send_buffer=SMALL) as address:
+        yield address
 
 
 @pytest.fixture(params=["output.csv", "products"])

@@ -71,11 +71,15 @@ def compressor(database: Database, codec: Codec, tmp_path: Path) -> Iterator[Com
 
 @pytest.fixture
 def batch(compressor: Compressor, request_id: UUID) -> CompressBatch:
+    return held(compressor, request_id)
+
+
+def held(compressor: Compressor, request_id: UUID) -> CompressBatch:
     """Its fetch holds the images and has stored their sources."""
     fetch = fetch_of(request_id, BATCH)
     take(compressor.database, fetch, BATCH)
     for number in BATCH:
-        compressor.blobs.put(source_key(request_id, _digest(number)), _source(number), durable=False)
+        compressor.blobs.put(source_key(request_id, digest(number)), _source(number), durable=False)
     return compress_after(fetch)
 
 
@@ -83,13 +87,13 @@ def _source(number: int) -> bytes:
     return b"picture number %d, as fetched" % number
 
 
-def _digest(number: int) -> str:
+def digest(number: int) -> str:
     return sha256(_source(number)).hexdigest()
 
 
 def fetched(*numbers: int) -> Fetched:
     return Fetched(
-        images=tuple(FetchedImage(number=n, bytes=len(_source(n)), sha256=_digest(n)) for n in numbers or BATCH)
+        images=tuple(FetchedImage(number=n, bytes=len(_source(n)), sha256=digest(n)) for n in numbers or BATCH)
     )
 
 
@@ -100,7 +104,7 @@ def test_renditions_are_stored_and_settled(compressor: Compressor, batch: Compre
     half = _source(2)[: len(_source(2)) // 2]
     assert compressor.blobs.get(output_key(request_id, rows[2]["rendition_sha256"], "jpg")) == half
     assert (rows[2]["source_sha256"], rows[2]["source_bytes"], rows[2]["source_format"]) == (
-        _digest(2),
+        digest(2),
         len(_source(2)),
         "png",
     )
@@ -123,7 +127,7 @@ def test_a_corrupt_image_costs_its_neighbours_nothing(
 def test_a_source_that_is_not_there_is_fetched_again_and_no_error(
     compressor: Compressor, batch: CompressBatch, request_id: UUID
 ) -> None:
-    compressor.blobs.delete(source_key(request_id, _digest(3)))
+    compressor.blobs.delete(source_key(request_id, digest(3)))
     compress_batch(compressor, batch, fetched())
     rows = image_rows(compressor.database, request_id)
     assert [row["state"] for row in rows.values()] == ["completed", "completed", "pending", "completed"]
@@ -133,7 +137,7 @@ def test_a_source_that_is_not_there_is_fetched_again_and_no_error(
 def test_a_source_that_a_power_cut_has_spoilt_is_fetched_again(
     compressor: Compressor, batch: CompressBatch, request_id: UUID
 ) -> None:
-    key = source_key(request_id, _digest(3))
+    key = source_key(request_id, digest(3))
     compressor.blobs.delete(key)
     compressor.blobs.put(key, bytes(len(_source(3))), durable=False)
     compress_batch(compressor, batch, fetched())
@@ -182,7 +186,7 @@ def test_a_claim_is_renewed_while_the_codec_is_at_work(
 def test_a_store_that_cannot_be_read_costs_no_attempt(
     compressor: Compressor, batch: CompressBatch, request_id: UUID, tmp_path: Path
 ) -> None:
-    source = tmp_path / source_key(request_id, _digest(3))
+    source = tmp_path / source_key(request_id, digest(3))
     source.unlink()
     source.mkdir()  # reading it fails, and not because it is missing
     compress_batch(compressor, batch, fetched())
@@ -197,7 +201,7 @@ def test_a_full_disk_costs_no_attempt_and_a_missing_source_waits_for_nothing(
     def put(*_: object, **__: object) -> None:
         raise StorageError("no space left")
 
-    compressor.blobs.delete(source_key(request_id, _digest(2)))
+    compressor.blobs.delete(source_key(request_id, digest(2)))
     monkeypatch.setattr(type(compressor.blobs), "put", put)
     compress_batch(compressor, batch, fetched())
     rows = image_rows(compressor.database, request_id)

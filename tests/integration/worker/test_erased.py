@@ -24,9 +24,9 @@ from shared.db import Database
 from shared.egress import Egress
 from shared.messages import CompressBatch, ImageRef
 from shared.schemas import DEFAULT_ACCOUNT
-from tests.integration.batches import Post, compress_after, fetch_of, take
+from tests.integration.batches import Post, compress_after, fetch_of
 from tests.integration.seed import add_request
-from tests.integration.worker.test_compress_batch import BATCH, Codec, _digest, _source, fetched
+from tests.integration.worker.test_compress_batch import BATCH, Codec, digest, fetched, held
 from tests.origin import Exchange, Origin, body
 
 ROUNDS = 20
@@ -59,15 +59,6 @@ def request_id(database: Database) -> UUID:
 @pytest.fixture
 def batch(compressor: Compressor, request_id: UUID) -> CompressBatch:
     return held(compressor, request_id)
-
-
-def held(compressor: Compressor, request_id: UUID) -> CompressBatch:
-    """Its images are claimed, their sources stored."""
-    fetch = fetch_of(request_id, BATCH)
-    take(compressor.database, fetch, BATCH)
-    for number in BATCH:
-        compressor.blobs.put(source_key(request_id, _digest(number)), _source(number), durable=False)
-    return compress_after(fetch)
 
 
 def stop_and_close(database: Database, request_id: UUID) -> None:
@@ -130,7 +121,7 @@ def test_a_request_that_was_only_cancelled_keeps_its_files(
     codec.after_wait = lambda: stop_and_close(compressor.database, request_id)
     compress_batch(compressor, batch, fetched())
     compress_batch(compressor, batch, fetched())
-    assert compressor.blobs.exists(source_key(request_id, _digest(1)))
+    assert compressor.blobs.exists(source_key(request_id, digest(1)))
 
 
 def test_delete_and_a_batch_that_stores_its_renditions_at_the_same_moment(

@@ -1,7 +1,6 @@
 """What surrounds the routes of both HTTP services: ids, counts, and the answers to what nobody foresaw."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from threading import Event, Thread
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-import uvicorn
 from prometheus_client import REGISTRY
 from sqlalchemy.exc import ProgrammingError
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +18,7 @@ from starlette.routing import Route
 from shared import web
 from shared.db import Database
 from shared.web import application
+from tests.serving import serving
 from tests.stack import until
 
 AT_ONCE = 2
@@ -70,17 +69,9 @@ def client() -> Iterator[httpx.Client]:
         Route("/half", bug_half_way),
         Route("/busy", busy.__call__),
     ]
-    config = uvicorn.Config(
-        application(routes, database=NOBODY, at_once=AT_ONCE), log_config=None, timeout_graceful_shutdown=2
-    )
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(config)
-        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            yield client
-        server.should_exit = True
-        thread.join()
+    app = application(routes, database=NOBODY, at_once=AT_ONCE)
+    with serving(app) as address, httpx.Client(base_url=address) as client:
+        yield client
 
 
 @pytest.fixture

@@ -56,10 +56,10 @@ class Batch(Message):
     """At most 8 images of one group. `claim` is this message's right to work on them, while it lasts.
 
     `takes_over` is the claim that the message before it in the chain held: first fetch, slow fetch, compress. A class
-    that is `alone` carries one image, and a process works on one such message at a time.
+    that is `isolated` carries one image, and a process works on one such message at a time.
     """
 
-    alone: ClassVar[bool] = False
+    isolated: ClassVar[bool] = False
 
     request_id: UUID
     group: int
@@ -86,12 +86,12 @@ class FetchSlowBatch(FetchBatch):
     queue = "fetch_slow"
 
 
-class FetchAloneBatch(FetchBatch):
+class FetchIsolatedBatch(FetchBatch):
     """The same for one image that may have killed its worker: if it does so again, it takes no other along."""
 
-    actor = "worker.fetch_alone_batch"
-    queue = "fetch_alone"
-    alone = True
+    actor = "worker.fetch_isolated_batch"
+    queue = "fetch_isolated"
+    isolated = True
 
 
 class FetchedImage(BaseModel):
@@ -119,12 +119,12 @@ class CompressBatch(Batch):
     queue = "compress"
 
 
-class CompressAloneBatch(CompressBatch):
-    """What follows on `FetchAloneBatch`. Not on its queue: behind all other fetches its claim would end meanwhile."""
+class CompressIsolatedBatch(CompressBatch):
+    """Follows `FetchIsolatedBatch`, on a queue of its own: behind all other fetches its claim would end meanwhile."""
 
-    actor = "worker.compress_alone_batch"
-    queue = "compress_alone"
-    alone = True
+    actor = "worker.compress_isolated_batch"
+    queue = "compress_isolated"
+    isolated = True
 
 
 class GroupDone(Message):
@@ -149,5 +149,5 @@ class Deliver(Message):
 
 def all_messages() -> tuple[type[Message], ...]:
     """Every message that is sent, for the contract test."""
-    fetching = (FetchBatch, FetchSlowBatch, FetchAloneBatch)
-    return (DispatchRequest, DispatchGroup, *fetching, CompressBatch, CompressAloneBatch, GroupDone, Deliver)
+    fetching = (FetchBatch, FetchSlowBatch, FetchIsolatedBatch)
+    return (DispatchRequest, DispatchGroup, *fetching, CompressBatch, CompressIsolatedBatch, GroupDone, Deliver)

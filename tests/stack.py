@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from deploy.local.places import is_free
+from deploy.local.data_dir import is_free
 from deploy.local.process import die_with_parent
 
 T = TypeVar("T")

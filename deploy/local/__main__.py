@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psycopg
 
-from deploy.local import beforehand
-from deploy.local.places import Places
+from deploy.local import preflight
+from deploy.local.data_dir import Places
 from deploy.local.settings import ROOT, LocalSettings
 from deploy.local.stack import Stack
 from shared.settings import from_environment
@@ -64,10 +64,10 @@ def start(settings: LocalSettings, places: Places, *, servers_only: bool) -> int
 
 def _require(settings: LocalSettings, places: Places, *, servers_only: bool) -> None:
     """What is wrong beforehand is one line, from here, and not the last words of a process among others."""
-    beforehand.require_own_folder(places)
+    preflight.require_own_folder(places)
     if not servers_only:
-        beforehand.require_address(settings)
-        beforehand.warn_of_missing_redis(settings)
+        preflight.require_address(settings)
+        preflight.warn_of_missing_redis(settings)
 
 
 def _spawn(places: Places, *, servers_only: bool) -> subprocess.Popen[bytes]:
@@ -173,7 +173,7 @@ def main() -> int:
     parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     starts = arguments.command in ("run", "start")
-    settings = beforehand.read_settings() if starts else from_environment(LocalSettings)
+    settings = preflight.read_settings() if starts else from_environment(LocalSettings)
     places = Places(settings.folder)
     try:
         return _obey(arguments, settings, places)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from deploy.local.places import Places, write_private
+from deploy.local.data_dir import Places, write_private
 from deploy.local.process import Spec, Tier, command_of, is_alive
 from deploy.local.settings import LocalSettings
 from deploy.local.supervisor import StartFailed

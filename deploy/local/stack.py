@@ -8,9 +8,9 @@ import sys
 import time
 
 from deploy.local import postgres
-from deploy.local.places import Places, is_free
-from deploy.local.plan import Plan
+from deploy.local.data_dir import Places, is_free
 from deploy.local.process import die_with_parent
+from deploy.local.processes import Plan
 from deploy.local.settings import ROOT, LocalSettings
 from deploy.local.supervisor import StartFailed, Supervisor
 

@@ -9,7 +9,7 @@ import os
 import platform
 from pathlib import Path
 
-from deploy.local.places import Places, write_private
+from deploy.local.data_dir import Places, write_private
 from deploy.local.process import Spec, Tier
 from deploy.local.supervisor import StartFailed
 

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
-import shared.schemas  # noqa: F401 - fills SQLModel.metadata
+import shared.schemas.tables  # noqa: F401 - fills SQLModel.metadata
 from deploy.migrations.secret import BOTH_SIGN_HOURS, rotate_to
 from deploy.migrations.settings import MigrationSettings
 from shared.settings import from_environment, refuse

@@ -16,8 +16,8 @@ from services.ingest.options import Options
 from services.ingest.spool import Spool, blocks
 from shared.db import allow_time, connection_of, execute
 from shared.lifecycle import IMAGES_PER_GROUP
-from shared.schemas import ProcessingRequest
-from shared.views import counts_of, request_view
+from shared.schemas.api import counts_of, request_view
+from shared.schemas.tables import ProcessingRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

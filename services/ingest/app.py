@@ -13,9 +13,9 @@ from services.ingest.settings import IngestSettings
 from services.ingest.stores import Stores
 from shared import blobs, broker, log
 from shared.db import Database
-from shared.problems import Problem
+from shared.http.app import application
+from shared.http.problems import Problem
 from shared.settings import from_environment
-from shared.web import application
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
 logger = log.get_logger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from starlette.requests import Request as HttpRequest
 
 from services.ingest.settings import IngestSettings
-from shared.problems import Problem
+from shared.http.problems import Problem
 
 DROPPED = 10_000_000
 """Bytes beyond the largest upload that are read in order to be dropped; the gateway lets fewer through."""

@@ -9,9 +9,9 @@ from sqlmodel import Session
 
 from services.ingest.locked import is_terminal, locked_request
 from shared.db import execute
+from shared.http.problems import Problem
 from shared.lifecycle import StopReason
-from shared.problems import Problem
-from shared.schemas import ProcessingRequest
+from shared.schemas.tables import ProcessingRequest
 
 PROMPT_GROUPS = 8
 """Open groups that are looked at right away; the sweeper comes for the others within seconds."""
@@ -33,7 +33,7 @@ def cancel(session: Session, account: UUID, request_id: UUID) -> tuple[Processin
     groups = execute(
         session,
         """
-        UPDATE image_group SET look_at = now()
+        UPDATE image_group SET reconcile_at = now()
         WHERE request_id = %(id)s AND number IN (
             SELECT number FROM image_group WHERE request_id = %(id)s AND state <> 'settled' ORDER BY number FOR UPDATE
         )

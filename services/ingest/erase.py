@@ -9,8 +9,8 @@ from sqlmodel import Session
 
 from services.ingest.locked import is_terminal, locked_request
 from shared.db import execute
+from shared.http.problems import Problem
 from shared.lifecycle import StopReason
-from shared.problems import Problem
 
 
 def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:

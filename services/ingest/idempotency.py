@@ -15,7 +15,7 @@ from sqlmodel import Session
 
 from services.ingest.options import Options
 from shared.db import execute
-from shared.problems import Problem
+from shared.http.problems import Problem
 
 MAX_KEY = 255
 

@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlmodel import Session, select
 
 from shared.db import execute
+from shared.http.problems import not_found
 from shared.lifecycle import RequestStatus
-from shared.problems import not_found
-from shared.schemas import ProcessingRequest
-from shared.views import Counts, request_view
+from shared.schemas.api import Counts, request_view
+from shared.schemas.tables import ProcessingRequest
 
 
 def locked_request(session: Session, account: UUID, request_id: UUID) -> ProcessingRequest:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from services.ingest.row_errors import shown
 from shared.addresses import is_public
 from shared.booleans import parse_boolean
-from shared.problems import Problem
+from shared.http.problems import Problem
 from shared.recipe import Mode, Recipe, TargetFormat
 from shared.urls import host_port, literal_address, refusal
 

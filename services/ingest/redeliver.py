@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlmodel import Session
 
 from shared.db import execute
-from shared.problems import not_found
-from shared.views import timestamp
+from shared.http.problems import not_found
+from shared.schemas.api import timestamp
 
 
 def redeliver(session: Session, account: UUID, delivery_id: UUID) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def redeliver(session: Session, account: UUID, delivery_id: UUID) -> dict[str, A
         session,
         """
         UPDATE delivery d
-        SET status = 'pending', next_attempt_at = now(), nudged_at = NULL, first_attempt = d.attempt + 1
+        SET status = 'pending', next_attempt_at = now(), enqueued_at = NULL, first_attempt = d.attempt + 1
         FROM processing_request r, event e
         WHERE d.id = %(id)s AND r.id = d.request_id AND r.account_id = %(account)s AND e.id = d.event_id
         RETURNING d.id::text, d.event_id::text, e.type, d.url, d.status, d.next_attempt_at

@@ -11,8 +11,8 @@ from sqlmodel import Session
 
 from services.ingest.locked import is_terminal, locked_request
 from shared.db import execute
-from shared.problems import Problem
-from shared.schemas import ProcessingRequest
+from shared.http.problems import Problem
+from shared.schemas.tables import ProcessingRequest
 
 
 def retry(session: Session, account: UUID, request_id: UUID, *, deadline: timedelta) -> ProcessingRequest:
@@ -47,7 +47,7 @@ def _reopen_groups(session: Session, request_id: UUID) -> None:
             SELECT sum(completed) AS completed, sum(failed) AS failed, sum(cancelled) AS cancelled,
                    sum(source_bytes) AS source_bytes, sum(rendition_bytes) AS rendition_bytes FROM reopened
         ), groups AS (
-            UPDATE image_group g SET state = 'waiting', look_at = NULL, look_delay = 60, in_flight = 0,
+            UPDATE image_group g SET state = 'waiting', reconcile_at = NULL, reconcile_delay = 60, in_flight = 0,
                                      failed = 0, cancelled = 0
             FROM reopened o WHERE g.request_id = %(id)s AND g.number = o.number
         )
@@ -65,7 +65,7 @@ def _reopen_images(session: Session, request_id: UUID, run: int) -> None:
         session,
         """
         UPDATE image SET state = 'pending', run = %(run)s, attempts = 0, not_before = now(), claimed_by = NULL,
-                         alone = false, error_code = NULL, error_detail = NULL
+                         isolated = false, error_code = NULL, error_detail = NULL
         WHERE request_id = %(id)s AND state IN ('failed', 'cancelled')
         """,
         {"id": request_id, "run": run},

@@ -24,10 +24,10 @@ from services.ingest.submit import Validated, submit
 from services.ingest.upload import Kind, Upload, received
 from shared.blobs.erase import erase_files
 from shared.db import allow_time
+from shared.http.problems import Problem, not_found
 from shared.ids import parse_id
 from shared.messages import Deliver, DispatchRequest, GroupDone
-from shared.problems import Problem, not_found
-from shared.schemas import DEFAULT_ACCOUNT
+from shared.schemas.tables import DEFAULT_ACCOUNT
 
 T = TypeVar("T")
 LARGE = {Kind.CSV: 4_000_000, Kind.JSON: 256_000}

@@ -18,9 +18,9 @@ from services.ingest.options import Options, read_options
 from services.ingest.spool import Spool
 from services.ingest.stores import Stores
 from services.ingest.upload import Kind, Upload
+from shared.http.problems import Problem
 from shared.ids import uuid7
 from shared.messages import DispatchRequest
-from shared.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)

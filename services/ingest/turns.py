@@ -4,7 +4,7 @@ from asyncio import Semaphore
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from shared.problems import Problem
+from shared.http.problems import Problem
 
 BACK_IN = {"Retry-After": "30"}
 

@@ -17,7 +17,7 @@ from starlette.requests import Request as HttpRequest
 from services.ingest.body import limited, too_big
 from services.ingest.encoding import READ, is_read
 from services.ingest.settings import IngestSettings
-from shared.problems import Problem
+from shared.http.problems import Problem
 
 FILE_FIELDS = ("file", "csv_file", "csvFile")
 FRAMING = 1_000_000

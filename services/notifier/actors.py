@@ -2,21 +2,21 @@
 
 from dataclasses import dataclass
 
-from services.notifier.deliver import Courier, deliver
-from services.notifier.watch import Watcher, look_and_send
+from services.notifier.deliver import WebhookSender, deliver
+from services.notifier.watch import Reconciler, reconcile_and_send
 from shared.broker import receives
 from shared.messages import Deliver, GroupDone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actors:
-    watcher: Watcher
-    courier: Courier
+    reconciler: Reconciler
+    sender: WebhookSender
 
     @receives(GroupDone, priority=0)
     def group_done(self, message: GroupDone) -> None:
-        look_and_send(self.watcher, message.request_id, message.group, dispatch_no=message.dispatch_no)
+        reconcile_and_send(self.reconciler, message.request_id, message.group, dispatch_no=message.dispatch_no)
 
     @receives(Deliver, priority=10)
     def deliver(self, message: Deliver) -> None:
-        deliver(self.courier, message.delivery_id)
+        deliver(self.sender, message.delivery_id)

@@ -14,7 +14,7 @@ from uuid import UUID
 from prometheus_client import Counter
 from sqlmodel import Session
 
-from services.notifier.lanes import HostLanes
+from services.notifier.host_queue import PerHostQueue
 from services.notifier.schedule import DELAYS, GONE, RETRY_AFTER_STATUSES, next_delay
 from services.notifier.signature import signed_headers
 from shared.db import Database, execute
@@ -34,12 +34,12 @@ LONGEST_EXCERPT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Courier:
+class WebhookSender:
     """What delivering needs from its process."""
 
     database: Database
     egress: Egress
-    lanes: HostLanes
+    lanes: PerHostQueue
     seconds: float
 
 
@@ -54,26 +54,26 @@ class Report:
     duration_ms: int = 0
 
 
-def deliver(courier: Courier, delivery_id: UUID) -> None:
+def deliver(sender: WebhookSender, delivery_id: UUID) -> None:
     """Attempt the delivery now, or leave it to the thread that is busy with its host."""
-    url = courier.database.transact(lambda session: _url(session, delivery_id))
+    url = sender.database.transact(lambda session: _url(session, delivery_id))
     if url is not None:
-        courier.lanes.run(host_port(url), delivery_id, lambda due: _attempt(courier, due))
+        sender.lanes.run(host_port(url), delivery_id, lambda due: _attempt(sender, due))
 
 
-def _attempt(courier: Courier, delivery_id: UUID) -> None:
-    claimed = courier.database.transact(lambda session: _claim(session, delivery_id))
+def _attempt(sender: WebhookSender, delivery_id: UUID) -> None:
+    claimed = sender.database.transact(lambda session: _claim(session, delivery_id))
     if claimed is None:
         return
-    report = _post(courier, claimed)
-    status = courier.database.transact(lambda session: record(session, claimed, report, random=random.random))
+    report = _post(sender, claimed)
+    status = sender.database.transact(lambda session: record(session, claimed, report, random=random.random))
     RESULTS.labels(status.value).inc()
 
 
-def _post(courier: Courier, claimed: dict[str, Any]) -> Report:
+def _post(sender: WebhookSender, claimed: dict[str, Any]) -> Report:
     begun = time.monotonic()
     try:
-        answer = _send(courier, claimed)
+        answer = _send(sender, claimed)
     except ImageError as error:
         return Report(error=f"{error.code}: {error.detail}", duration_ms=_ms_since(begun))
     except Exception:
@@ -83,13 +83,13 @@ def _post(courier: Courier, claimed: dict[str, Any]) -> Report:
     return _report(answer, duration_ms=_ms_since(begun))
 
 
-def _send(courier: Courier, claimed: dict[str, Any]) -> Answer:
+def _send(sender: WebhookSender, claimed: dict[str, Any]) -> Answer:
     secrets = [secret for secret in (claimed["signing_secret"], claimed["previous_secret"]) if secret]
-    return courier.egress.post(
+    return sender.egress.post(
         claimed["url"],
         body=claimed["body"].encode(),
         headers=signed_headers(str(claimed["event_id"]), claimed["body"], secrets=secrets, now=datetime.now(UTC)),
-        deadline_seconds=courier.seconds,
+        deadline_seconds=sender.seconds,
         max_response_bytes=LONGEST_ANSWER,
     )
 
@@ -168,7 +168,7 @@ def record(session: Session, claimed: dict[str, Any], report: Report, *, random:
         session,
         """
         UPDATE delivery
-        SET status = %(status)s, nudged_at = NULL,
+        SET status = %(status)s, enqueued_at = NULL,
             next_attempt_at = CASE WHEN %(status)s = 'pending' THEN now() + make_interval(secs => %(delay)s) END
         WHERE id = %(id)s AND attempt = %(attempt)s AND first_attempt = %(first_attempt)s AND status = 'pending'
         """,

@@ -10,8 +10,8 @@ from sqlmodel import Session
 from shared.db import execute
 from shared.ids import uuid7
 from shared.lifecycle import RequestStatus, StopReason, final_status
-from shared.schemas import ProcessingRequest
-from shared.views import counts_of, request_view, timestamp
+from shared.schemas.api import counts_of, request_view, timestamp
+from shared.schemas.tables import ProcessingRequest
 
 EVENT_TYPES = {
     RequestStatus.COMPLETED: "request.completed",

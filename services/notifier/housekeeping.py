@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.notifier import retention
 from services.notifier.orphans import Orphans
-from services.notifier.rounds import Turn, each, play
+from services.notifier.periodic import Turn, each, play
 from services.notifier.settings import NotifierSettings
 from shared.blobs import Blobs
 from shared.db import Database

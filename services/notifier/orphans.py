@@ -11,9 +11,8 @@ from itertools import islice
 from uuid import UUID
 
 from services.notifier import retention
-from services.notifier.rounds import Turn
-from shared import store_id
-from shared.blobs import Blobs
+from services.notifier.periodic import Turn
+from shared.blobs import Blobs, identity
 from shared.db import Database
 from shared.errors import StorageError
 from shared.ids import parse_id
@@ -64,7 +63,7 @@ class Orphans:
             yield from self._database.transact(partial(retention.unknown, ids=some))
 
     def _is_ours(self) -> bool:
-        ours, theirs = self._database.transact(store_id.of_database), store_id.of_store(self._blobs)
+        ours, theirs = self._database.transact(identity.of_database), identity.of_store(self._blobs)
         if ours != theirs and not self._warned:
             self._warned = True
             log.warning(
@@ -73,6 +72,6 @@ class Orphans:
                 if theirs is None
                 else f"the store has the id {theirs}, of another database",
                 advice=f"Check DATABASE_URL and BLOB_URL. If this database alone uses this store: "
-                f"write {ours} into the file {store_id.KEY} at its top.",
+                f"write {ours} into the file {identity.KEY} at its top.",
             )
         return ours == theirs

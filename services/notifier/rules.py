@@ -32,14 +32,14 @@ def requests_to_dispatch(session: Session) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-def groups_to_look_at(session: Session) -> list[tuple[UUID, int]]:
-    """Groups whose `look_at` came."""
+def groups_to_reconcile(session: Session) -> list[tuple[UUID, int]]:
+    """Groups whose `reconcile_at` came."""
     rows = execute(
         session,
         """
-        UPDATE image_group g SET look_at = now() + interval '30 s'
+        UPDATE image_group g SET reconcile_at = now() + interval '30 s'
         FROM (SELECT request_id, number FROM image_group
-              WHERE look_at <= now() ORDER BY look_at LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED) due
+              WHERE reconcile_at <= now() ORDER BY reconcile_at LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED) due
         WHERE g.request_id = due.request_id AND g.number = due.number
         RETURNING g.request_id, g.number
         """,
@@ -53,10 +53,10 @@ def deliveries_due(session: Session) -> list[UUID]:
     rows = execute(
         session,
         """
-        UPDATE delivery SET nudged_at = now()
+        UPDATE delivery SET enqueued_at = now()
         WHERE id IN (SELECT id FROM delivery
                      WHERE status = 'pending' AND next_attempt_at <= now()
-                       AND (nudged_at IS NULL OR nudged_at < now() - interval '60 s')
+                       AND (enqueued_at IS NULL OR enqueued_at < now() - interval '60 s')
                      ORDER BY next_attempt_at LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED)
         RETURNING id
         """,
@@ -77,7 +77,7 @@ def expire_requests(session: Session) -> list[UUID]:
                          ORDER BY deadline_at LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED)
             RETURNING id
         ), closing AS (
-            UPDATE image_group g SET look_at = now()
+            UPDATE image_group g SET reconcile_at = now()
             FROM expired e WHERE g.request_id = e.id AND g.state <> 'settled'
         )
         SELECT id FROM expired
@@ -113,12 +113,12 @@ def begin_epoch(session: Session, *, seen: UUID, new: UUID) -> list[dict[str, An
 _REQUESTS_DUE: LiteralString = """
 UPDATE processing_request SET dispatch_at = now() WHERE dispatch_at IS NOT NULL AND finished_at IS NULL
 """
-_GROUPS_DUE: LiteralString = "UPDATE image_group SET look_at = now() WHERE state = 'dispatched'"
+_GROUPS_DUE: LiteralString = "UPDATE image_group SET reconcile_at = now() WHERE state = 'dispatched'"
 _IMAGES_DUE: LiteralString = """
-UPDATE image i SET claimed_by = NULL, not_before = now(), attempts = greatest(0, i.attempts - (NOT i.parked)::int)
+UPDATE image i SET claimed_by = NULL, not_before = now(), attempts = greatest(0, i.attempts - (NOT i.deferred)::int)
 FROM image_group g
 WHERE g.state = 'dispatched' AND i.request_id = g.request_id
   AND i.number BETWEEN (g.number - 1) * %(size)s + 1 AND g.number * %(size)s
   AND i.state = 'pending' AND i.claimed_by IS NOT NULL
 """
-_DELIVERIES_DUE: LiteralString = "UPDATE delivery SET nudged_at = NULL WHERE status = 'pending'"
+_DELIVERIES_DUE: LiteralString = "UPDATE delivery SET enqueued_at = NULL WHERE status = 'pending'"

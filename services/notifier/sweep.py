@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from services.notifier import gauges, rules
-from services.notifier.rounds import Turn, each, play
-from services.notifier.watch import Watcher, look_and_send
-from shared.epoch import EpochKey
+from services.notifier import metrics, rules
+from services.notifier.periodic import Turn, each, play
+from services.notifier.watch import Reconciler, reconcile_and_send
+from shared.broker.epoch import EpochKey
 from shared.ids import uuid7
 from shared.messages import Deliver, DispatchRequest, Message
 
@@ -23,7 +23,7 @@ TURN_SECONDS = 2.0
 class Sweeper:
     """What sweeping needs from its process."""
 
-    watcher: Watcher
+    reconciler: Reconciler
     epoch_key: EpochKey
     seconds: float
     stop: Event
@@ -41,13 +41,13 @@ class Sweeper:
 
     def sweep(self) -> bool:
         """One round; True where there is more to do at once."""
-        swept = Round(self.watcher, self.epoch_key)
+        swept = Round(self.reconciler, self.epoch_key)
         moving = (
             swept.repair_wiped_broker,
             swept.expire_requests,
             swept.dispatch_requests,
-            swept.look_at_groups,
-            swept.nudge_deliveries,
+            swept.reconcile_groups,
+            swept.enqueue_due_deliveries,
             swept.measure,
         )
         return play(moving, seconds=TURN_SECONDS, stop=self.stop)
@@ -68,10 +68,10 @@ class Outgoing:
 class Round:
     """The rules that move work on, each of them for one turn."""
 
-    def __init__(self, watcher: Watcher, epoch_key: EpochKey) -> None:
-        self._outgoing = Outgoing(watcher.send)
-        self._watcher = replace(watcher, send=self._outgoing)
-        self._database = watcher.database
+    def __init__(self, reconciler: Reconciler, epoch_key: EpochKey) -> None:
+        self._outgoing = Outgoing(reconciler.send)
+        self._watcher = replace(reconciler, send=self._outgoing)
+        self._database = reconciler.database
         self._epoch_key = epoch_key
 
     def repair_wiped_broker(self, _: Turn) -> int:
@@ -93,21 +93,21 @@ class Round:
     def dispatch_requests(self, turn: Turn) -> int:
         return self._send_each(rules.requests_to_dispatch, lambda found: DispatchRequest(request_id=found), turn)
 
-    def look_at_groups(self, turn: Turn) -> int:
+    def reconcile_groups(self, turn: Turn) -> int:
         """Also where nothing can be sent: what is done is settled all the same."""
 
         def look(found: tuple[UUID, int]) -> bool:
-            look_and_send(self._watcher, *found, dispatch_no=None)
+            reconcile_and_send(self._watcher, *found, dispatch_no=None)
             return True
 
-        return each(self._database, rules.groups_to_look_at, look, turn)
+        return each(self._database, rules.groups_to_reconcile, look, turn)
 
-    def nudge_deliveries(self, turn: Turn) -> int:
+    def enqueue_due_deliveries(self, turn: Turn) -> int:
         return self._send_each(rules.deliveries_due, lambda found: Deliver(delivery_id=found), turn)
 
     def measure(self, _: Turn) -> int:
         """Last, so that it shows what the round left undone."""
-        gauges.show(self._database.transact(gauges.measure))
+        metrics.show(self._database.transact(metrics.measure))
         return 0
 
     def _send_each(self, find: Callable[[Session], list[UUID]], message: Callable[[UUID], Message], turn: Turn) -> int:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.notifier.look import look
+from services.notifier.reconcile import reconcile
 from shared.db import Database
 from shared.messages import Deliver, DispatchRequest, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watcher:
+class Reconciler:
     """What looking needs from its process. `send` is best effort."""
 
     database: Database
@@ -18,14 +18,14 @@ class Watcher:
     public_url: str
 
 
-def look_and_send(watcher: Watcher, request_id: UUID, group: int, *, dispatch_no: int | None) -> None:
+def reconcile_and_send(reconciler: Reconciler, request_id: UUID, group: int, *, dispatch_no: int | None) -> None:
     """Look in one transaction, then send."""
-    found = watcher.database.transact(
-        lambda session: look(session, request_id, group, dispatch_no=dispatch_no, public_url=watcher.public_url)
+    found = reconciler.database.transact(
+        lambda session: reconcile(session, request_id, group, dispatch_no=dispatch_no, public_url=reconciler.public_url)
     )
     if found.dispatch:
-        watcher.send(found.dispatch)
+        reconciler.send(found.dispatch)
     if found.fill_window:
-        watcher.send(DispatchRequest(request_id=request_id))
+        reconciler.send(DispatchRequest(request_id=request_id))
     if found.delivery:
-        watcher.send(Deliver(delivery_id=found.delivery))
+        reconciler.send(Deliver(delivery_id=found.delivery))

@@ -7,17 +7,17 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from services.status import archive, docs, events, files, queries, routes
-from services.status.inputs import Stores
-from services.status.sending import Sending
+from services.status import docs, events, files, outputs_zip, queries, routes
+from services.status.params import Stores
 from services.status.settings import StatusSettings
 from services.status.watch import Watch
 from shared import blobs, log
 from shared.db import Database
 from shared.errors import StorageError
-from shared.problems import Problem
+from shared.http.app import application
+from shared.http.backpressure import Sending
+from shared.http.problems import Problem
 from shared.settings import from_environment
-from shared.web import application
 
 logger = log.get_logger(__name__)
 
@@ -36,7 +36,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     parts = [
         *docs.routes(public_url=settings.public_url),
         *routes.ROUTES,
-        *archive.ROUTES,
+        *outputs_zip.ROUTES,
         *events.ROUTES,
         *files.ROUTES,
     ]

@@ -15,19 +15,19 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.status import inputs, queries
+from services.status import params, queries
 from services.status.queries import Found
 from services.status.watch import Watch
+from shared.http.problems import not_found
 from shared.lifecycle import RequestStatus
-from shared.problems import not_found
-from shared.views import request_view
+from shared.schemas.api import request_view
 
 HEARTBEAT = 15
 
 
 async def get_events(http_request: HttpRequest) -> Response:
-    account, request_id = inputs.account_of(http_request), inputs.request_id_of(http_request)
-    stores = inputs.stores_of(http_request)
+    account, request_id = params.account_of(http_request), params.request_id_of(http_request)
+    stores = params.stores_of(http_request)
     found = await run_in_threadpool(
         stores.database.transact, lambda session: queries.find_request(session, account, request_id)
     )

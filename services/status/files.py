@@ -12,14 +12,14 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from services.status import inputs, queries
+from services.status import params, queries
 from services.status.ranges import UnsatisfiableRange, parse_range
 from services.status.streaming import stream
 from services.status.views import matches
 from shared.blobs import BlobMissing, source_key
 from shared.formats import EXTENSIONS, MEDIA_TYPES
-from shared.problems import Problem, not_found
-from shared.schemas import Image, ProcessingRequest
+from shared.http.problems import Problem, not_found
+from shared.schemas.tables import Image, ProcessingRequest
 
 RENDITION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/out/([0-9a-f]{64})\.([a-z]{3,4})")
 FORMATS = {extension: name for name, extension in EXTENSIONS.items()}
@@ -31,8 +31,8 @@ IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable", "Accept-Ran
 
 
 def get_source(http_request: HttpRequest) -> Response:
-    request_id, number = inputs.request_id_of(http_request), inputs.number_of(http_request)
-    account, stores = inputs.account_of(http_request), inputs.stores_of(http_request)
+    request_id, number = params.request_id_of(http_request), params.number_of(http_request)
+    account, stores = params.account_of(http_request), params.stores_of(http_request)
     request, image = stores.database.transact(
         lambda session: _image_of(session, account=account, request_id=request_id, number=number)
     )
@@ -63,7 +63,7 @@ def _image_of(session: Session, *, account: UUID, request_id: UUID, number: int)
 
 def get_file(http_request: HttpRequest) -> Response:
     """A rendition, or part of it. Needs no account: the name is the key."""
-    key, blobs = http_request.path_params["key"], inputs.stores_of(http_request).blobs
+    key, blobs = http_request.path_params["key"], params.stores_of(http_request).blobs
     match = RENDITION.fullmatch(key)
     if match is None or match.group(2) not in FORMATS:
         raise not_found()

@@ -17,7 +17,7 @@ from services.status.placed import PlacedImage, PlacedProduct
 from services.status.queries import any_of, one_snapshot
 from shared.db import Database
 from shared.errors import HalftoneError
-from shared.schemas import Image, ProcessingRequest, Product
+from shared.schemas.tables import Image, ProcessingRequest, Product
 
 ROWS_PER_READ = 250
 PAGE_BYTES = 1_000_000

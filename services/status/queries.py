@@ -15,8 +15,8 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased, defer
 from sqlmodel import Session, col, select
 
 from shared.lifecycle import IMAGES_PER_GROUP, ImageState, group_of
-from shared.schemas import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, RejectedRow
-from shared.views import Counts
+from shared.schemas.api import Counts
+from shared.schemas.tables import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, RejectedRow
 
 ATTEMPTS_SHOWN = 50
 """Of each delivery, the last ones: redelivery adds to them without end."""

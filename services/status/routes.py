@@ -11,12 +11,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.status import inputs, output, paging, products, queries, views
+from services.status import output_csv, paging, params, products, queries, views
 from services.status.streaming import attachment, stream
+from shared.http.problems import not_found
 from shared.lifecycle import ImageState, RequestStatus
-from shared.problems import not_found
-from shared.schemas import Image
-from shared.views import request_view
+from shared.schemas.api import request_view
+from shared.schemas.tables import Image
 
 T = TypeVar("T")
 POLL_AFTER = {"Retry-After": "1"}
@@ -24,10 +24,10 @@ PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
 def list_requests(http_request: HttpRequest) -> Response:
-    account, size = inputs.account_of(http_request), inputs.size_of(http_request)
-    status = inputs.status_of(http_request, RequestStatus)
-    before = inputs.before_of(http_request)
-    stores = inputs.stores_of(http_request)
+    account, size = params.account_of(http_request), params.size_of(http_request)
+    status = params.status_of(http_request, RequestStatus)
+    before = params.before_of(http_request)
+    stores = params.stores_of(http_request)
     found = stores.database.transact(
         lambda session: queries.list_requests(session, account, status=status, before=before, limit=size + 1)
     )
@@ -51,8 +51,8 @@ def get_older_status(http_request: HttpRequest) -> Response:
 
 
 def list_products(http_request: HttpRequest) -> Response:
-    request_id, size = inputs.request_id_of(http_request), inputs.size_of(http_request)
-    after = inputs.after_of(http_request)
+    request_id, size = params.request_id_of(http_request), params.size_of(http_request)
+    after = params.after_of(http_request)
 
     def read(session: Session) -> tuple[products.ProductPage, dict[int, Image]]:
         page = products.list_products(session, request_id, after=after, limit=size)
@@ -60,15 +60,15 @@ def list_products(http_request: HttpRequest) -> Response:
         return page, queries.images_by_number(session, request_id, numbers)
 
     page, images = _of_own_request(http_request, request_id, read)
-    public_url = inputs.stores_of(http_request).public_url
+    public_url = params.stores_of(http_request).public_url
     items = [views.product_view(product, images, public_url=public_url) for product in page.products]
     token = paging.number_token(page.products[-1].row) if page.more else None
     return answer({"items": items, "next_page_token": token})
 
 
 def list_rejected(http_request: HttpRequest) -> Response:
-    request_id, size = inputs.request_id_of(http_request), inputs.size_of(http_request)
-    after = inputs.after_of(http_request)
+    request_id, size = params.request_id_of(http_request), params.size_of(http_request)
+    after = params.after_of(http_request)
     found = _of_own_request(
         http_request,
         request_id,
@@ -79,22 +79,22 @@ def list_rejected(http_request: HttpRequest) -> Response:
 
 
 def list_images(http_request: HttpRequest) -> Response:
-    request_id, size = inputs.request_id_of(http_request), inputs.size_of(http_request)
-    after = inputs.after_of(http_request)
-    state = inputs.status_of(http_request, ImageState)
+    request_id, size = params.request_id_of(http_request), params.size_of(http_request)
+    after = params.after_of(http_request)
+    state = params.status_of(http_request, ImageState)
     found = _of_own_request(
         http_request,
         request_id,
         lambda session: queries.list_images(session, request_id, state=state, after=after, limit=size + 1),
     )
     page, token = paging.cut(found, size, lambda last: paging.number_token(last.number))
-    public_url = inputs.stores_of(http_request).public_url
+    public_url = params.stores_of(http_request).public_url
     return answer({"items": [views.image_view(one, public_url=public_url) for one in page], "next_page_token": token})
 
 
 def list_deliveries(http_request: HttpRequest) -> Response:
-    request_id, size = inputs.request_id_of(http_request), inputs.size_of(http_request)
-    before = inputs.before_of(http_request)
+    request_id, size = params.request_id_of(http_request), params.size_of(http_request)
+    before = params.before_of(http_request)
     found = _of_own_request(
         http_request,
         request_id,
@@ -105,10 +105,10 @@ def list_deliveries(http_request: HttpRequest) -> Response:
 
 
 def get_output_csv(http_request: HttpRequest) -> Response:
-    request_id, stores = inputs.request_id_of(http_request), inputs.stores_of(http_request)
-    details = inputs.boolean_of(http_request, "details")
+    request_id, stores = params.request_id_of(http_request), params.stores_of(http_request)
+    details = params.boolean_of(http_request, "details")
     count = _of_own_request(http_request, request_id, lambda session: products.product_count(session, request_id))
-    chunks = output.csv_chunks(
+    chunks = output_csv.csv_chunks(
         products.read_products(stores.database, request_id, count),
         request_id=request_id,
         public_url=stores.public_url,
@@ -124,8 +124,8 @@ def answer(body: Any, headers: dict[str, str] = PRIVATE) -> Response:
 
 def _requested(http_request: HttpRequest) -> dict[str, Any]:
     """The view of the request in the path."""
-    account, request_id = inputs.account_of(http_request), inputs.request_id_of(http_request)
-    database = inputs.stores_of(http_request).database
+    account, request_id = params.account_of(http_request), params.request_id_of(http_request)
+    database = params.stores_of(http_request).database
     found = database.transact(lambda session: queries.find_request(session, account, request_id))
     if found is None:
         raise not_found()
@@ -133,13 +133,13 @@ def _requested(http_request: HttpRequest) -> dict[str, Any]:
 
 
 def _view(http_request: HttpRequest, found: queries.Found) -> dict[str, Any]:
-    public_url = inputs.stores_of(http_request).public_url
+    public_url = params.stores_of(http_request).public_url
     return request_view(found.request, found.counts, public_url=public_url, now=datetime.now(UTC))
 
 
 def _of_own_request(http_request: HttpRequest, request_id: UUID, read: Callable[[Session], T]) -> T:
     """Read something of a request, which must be the asking account's."""
-    account = inputs.account_of(http_request)
+    account = params.account_of(http_request)
 
     def checked(session: Session) -> T:
         queries.one_snapshot(session)
@@ -147,7 +147,7 @@ def _of_own_request(http_request: HttpRequest, request_id: UUID, read: Callable[
             raise not_found()
         return read(session)
 
-    return inputs.stores_of(http_request).database.transact(checked)
+    return params.stores_of(http_request).database.transact(checked)
 
 
 ROUTES = [

@@ -1,4 +1,4 @@
-"""Images, products and deliveries as clients see them; the request's own view is `shared.views`. Pure."""
+"""Images, products and deliveries as clients see them; the request's own view is `shared.schemas.api`. Pure."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ from uuid import UUID
 from shared.blobs import output_key
 from shared.formats import EXTENSIONS
 from shared.lifecycle import ImageState, RequestStatus
-from shared.schemas import Delivery, DeliveryAttempt, Image, Product
-from shared.views import timestamp
+from shared.schemas.api import timestamp
+from shared.schemas.tables import Delivery, DeliveryAttempt, Image, Product
 
 
 def output_url(public_url: str, request_id: UUID, *, sha256: str | None, format_name: str | None) -> str | None:

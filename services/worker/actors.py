@@ -11,24 +11,24 @@ from services.worker.dispatch import dispatch_group, dispatch_request
 from services.worker.fetch_batch import Fetcher, fetch_batch
 from shared.broker import receives
 from shared.messages import (
-    CompressAloneBatch,
     CompressBatch,
+    CompressIsolatedBatch,
     DispatchGroup,
     DispatchRequest,
-    FetchAloneBatch,
     FetchBatch,
     Fetched,
+    FetchIsolatedBatch,
     FetchSlowBatch,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actors:
-    """`alone` is held by what travels alone: if it kills the process, it takes no other along."""
+    """`isolated` is held by what travels isolated: if it kills the process, it takes no other along."""
 
     fetcher: Fetcher
     compressor: Compressor
-    alone: Lock = field(default_factory=Lock)
+    isolated: Lock = field(default_factory=Lock)
 
     @receives(DispatchRequest, priority=0)
     def dispatch_request(self, message: DispatchRequest) -> None:
@@ -48,18 +48,18 @@ class Actors:
     def compress_batch(self, message: CompressBatch, fetched: Fetched) -> None:
         compress_batch(self.compressor, message, fetched)
 
-    @receives(CompressAloneBatch, priority=10, piped=Fetched)
-    def compress_alone_batch(self, message: CompressAloneBatch, fetched: Fetched) -> None:
-        with self.alone:
+    @receives(CompressIsolatedBatch, priority=10, piped=Fetched)
+    def compress_isolated_batch(self, message: CompressIsolatedBatch, fetched: Fetched) -> None:
+        with self.isolated:
             compress_batch(self.compressor, message, fetched)
 
     @receives(FetchBatch, priority=20)
     def fetch_batch(self, message: FetchBatch) -> Fetched:
         return fetch_batch(self.fetcher, message)
 
-    @receives(FetchAloneBatch, priority=20)
-    def fetch_alone_batch(self, message: FetchAloneBatch) -> Fetched:
-        with self.alone:
+    @receives(FetchIsolatedBatch, priority=20)
+    def fetch_isolated_batch(self, message: FetchIsolatedBatch) -> Fetched:
+        with self.isolated:
             return fetch_batch(self.fetcher, message)
 
     @receives(FetchSlowBatch, priority=20)

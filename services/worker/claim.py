@@ -1,7 +1,7 @@
 """A batch's right to work on its images, for a while: the statements that take it, renew it and let it go.
 
 A claim that finds images already under its own id was delivered twice: whoever held it may have died of one of them, or
-of another in the same process. So its batch is broken up, and its images travel alone from then on.
+of another in the same process. So its batch is broken up, and its images travel isolated from then on.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from shared.db import execute
 from shared.messages import Batch, CompressBatch
 
 CLAIM_SECONDS = 120
-SLOW_LANE_SECONDS = 300
+DEFERRED_SECONDS = 300
 
 
 def claim(session: Session, batch: Batch, numbers: Sequence[int]) -> dict[int, int]:
@@ -29,25 +29,25 @@ def claim(session: Session, batch: Batch, numbers: Sequence[int]) -> dict[int, i
         """
         WITH ours AS MATERIALIZED (
             SELECT i.number, coalesce(i.claimed_by = %(claim)s, false) AS again,
-                   coalesce(i.claimed_by <> ALL(%(ours)s) AND NOT i.parked, false) AS lost
+                   coalesce(i.claimed_by <> ALL(%(ours)s) AND NOT i.deferred, false) AS lost
             FROM image i JOIN processing_request r ON r.id = i.request_id
             WHERE r.id = %(request_id)s AND r.stop_reason IS NULL
               AND i.number = ANY(%(numbers)s) AND i.state = 'pending' AND i.run = %(run)s
               AND (i.claimed_by = %(takes_over)s
                    OR i.attempts < 5 AND (i.claimed_by = %(claim)s OR %(fetching)s AND i.not_before <= now()))
             ORDER BY i.number FOR NO KEY UPDATE OF i
-        ), message AS (SELECT NOT %(alone)s AND bool_or(again) AS broken_up FROM ours)
+        ), message AS (SELECT NOT %(isolated)s AND bool_or(again) AS broken_up FROM ours)
         UPDATE image i
         SET claimed_by = CASE WHEN NOT m.broken_up THEN %(claim)s::uuid END,
             not_before = CASE WHEN m.broken_up THEN now() ELSE now() + make_interval(secs => %(seconds)s) END,
             attempts = i.attempts + (NOT m.broken_up AND (%(fetching)s OR o.again))::int,
-            parked = false, alone = i.alone OR m.broken_up OR o.lost
+            deferred = false, isolated = i.isolated OR m.broken_up OR o.lost
         FROM ours o, message m
         WHERE i.request_id = %(request_id)s AND i.number = o.number
         RETURNING i.number, i.attempts, m.broken_up
         """,
         _parameters(batch, numbers)
-        | {"seconds": CLAIM_SECONDS, "fetching": not isinstance(batch, CompressBatch), "alone": batch.alone},
+        | {"seconds": CLAIM_SECONDS, "fetching": not isinstance(batch, CompressBatch), "isolated": batch.isolated},
     )
     return {row["number"]: row["attempts"] for row in rows if not row["broken_up"]}
 
@@ -65,19 +65,19 @@ def renew(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
     )
 
 
-def move_to_slow_lane(session: Session, batch: Batch, numbers: Sequence[int]) -> list[int]:
-    """Give the attempt back and park the claim until the slow lane's message takes it over; returns what is ours."""
+def defer(session: Session, batch: Batch, numbers: Sequence[int]) -> list[int]:
+    """Give the attempt back and park the claim until the slow queue's message takes it over; returns what is ours."""
     rows = execute(
         session,
         """
         UPDATE image
-        SET parked = true, attempts = attempts - (NOT parked)::int,
+        SET deferred = true, attempts = attempts - (NOT deferred)::int,
             not_before = now() + make_interval(secs => %(seconds)s)
         WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s)
           AND claimed_by = %(claim)s AND state = 'pending' AND run = %(run)s
         RETURNING number
         """,
-        _parameters(batch, numbers) | {"seconds": SLOW_LANE_SECONDS},
+        _parameters(batch, numbers) | {"seconds": DEFERRED_SECONDS},
     )
     return sorted(row["number"] for row in rows)
 

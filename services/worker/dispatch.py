@@ -13,7 +13,7 @@ from sqlmodel import Session
 from shared.db import Database, execute
 from shared.ids import uuid7
 from shared.lifecycle import IMAGES_PER_BATCH, WINDOW, images_of
-from shared.messages import CompressAloneBatch, CompressBatch, FetchAloneBatch, FetchBatch, GroupDone, ImageRef
+from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone, ImageRef
 from shared.recipe import Mode, Recipe, TargetFormat
 
 Pipeline = tuple[FetchBatch, CompressBatch]
@@ -66,7 +66,7 @@ def _marked(database: Database, mark: Callable[[Session], list[Order]]) -> list[
 def _send(database: Database, send_group: SendGroup, orders: list[Order]) -> int:
     for order in orders:
         if not send_group(order.pipelines, done=order.done):
-            database.transact(lambda session, done=order.done: _look_soon(session, done))  # type: ignore[misc]
+            database.transact(lambda session, done=order.done: _reconcile_soon(session, done))  # type: ignore[misc]
     return len(orders)
 
 
@@ -91,7 +91,7 @@ def _open_window(session: Session, request_id: UUID) -> list[Order]:
             orders += _mark(session, request, group["number"], group["dispatch_no"], due)
             room -= group["open"]
         else:  # it went out before, and what is left of it is in hand, or lost with its last attempt
-            _look_now(session, request_id, group["number"])
+            _reconcile_now(session, request_id, group["number"])
     _mark_request(session, request_id, waits=len(orders) < len(waiting))
     return orders
 
@@ -126,7 +126,7 @@ def _wait_in_line(session: Session, request_id: UUID, group: int, seen: int) -> 
         session,
         """
         WITH waits AS (
-            UPDATE image_group SET state = 'waiting', look_at = NULL
+            UPDATE image_group SET state = 'waiting', reconcile_at = NULL
             WHERE request_id = %(id)s AND number = %(group)s AND dispatch_no = %(seen)s AND state = 'dispatched'
             RETURNING 1
         )
@@ -162,7 +162,7 @@ def _due(session: Session, request: Row, group: int) -> list[Row]:
     return execute(
         session,
         """
-        SELECT number, url, alone OR claimed_by IS NOT NULL AND NOT parked AS alone FROM image
+        SELECT number, url, isolated OR claimed_by IS NOT NULL AND NOT deferred AS isolated FROM image
         WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND run = %(run)s
           AND state = 'pending' AND attempts < 5 AND not_before <= now()
         ORDER BY number
@@ -182,7 +182,8 @@ def _count_dispatch(session: Session, request_id: UUID, group: int, seen: int, *
             in_flight = %(images)s + (SELECT count(*) FROM image
                                       WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s
                                         AND state = 'pending' AND claimed_by IS NOT NULL AND not_before > now()),
-            look_at = now() + make_interval(secs => look_delay), look_delay = least(look_delay * 2, 600)
+            reconcile_at = now() + make_interval(secs => reconcile_delay),
+            reconcile_delay = least(reconcile_delay * 2, 600)
         WHERE request_id = %(id)s AND number = %(group)s AND dispatch_no = %(seen)s AND state <> 'settled'
         RETURNING dispatch_no
         """,
@@ -205,22 +206,22 @@ def _mark_request(session: Session, request_id: UUID, *, waits: bool) -> None:
     )
 
 
-def _look_now(session: Session, request_id: UUID, group: int) -> None:
+def _reconcile_now(session: Session, request_id: UUID, group: int) -> None:
     execute(
         session,
         """
-        UPDATE image_group SET look_at = coalesce(look_at, now())
+        UPDATE image_group SET reconcile_at = coalesce(reconcile_at, now())
         WHERE request_id = %(id)s AND number = %(group)s AND state = 'waiting'
         """,
         {"id": request_id, "group": group},
     )
 
 
-def _look_soon(session: Session, done: GroupDone) -> None:
+def _reconcile_soon(session: Session, done: GroupDone) -> None:
     execute(
         session,
         """
-        UPDATE image_group SET look_at = least(look_at, now() + interval '5 s')
+        UPDATE image_group SET reconcile_at = least(reconcile_at, now() + interval '5 s')
         WHERE request_id = %(request_id)s AND number = %(group)s AND dispatch_no = %(dispatch_no)s
           AND state = 'dispatched'
         """,
@@ -229,16 +230,16 @@ def _look_soon(session: Session, done: GroupDone) -> None:
 
 
 def _pipelines(request: Row, done: GroupDone, images: list[Row]) -> Iterator[Pipeline]:
-    """At most 8 images each; one that may have killed its worker travels alone."""
-    together = [ImageRef(number=image["number"], url=image["url"]) for image in images if not image["alone"]]
+    """At most 8 images each; one that may have killed its worker travels isolated."""
+    together = [ImageRef(number=image["number"], url=image["url"]) for image in images if not image["isolated"]]
     for start in range(0, len(together), IMAGES_PER_BATCH):
-        yield _pipeline(request, done, tuple(together[start : start + IMAGES_PER_BATCH]), alone=False)
+        yield _pipeline(request, done, tuple(together[start : start + IMAGES_PER_BATCH]), isolated=False)
     for image in images:
-        if image["alone"]:
-            yield _pipeline(request, done, (ImageRef(number=image["number"], url=image["url"]),), alone=True)
+        if image["isolated"]:
+            yield _pipeline(request, done, (ImageRef(number=image["number"], url=image["url"]),), isolated=True)
 
 
-def _pipeline(request: Row, done: GroupDone, images: tuple[ImageRef, ...], *, alone: bool) -> Pipeline:
+def _pipeline(request: Row, done: GroupDone, images: tuple[ImageRef, ...], *, isolated: bool) -> Pipeline:
     recipe = Recipe(
         quality=request["quality"],
         mode=Mode(request["mode"]),
@@ -247,8 +248,8 @@ def _pipeline(request: Row, done: GroupDone, images: tuple[ImageRef, ...], *, al
     )
     common: dict[str, Any] = done.model_dump() | {"run": request["run"], "recipe": recipe}
     claim, next_claim = uuid7(), uuid7()
-    if alone:
-        first: FetchBatch = FetchAloneBatch(claim=claim, images=images, **common)
-        return first, CompressAloneBatch(claim=next_claim, takes_over=claim, **common)
+    if isolated:
+        first: FetchBatch = FetchIsolatedBatch(claim=claim, images=images, **common)
+        return first, CompressIsolatedBatch(claim=next_claim, takes_over=claim, **common)
     first = FetchBatch(claim=claim, images=images, **common)
     return first, CompressBatch(claim=next_claim, takes_over=claim, **common)

@@ -6,8 +6,7 @@ last finds them all. A killed worker is followed by its message; where that is l
 
 from uuid import UUID
 
-from shared import store_id
-from shared.blobs import Blobs
+from shared.blobs import Blobs, identity
 from shared.blobs.erase import erase_files
 from shared.db import Database, execute
 
@@ -20,5 +19,5 @@ def erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> None
     known = database.transact(
         lambda session: execute(session, "SELECT 1 FROM processing_request WHERE id = %(id)s", {"id": request_id})
     )
-    if not known and store_id.is_shared(database, blobs):
+    if not known and identity.is_shared(database, blobs):
         erase_files(blobs, request_id)

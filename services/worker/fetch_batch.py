@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from services.worker.backoff import retry_delay
-from services.worker.claim import claim, move_to_slow_lane, release
+from services.worker.claim import claim, defer, release
 from services.worker.dispatch import SendGroup
 from services.worker.fetch import FetchLimits, FetchResults, fetch_images
 from services.worker.settle import Result, due_again, failed, settle
@@ -14,7 +14,7 @@ from shared.blobs import Blobs
 from shared.db import Database
 from shared.egress import Egress
 from shared.ids import uuid7
-from shared.messages import CompressAloneBatch, CompressBatch, FetchBatch, Fetched, FetchSlowBatch, GroupDone
+from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, Fetched, FetchSlowBatch, GroupDone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     if outcomes:
         fetcher.database.transact(lambda session: settle(session, batch, outcomes))
     if results.slow:
-        _to_slow_lane(fetcher, batch, results.slow)
+        _send_slow(fetcher, batch, results.slow)
     return Fetched(images=tuple(results.fetched))
 
 
@@ -66,16 +66,16 @@ def _outcomes(results: FetchResults, attempts: dict[int, int]) -> list[Result]:
     return outcomes
 
 
-def _to_slow_lane(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:
+def _send_slow(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:
     """Send the images of slow hosts as a group of their own, so that they hold up nobody else."""
-    ours = fetcher.database.transact(lambda session: move_to_slow_lane(session, batch, slow))
+    ours = fetcher.database.transact(lambda session: defer(session, batch, slow))
     if not ours:
         return
     images = tuple(image for image in batch.images if image.number in ours)
     done = GroupDone(request_id=batch.request_id, group=batch.group, dispatch_no=batch.dispatch_no)
     common = done.model_dump() | {"run": batch.run, "recipe": batch.recipe}
     fetch = FetchSlowBatch.model_validate(common | {"claim": uuid7(), "takes_over": batch.claim, "images": images})
-    compress_class = CompressAloneBatch if batch.alone else CompressBatch
+    compress_class = CompressIsolatedBatch if batch.isolated else CompressBatch
     compress = compress_class.model_validate(common | {"claim": uuid7(), "takes_over": fetch.claim})
     if not fetcher.send_group([(fetch, compress)], done=done):
         fetcher.database.transact(lambda session: release(session, batch, ours))

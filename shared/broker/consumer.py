@@ -10,7 +10,7 @@ from threading import Event
 import dramatiq
 from dramatiq.common import join_all
 
-from shared import health
+from shared.broker import health
 from shared.broker.connection import Broker
 from shared.broker.receivers import declare
 from shared.broker.watchdog import Watchdog

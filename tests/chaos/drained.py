@@ -43,7 +43,7 @@ def database(connection: Database) -> Iterator[str]:
         """,
     ):
         yield f"session {row['pid']} is {row['state']} after {row['query']!r}"
-    for row in rows_of(connection, "SELECT count(*) AS groups FROM image_group WHERE look_at IS NOT NULL"):
+    for row in rows_of(connection, "SELECT count(*) AS groups FROM image_group WHERE reconcile_at IS NOT NULL"):
         if row["groups"]:
             yield f"{row['groups']} groups are still to be looked at"
 

@@ -178,7 +178,7 @@ class Run:
 
 
 _HURRY = """
-UPDATE delivery d SET next_attempt_at = now(), nudged_at = NULL
+UPDATE delivery d SET next_attempt_at = now(), enqueued_at = NULL
 WHERE status = 'pending' AND next_attempt_at > now() + interval '6 s' AND NOT EXISTS (
     SELECT 1 FROM delivery_attempt a WHERE a.delivery_id = d.id AND a.number = d.attempt AND a.error = 'never reported')
 """

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from services.notifier import rules
-from services.notifier.look import look
+from services.notifier.reconcile import reconcile
 from shared.db import Database, execute
 from shared.ids import uuid7
 
@@ -24,7 +24,9 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 def test_images_that_wait_for_a_retry_do_not_hold_up_the_groups_behind_them(database: Database) -> None:
-    found = database.transact(lambda session: look(session, REQUEST, 1, dispatch_no=1, public_url="http://shop.test"))
+    found = database.transact(
+        lambda session: reconcile(session, REQUEST, 1, dispatch_no=1, public_url="http://shop.test")
+    )
     assert found.fill_window
 
 
@@ -47,7 +49,7 @@ INSERT INTO processing_request (id, account_id, status, products, images, starte
 SELECT %(id)s, id, 'processing', 1, 130, now(), now() + interval '1 day' FROM account
 """
 _GROUPS = """
-INSERT INTO image_group (request_id, number, state, dispatch_no, images, look_at)
+INSERT INTO image_group (request_id, number, state, dispatch_no, images, reconcile_at)
 VALUES (%(id)s, 1, 'dispatched', 1, 128, now() + interval '60 s'), (%(id)s, 2, 'waiting', 0, 2, NULL)
 """
 _IMAGES = """

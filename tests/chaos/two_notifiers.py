@@ -5,9 +5,9 @@ from typing import Any
 
 from deploy.local import __main__ as command
 from deploy.local import stack
-from deploy.local.places import Places
-from deploy.local.plan import Plan
+from deploy.local.data_dir import Places
 from deploy.local.process import Spec
+from deploy.local.processes import Plan
 from deploy.local.settings import LocalSettings
 
 SECOND = "notifier-2"
@@ -21,7 +21,7 @@ class PlanWithTwo(Plan):
         self.port = places.ports([*self.port, SECOND])
 
     def services(self) -> list[Spec]:
-        return [*super().services(), self._module(SECOND, "services.notifier.main")]
+        return [*super().services(), self._module(SECOND, "services.notifier.__main__")]
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from shared.formats import EXTENSIONS, MEDIA_TYPES
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("ingest", "worker", "notifier", "status")
-# Read by the gateway alone, by way of its Caddyfile.
+# Read by the gateway isolated, by way of its Caddyfile.
 GATEWAY = {
     "HALFTONE_INGEST_UPSTREAMS",
     "HALFTONE_STATUS_UPSTREAMS",

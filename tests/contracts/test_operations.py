@@ -6,22 +6,22 @@ from pathlib import Path
 from prometheus_client import REGISTRY
 
 import services.notifier.deliver
-import services.notifier.gauges
-import services.notifier.rounds
+import services.notifier.metrics
+import services.notifier.periodic
 import services.worker.codec_pool
 import services.worker.settle
 import shared.broker.metrics
-import shared.web
+import shared.http.app
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 DEFINED = (
     services.notifier.deliver,
-    services.notifier.gauges,
-    services.notifier.rounds,
+    services.notifier.metrics,
+    services.notifier.periodic,
     services.worker.codec_pool,
     services.worker.settle,
     shared.broker.metrics,
-    shared.web,
+    shared.http.app,
 )
 
 

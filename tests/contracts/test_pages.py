@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from shared.paths import METHODS
+from shared.http.paths import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]

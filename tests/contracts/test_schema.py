@@ -1,4 +1,4 @@
-"""The migrations make exactly the tables that shared/schemas.py reads."""
+"""The migrations make exactly the tables that shared/schemas/tables.py reads."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, inspect, make_url, text
 from sqlmodel import SQLModel
 
 from deploy.migrations.versions import __file__ as versions
-from shared.schemas import DEFAULT_ACCOUNT
+from shared.schemas.tables import DEFAULT_ACCOUNT
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from shared.epoch import KEY as EPOCH_KEY
+from shared.broker.epoch import KEY as EPOCH_KEY
 from tests.e2e.api import Api, manifest
 from tests.origin import Origin
 from tests.pictures import encode, photo

@@ -12,10 +12,10 @@ from shared.ids import uuid7
 from shared.lifecycle import group_of
 from shared.messages import (
     Batch,
-    CompressAloneBatch,
     CompressBatch,
-    FetchAloneBatch,
+    CompressIsolatedBatch,
     FetchBatch,
+    FetchIsolatedBatch,
     FetchSlowBatch,
     GroupDone,
     ImageRef,
@@ -59,19 +59,19 @@ def fetch_of(request_id: UUID, numbers: Iterable[int], *, run: int = 1) -> Fetch
     )
 
 
-def fetch_alone(request_id: UUID, number: int) -> FetchAloneBatch:
+def fetch_isolated(request_id: UUID, number: int) -> FetchIsolatedBatch:
     """A batch for an image whose worker died."""
-    return FetchAloneBatch.model_validate(fetch_of(request_id, [number]).model_dump())
+    return FetchIsolatedBatch.model_validate(fetch_of(request_id, [number]).model_dump())
 
 
 def compress_after(fetch: FetchBatch) -> CompressBatch:
     """The second half of its pipeline."""
-    compress = CompressAloneBatch if fetch.alone else CompressBatch
+    compress = CompressIsolatedBatch if fetch.isolated else CompressBatch
     return compress.model_validate(fetch.model_dump() | {"claim": uuid7(), "takes_over": fetch.claim})
 
 
 def slow_after(fetch: FetchBatch) -> FetchSlowBatch:
-    """The slow lane's message for it."""
+    """The slow queue's message for it."""
     return FetchSlowBatch.model_validate(fetch.model_dump() | {"claim": uuid7(), "takes_over": fetch.claim})
 
 

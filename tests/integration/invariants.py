@@ -84,9 +84,9 @@ def _check_group(group: Row, images: list[Row]) -> None:
     assert group["rendition_bytes"] == _sum(images, "rendition_bytes")
     assert group["in_flight"] >= 0
     if group["state"] == "settled":
-        assert (counted["pending"], group["in_flight"], group["look_at"]) == (0, 0, None)
+        assert (counted["pending"], group["in_flight"], group["reconcile_at"]) == (0, 0, None)
     if group["state"] == "dispatched":
-        assert group["look_at"] is not None
+        assert group["reconcile_at"] is not None
 
 
 def _counted(images: list[Row]) -> Counter[str]:

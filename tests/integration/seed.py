@@ -52,11 +52,11 @@ def request_row(database: Database, request_id: UUID) -> Row:
 
 
 def group_row(database: Database, request_id: UUID, number: int = 1) -> Row:
-    """The group; `look_in` is how many seconds ahead its look is."""
+    """The group; `reconcile_in` is how many seconds ahead its look is."""
     return sql(
         database,
         """
-        SELECT *, extract(epoch FROM look_at - now())::float8 AS look_in
+        SELECT *, extract(epoch FROM reconcile_at - now())::float8 AS reconcile_in
         FROM image_group WHERE request_id = %(id)s AND number = %(number)s
         """,
         id=request_id,
@@ -94,7 +94,7 @@ def deliveries_of(database: Database, request_id: UUID) -> list[Row]:
 
 
 def set_images(database: Database, request_id: UUID, numbers: Iterable[int], **values: Any) -> None:
-    """Put `attempts`, `claimed_by` or `alone` of some images to where a test begins."""
+    """Put `attempts`, `claimed_by` or `isolated` of some images to where a test begins."""
     for column, value in values.items():
         statement: Any = (
             f"UPDATE image SET {column} = %(value)s WHERE request_id = %(id)s AND number = ANY(%(numbers)s)"
@@ -112,9 +112,9 @@ def pass_time(database: Database, request_id: UUID, seconds: float) -> None:
             UPDATE image SET not_before = not_before - elapsed FROM elapsed
             WHERE request_id = %(id)s AND state = 'pending'
         ), groups AS (
-            UPDATE image_group SET look_at = look_at - elapsed FROM elapsed WHERE request_id = %(id)s
+            UPDATE image_group SET reconcile_at = reconcile_at - elapsed FROM elapsed WHERE request_id = %(id)s
         ), deliveries AS (
-            UPDATE delivery SET next_attempt_at = next_attempt_at - elapsed, nudged_at = nudged_at - elapsed
+            UPDATE delivery SET next_attempt_at = next_attempt_at - elapsed, enqueued_at = enqueued_at - elapsed
             FROM elapsed WHERE request_id = %(id)s
         )
         UPDATE processing_request SET dispatch_at = dispatch_at - elapsed, deadline_at = deadline_at - elapsed,

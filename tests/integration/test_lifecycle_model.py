@@ -26,9 +26,9 @@ from services.ingest.retry import retry
 from services.worker import dispatch
 from shared import lifecycle
 from shared.db import Database
+from shared.http.problems import Problem
 from shared.messages import DispatchRequest, GroupDone
-from shared.problems import Problem
-from shared.schemas import DEFAULT_ACCOUNT
+from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.invariants import Invariants
 from tests.integration.seed import add_request, sql
 from tests.integration.world import World
@@ -119,8 +119,8 @@ class Lifecycle(RuleBasedStateMachine):
         self.world.sweep()
 
     @rule(index=which, group=st.integers(1, 3), dispatch_no=st.sampled_from([None, 0, 1, 2, 3]))
-    def look(self, index: int, group: int, dispatch_no: int | None) -> None:
-        self.world.look(self._request(index), group, dispatch_no=dispatch_no)
+    def reconcile(self, index: int, group: int, dispatch_no: int | None) -> None:
+        self.world.reconcile(self._request(index), group, dispatch_no=dispatch_no)
 
     @rule(index=which, how=st.sampled_from(["cancelled", "cancelled, and heard", "expired", *["not at all"] * 5]))
     def stop(self, index: int, how: str) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.notifier import rules
-from services.notifier.watch import Watcher, look_and_send
+from services.notifier.watch import Reconciler, reconcile_and_send
 from services.worker.backoff import retry_delay
-from services.worker.claim import move_to_slow_lane
+from services.worker.claim import defer
 from services.worker.dispatch import Pipeline, dispatch_group, dispatch_request
 from services.worker.settle import Result, due_again, failed
 from shared.db import Database
@@ -61,7 +61,7 @@ class World:
                 number, seen = letter.group, letter.dispatch_no
                 dispatch_group(self.database, self._send_group, letter.request_id, group=number, seen=seen)
             case GroupDone():
-                self.look(letter.request_id, letter.group, dispatch_no=letter.dispatch_no)
+                self.reconcile(letter.request_id, letter.group, dispatch_no=letter.dispatch_no)
             case Fetched():
                 self._begin(letter, letter.message, letter.numbers)
             case (fetch, _):
@@ -78,16 +78,16 @@ class World:
         if not isinstance(work.batch, CompressBatch):
             self._move_on(work, outcomes)
 
-    def look(self, request_id: UUID, group: int, *, dispatch_no: int | None) -> None:
-        look_and_send(self._watcher, request_id, group, dispatch_no=dispatch_no)
+    def reconcile(self, request_id: UUID, group: int, *, dispatch_no: int | None) -> None:
+        reconcile_and_send(self._watcher, request_id, group, dispatch_no=dispatch_no)
 
     def sweep(self) -> None:
         """What the sweeper does about requests and groups."""
         self.database.transact(rules.expire_requests)
         for request_id in self.database.transact(rules.requests_to_dispatch):
             self._send(DispatchRequest(request_id=request_id))
-        for request_id, group in self.database.transact(rules.groups_to_look_at):
-            self.look(request_id, group, dispatch_no=None)
+        for request_id, group in self.database.transact(rules.groups_to_reconcile):
+            self.reconcile(request_id, group, dispatch_no=None)
 
     def pass_time(self, seconds: float) -> None:
         for request_id in self.requests:
@@ -102,8 +102,8 @@ class World:
             self.hands.clear()
 
     @property
-    def _watcher(self) -> Watcher:
-        return Watcher(database=self.database, send=self._send, public_url="https://shop.example")
+    def _watcher(self) -> Reconciler:
+        return Reconciler(database=self.database, send=self._send, public_url="https://shop.example")
 
     def _send(self, message: Message) -> bool:
         self.mail.append(message)
@@ -135,12 +135,12 @@ class World:
         return done(number) if compressing else None
 
     def _move_on(self, work: Work, outcomes: dict[int, str]) -> None:
-        """After fetching: what came goes to be compressed, what was slow to the slow lane."""
+        """After fetching: what came goes to be compressed, what was slow to the slow queue."""
         assert isinstance(work.letter, tuple)
         fetch, compress = work.letter
         self.mail.append(Fetched(compress, tuple(number for number, outcome in outcomes.items() if outcome == "ok")))
         slow = [number for number, outcome in outcomes.items() if outcome == "slow"]
-        ours = self.database.transact(lambda session: move_to_slow_lane(session, fetch, slow))
+        ours = self.database.transact(lambda session: defer(session, fetch, slow))
         if ours:
             images = tuple(image for image in fetch.images if image.number in ours)
             again: FetchBatch = slow_after(fetch).model_copy(update={"images": images})

@@ -4,9 +4,9 @@ import subprocess
 import sys
 import time
 
+from deploy.local.data_dir import Places
 from deploy.local.demo.failure import DemoFailed
 from deploy.local.demo.settings import DemoSettings
-from deploy.local.places import Places
 from deploy.local.settings import ROOT
 
 READY_WITHIN = 120.0

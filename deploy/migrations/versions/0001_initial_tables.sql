@@ -1,4 +1,4 @@
--- The tables of shared/schemas.py. Identifiers are UUIDv7, made by the services.
+-- The tables of shared/schemas/tables.py. Identifiers are UUIDv7, made by the services.
 
 CREATE TABLE account (
     id                    uuid PRIMARY KEY,
@@ -75,8 +75,8 @@ CREATE TABLE image_group (
     number          integer NOT NULL,
     state           text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'dispatched', 'settled')),
     dispatch_no     integer NOT NULL DEFAULT 0,
-    look_at         timestamptz,
-    look_delay      integer NOT NULL DEFAULT 60,
+    reconcile_at         timestamptz,
+    reconcile_delay      integer NOT NULL DEFAULT 60,
     in_flight       integer NOT NULL DEFAULT 0,
     images          integer NOT NULL,
     completed       integer NOT NULL DEFAULT 0,
@@ -88,7 +88,7 @@ CREATE TABLE image_group (
     CHECK (completed + failed + cancelled <= images),
     CHECK (state <> 'settled' OR completed + failed + cancelled = images)
 ) WITH (fillfactor = 50);  -- updated once a batch: leave room for it on the same page
-CREATE INDEX group_look_at ON image_group (look_at) WHERE look_at IS NOT NULL;
+CREATE INDEX group_reconcile_at ON image_group (reconcile_at) WHERE reconcile_at IS NOT NULL;
 CREATE INDEX group_open ON image_group (request_id, state, number) WHERE state <> 'settled';
 
 CREATE TABLE image (
@@ -100,8 +100,8 @@ CREATE TABLE image (
     attempts          smallint NOT NULL DEFAULT 0,
     not_before        timestamptz NOT NULL DEFAULT now(),
     claimed_by        uuid,
-    parked            boolean NOT NULL DEFAULT false,
-    alone             boolean NOT NULL DEFAULT false,
+    deferred            boolean NOT NULL DEFAULT false,
+    isolated             boolean NOT NULL DEFAULT false,
     error_code        text,
     error_detail      text,
     source_bytes      bigint,
@@ -140,7 +140,7 @@ CREATE TABLE delivery (
     attempt         integer NOT NULL DEFAULT 0,
     first_attempt   integer NOT NULL DEFAULT 1,
     next_attempt_at timestamptz,
-    nudged_at       timestamptz,
+    enqueued_at       timestamptz,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX delivery_once ON delivery (event_id, url);

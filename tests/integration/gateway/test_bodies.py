@@ -11,7 +11,7 @@ import pytest
 from services.ingest import body as ingest_body
 from services.ingest.app import create
 from services.ingest.settings import IngestSettings
-from shared.problems import TITLES
+from shared.http.problems import TITLES
 from tests.integration.gateway.conftest import caddy
 from tests.serving import serving
 from tests.stack import reserve_ports, until

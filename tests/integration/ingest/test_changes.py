@@ -8,7 +8,7 @@ import pytest
 
 from services.ingest.settings import IngestSettings
 from shared.blobs import connect, source_key
-from shared.schemas import DEFAULT_ACCOUNT
+from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.ingest.conftest import Sent, Sql
 from tests.integration.ingest.test_accept import HEADER, post_csv
 
@@ -27,7 +27,7 @@ def finished(running: str, sql: Sql) -> str:
     """The same, all settled: images 1 to 10 failed, 300 cancelled, the rest completed with 100 and 40 bytes each."""
     sql(
         """
-        UPDATE image SET attempts = 1, alone = true, claimed_by = gen_random_uuid(),
+        UPDATE image SET attempts = 1, isolated = true, claimed_by = gen_random_uuid(),
             state = CASE WHEN number <= 10 THEN 'failed' WHEN number = 300 THEN 'cancelled' ELSE 'completed' END,
             error_code = CASE WHEN number <= 10 OR number = 300 THEN 'http_status' END,
             rendition_sha256 = CASE WHEN number BETWEEN 11 AND 299 THEN 'x' END
@@ -66,9 +66,9 @@ def test_retry_runs_failed_and_cancelled_images_again(
     assert (body["run"], body["status"], body["outcome"]) == (2, "pending", None)
     assert body["images"] == {"total": 300, "pending": 11, "completed": 289, "failed": 0, "cancelled": 0}
     assert (body["bytes"]["source"], body["bytes"]["rendition"]) == (28900, 11560)
-    assert sql("SELECT DISTINCT run, attempts, claimed_by, alone, error_code FROM image WHERE state = 'pending'") == [
-        {"run": 2, "attempts": 0, "claimed_by": None, "alone": False, "error_code": None}
-    ]
+    assert sql(
+        "SELECT DISTINCT run, attempts, claimed_by, isolated, error_code FROM image WHERE state = 'pending'"
+    ) == [{"run": 2, "attempts": 0, "claimed_by": None, "isolated": False, "error_code": None}]
     assert sql("SELECT count(*) AS n FROM image WHERE state = 'completed' AND run = 1") == [{"n": 289}]
     assert {"request_id": finished} in sent("dispatch")
 
@@ -127,7 +127,7 @@ def test_cancel_stops_the_request_and_calls_for_a_look(
     assert sql("SELECT stop_reason, dispatch_at FROM processing_request") == [
         {"stop_reason": "cancelled", "dispatch_at": None}
     ]
-    assert sql("SELECT count(*) AS n FROM image_group WHERE look_at <= now()") == [{"n": 3}]
+    assert sql("SELECT count(*) AS n FROM image_group WHERE reconcile_at <= now()") == [{"n": 3}]
     assert sorted(message["group"] for message in sent("notify")) == [1, 2, 3]
     assert {message["dispatch_no"] for message in sent("notify")} == {-1}
 

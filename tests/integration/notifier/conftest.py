@@ -1,10 +1,10 @@
-"""A watcher that keeps what it would send, and requests whose images are all done."""
+"""A reconciler that keeps what it would send, and requests whose images are all done."""
 
 from uuid import UUID
 
 import pytest
 
-from services.notifier.watch import Watcher, look_and_send
+from services.notifier.watch import Reconciler, reconcile_and_send
 from services.worker.dispatch import dispatch_request
 from shared.db import Database
 from shared.messages import Message
@@ -22,12 +22,12 @@ def sent() -> list[Message]:
 
 
 @pytest.fixture
-def watcher(database: Database, sent: list[Message]) -> Watcher:
+def reconciler(database: Database, sent: list[Message]) -> Reconciler:
     def send(message: Message) -> bool:
         sent.append(message)
         return True
 
-    return Watcher(database=database, send=send, public_url=PUBLIC_URL)
+    return Reconciler(database=database, send=send, public_url=PUBLIC_URL)
 
 
 def reported(database: Database, *, webhook_url: str | None = None) -> UUID:
@@ -39,8 +39,8 @@ def reported(database: Database, *, webhook_url: str | None = None) -> UUID:
     return request_id
 
 
-def finished(database: Database, watcher: Watcher, webhook_url: str | None = HOOK) -> UUID:
+def finished(database: Database, reconciler: Reconciler, webhook_url: str | None = HOOK) -> UUID:
     """A finished request whose delivery is due; None: without one."""
     request_id = reported(database, webhook_url=webhook_url)
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     return request_id

@@ -3,26 +3,26 @@ from datetime import UTC, datetime
 import orjson
 from sqlmodel import Session
 
-from services.notifier.look import look
-from services.notifier.watch import Watcher, look_and_send
+from services.notifier.reconcile import reconcile
+from services.notifier.watch import Reconciler, reconcile_and_send
 from services.status.queries import find_request
 from services.worker.dispatch import dispatch_request
 from services.worker.settle import failed
 from shared.db import Database
-from shared.schemas import DEFAULT_ACCOUNT
-from shared.views import request_view, timestamp
+from shared.schemas.api import request_view, timestamp
+from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import NOT_FOUND, Post, done, report, take
 from tests.integration.notifier.conftest import PUBLIC_URL
 from tests.integration.seed import add_request, deliveries_of, events_of, request_row, sql
 
 
-def test_the_event_carries_the_request_as_get_shows_it(database: Database, watcher: Watcher) -> None:
+def test_the_event_carries_the_request_as_get_shows_it(database: Database, reconciler: Reconciler) -> None:
     request_id = add_request(database, images=8, webhook_url="https://shop.example/hook")
     post = Post()
     dispatch_request(database, post, request_id)
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [failed(8, NOT_FOUND), *(done(number) for number in range(1, 8))])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     found = database.transact(lambda session: find_request(session, DEFAULT_ACCOUNT, request_id))
     assert found is not None
     body = orjson.loads(events_of(database, request_id)[0]["body"])
@@ -32,12 +32,12 @@ def test_the_event_carries_the_request_as_get_shows_it(database: Database, watch
     assert (body["data"]["progress"], body["data"]["outcome"], body["data"]["eta_seconds"]) == (1.0, "partial", None)
 
 
-def test_the_largest_event_stays_below_20_kilobytes(database: Database, watcher: Watcher) -> None:
+def test_the_largest_event_stays_below_20_kilobytes(database: Database, reconciler: Reconciler) -> None:
     longest = "https://shop.example/" + "ü" * 2000
     request_id = add_request(database, images=1, webhook_url=longest)
     sql(database, "UPDATE image SET state = 'failed', error_code = 'timeout', error_detail = %(text)s", text="x" * 500)
     sql(database, "UPDATE image_group SET failed = 1")
-    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
     assert len(events_of(database, request_id)[0]["body"].encode()) < 20_000
 
 
@@ -47,7 +47,7 @@ def test_nobody_sees_the_event_before_the_terminal_state(database: Database) -> 
     dispatch_request(database, post, request_id)
     report(database, post.batches[0], [done(1)])
     with Session(database.engine) as session, session.begin():
-        assert look(session, request_id, 1, dispatch_no=1, public_url="").delivery is not None
+        assert reconcile(session, request_id, 1, dispatch_no=1, public_url="").delivery is not None
         assert request_row(database, request_id)["status"] == "processing"
         assert events_of(database, request_id) == deliveries_of(database, request_id) == []
     assert request_row(database, request_id)["status"] == "completed"
@@ -60,7 +60,7 @@ def test_what_a_look_did_is_undone_where_it_fails(database: Database) -> None:
     dispatch_request(database, post, request_id)
     report(database, post.batches[0], [done(1)])
     with Session(database.engine) as session:
-        look(session, request_id, 1, dispatch_no=1, public_url="")
+        reconcile(session, request_id, 1, dispatch_no=1, public_url="")
         session.rollback()
     assert request_row(database, request_id)["completed"] == 0
     assert events_of(database, request_id) == []

@@ -11,12 +11,11 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
-from services.notifier import orphans, retention, rounds
+from services.notifier import orphans, periodic, retention
 from services.notifier.housekeeping import Housekeeper
 from services.notifier.settings import NotifierSettings
-from services.notifier.watch import Watcher
-from shared import store_id
-from shared.blobs import Blobs, connect, output_key, source_key
+from services.notifier.watch import Reconciler
+from shared.blobs import Blobs, connect, identity, output_key, source_key
 from shared.blobs.disk import DiskBlobs
 from shared.db import Database, execute
 from shared.errors import StorageError
@@ -83,9 +82,9 @@ def known(database: Database) -> set[UUID]:
     return {row["id"] for row in sql(database, "SELECT id FROM processing_request")}
 
 
-def old_requests(database: Database, watcher: Watcher, blobs: Blobs, count: int, *, days: float) -> list[UUID]:
+def old_requests(database: Database, reconciler: Reconciler, blobs: Blobs, count: int, *, days: float) -> list[UUID]:
     """Finished, with files; the first one longest ago."""
-    requests = [finished(database, watcher, None) for _ in range(count)]
+    requests = [finished(database, reconciler, None) for _ in range(count)]
     for number, request_id in enumerate(requests):
         put_files(blobs, request_id)
         pass_time(database, request_id, days * DAY - number)
@@ -93,9 +92,9 @@ def old_requests(database: Database, watcher: Watcher, blobs: Blobs, count: int,
 
 
 def test_sources_and_old_requests_are_deleted_with_their_files_and_no_others(
-    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper
+    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper
 ) -> None:
-    fresh, used, ancient = requests = [finished(database, watcher, None) for _ in range(3)]
+    fresh, used, ancient = requests = [finished(database, reconciler, None) for _ in range(3)]
     pass_time(database, used, 1.1 * DAY)
     pass_time(database, ancient, 30.1 * DAY)
     for request_id in requests:
@@ -110,9 +109,9 @@ def test_sources_and_old_requests_are_deleted_with_their_files_and_no_others(
 
 
 def test_a_process_killed_while_it_deletes_sources_leaves_them_to_the_next_round(
-    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper
+    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper
 ) -> None:
-    (request_id,) = old_requests(database, watcher, blobs, 1, days=2)
+    (request_id,) = old_requests(database, reconciler, blobs, 1, days=2)
     blobs.failing[f"{request_id}/source"] = SystemExit()
     with pytest.raises(SystemExit):
         keeper().keep_house()
@@ -124,12 +123,12 @@ def test_a_process_killed_while_it_deletes_sources_leaves_them_to_the_next_round
 
 @pytest.mark.parametrize(("days", "folder"), [(2, "/source"), (31, "")], ids=["sources", "requests"])
 def test_requests_whose_files_cannot_be_deleted_do_not_keep_the_others(
-    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper, monkeypatch: pytest.MonkeyPatch,
+    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper, monkeypatch: pytest.MonkeyPatch,
     days: float, folder: str,
 ) -> None:  # fmt: skip
-    for module in (retention, rounds):
+    for module in (retention, periodic):
         monkeypatch.setattr(module, "MOST", 2)
-    *stuck, _ = requests = old_requests(database, watcher, blobs, 4, days=days)
+    *stuck, _ = requests = old_requests(database, reconciler, blobs, 4, days=days)
     blobs.failing |= {f"{request_id}{folder}": StorageError("no") for request_id in stuck}
     sql(database, "UPDATE processing_request SET sources_deleted_at = now() WHERE %(days)s > 30", days=days)
     housekeeper = keeper()
@@ -144,18 +143,18 @@ def test_requests_whose_files_cannot_be_deleted_do_not_keep_the_others(
 
 
 def test_a_request_that_runs_again_meanwhile_keeps_its_new_sources(
-    database: Database, watcher: Watcher, blobs: Watched
+    database: Database, reconciler: Reconciler, blobs: Watched
 ) -> None:
-    (request_id,) = old_requests(database, watcher, blobs, 1, days=2)
+    (request_id,) = old_requests(database, reconciler, blobs, 1, days=2)
     sql(database, "UPDATE processing_request SET finished_at = NULL, run = 2, status = 'pending'")
     database.transact(lambda session: retention.sources_deleted(session, request_id, hours=24))
     assert request_row(database, request_id)["sources_deleted_at"] is None
 
 
 def test_a_request_that_someone_holds_does_not_hold_up_the_others(
-    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper
+    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper
 ) -> None:
-    held, other = old_requests(database, watcher, blobs, 2, days=31)
+    held, other = old_requests(database, reconciler, blobs, 2, days=31)
     with Session(database.engine) as session, session.begin():
         execute(session, "SELECT 1 FROM processing_request WHERE id = %(id)s FOR UPDATE", {"id": held})
         sql(database, "UPDATE processing_request SET sources_deleted_at = now() WHERE id = %(id)s", id=other)
@@ -164,9 +163,9 @@ def test_a_request_that_someone_holds_does_not_hold_up_the_others(
 
 
 def test_a_request_of_which_its_owner_is_still_to_be_told_is_not_forgotten(
-    database: Database, watcher: Watcher, keeper: Keeper
+    database: Database, reconciler: Reconciler, keeper: Keeper
 ) -> None:
-    request_id = finished(database, watcher)
+    request_id = finished(database, reconciler)
     pass_time(database, request_id, 31 * DAY)
     keeper().keep_house()
     assert not database.transact(lambda session: retention.forget(session, request_id, days=30))
@@ -177,10 +176,10 @@ def test_a_request_of_which_its_owner_is_still_to_be_told_is_not_forgotten(
 
 
 def test_a_large_request_may_take_longer_to_forget_than_any_other_statement(
-    database: Database, watcher: Watcher, blobs: Watched, keeper: Keeper
+    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper
 ) -> None:
     """Its cascade waits for a row here, for longer than the time limit."""
-    old_requests(database, watcher, blobs, 1, days=31)
+    old_requests(database, reconciler, blobs, 1, days=31)
     hasty = Database(database.engine.url.render_as_string(hide_password=False), statement_timeout_ms=300)
     with ThreadPoolExecutor(1) as pool:
         with Session(database.engine) as session, session.begin():
@@ -202,7 +201,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
 def test_files_of_unknown_requests_are_deleted_once_they_are_old(
     database: Database, store: Blobs, keeper: Keeper
 ) -> None:
-    store_id.introduce(database, store)
+    identity.introduce(database, store)
     ours, unknown = add_request(database, images=1), uuid7()
     for request_id in (ours, unknown):
         put_files(store, request_id)
@@ -219,47 +218,47 @@ def test_with_the_wrong_database_no_orphan_is_deleted_and_the_log_says_so_once(
     unknown = uuid7()
     put_files(store, unknown)
     if written:
-        store.put(store_id.KEY, written)
-    store_id.introduce(database, store)
+        store.put(identity.KEY, written)
+    identity.introduce(database, store)
     said: list[str] = []
     monkeypatch.setattr(orphans.log, "warning", lambda event, **line: said.append(line["advice"]))
     housekeeper = keeper(blobs=store, orphan_hours=-1)
     housekeeper.keep_house()
     housekeeper.keep_house()
     assert has_source(store, unknown)
-    assert [str(database.transact(store_id.of_database)) in advice for advice in said] == [True]
+    assert [str(database.transact(identity.of_database)) in advice for advice in said] == [True]
 
 
 def test_the_advice_of_the_log_helps(database: Database, store: Blobs, keeper: Keeper) -> None:
     unknown = uuid7()
     put_files(store, unknown)
-    store.put(store_id.KEY, f"{database.transact(store_id.of_database)}\n".encode())
+    store.put(identity.KEY, f"{database.transact(identity.of_database)}\n".encode())
     keeper(blobs=store, orphan_hours=-1).keep_house()
     assert not has_source(store, unknown)
 
 
 def test_an_empty_store_gets_the_databases_id_from_however_many_workers(database: Database, store: Blobs) -> None:
-    together([lambda: store_id.introduce(database, store)] * 4)
-    assert store_id.of_store(store) == database.transact(store_id.of_database)
+    together([lambda: identity.introduce(database, store)] * 4)
+    assert identity.of_store(store) == database.transact(identity.of_database)
     assert list(store.folders()) == []
 
 
 def test_a_folder_that_is_no_requests_makes_a_store_no_less_empty(database: Database, blobs: Watched) -> None:
     (blobs.root / "lost+found").mkdir()
-    store_id.introduce(database, blobs)
-    assert store_id.of_store(blobs) is not None
+    identity.introduce(database, blobs)
+    assert identity.of_store(blobs) is not None
 
 
 def test_a_store_that_does_not_answer_stops_no_worker(database: Database, tmp_path: Path) -> None:
-    (tmp_path / "blobs" / store_id.KEY).mkdir(parents=True)  # reading it fails
-    store_id.introduce(database, connect((tmp_path / "blobs").as_uri()))
+    (tmp_path / "blobs" / identity.KEY).mkdir(parents=True)  # reading it fails
+    identity.introduce(database, connect((tmp_path / "blobs").as_uri()))
 
 
 def test_only_unknown_folders_are_asked_for_their_age_and_only_once_an_hour(
     database: Database, blobs: Watched, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orphans, "ASKED_AT_ONCE", 2)
-    store_id.introduce(database, blobs)
+    identity.introduce(database, blobs)
     blobs.listed = 0
     unknown = uuid7()
     for request_id in (*(add_request(database, images=1) for _ in range(4)), unknown):

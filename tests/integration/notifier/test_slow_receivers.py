@@ -7,12 +7,12 @@ from threading import Event
 import dramatiq
 import pytest
 
+from services.notifier.__main__ import connect
 from services.notifier.actors import Actors
-from services.notifier.deliver import Courier
-from services.notifier.lanes import HostLanes
-from services.notifier.main import connect
+from services.notifier.deliver import WebhookSender
+from services.notifier.host_queue import PerHostQueue
 from services.notifier.settings import NotifierSettings
-from services.notifier.watch import Watcher
+from services.notifier.watch import Reconciler
 from shared.broker import Broker, declare, send
 from shared.db import Database
 from shared.egress import Egress
@@ -41,11 +41,14 @@ def silent(exchange: Exchange) -> None:
 
 
 @pytest.fixture
-def notifier(database: Database, watcher: Watcher, redis_url: str, receivers: list[Origin]) -> Iterator[Broker]:
+def notifier(database: Database, reconciler: Reconciler, redis_url: str, receivers: list[Origin]) -> Iterator[Broker]:
     settings = NotifierSettings(database_url="postgresql://unused", redis_url=redis_url, threads=THREADS)
     stop, egress, broker = Event(), Egress(tuple(origin.place for origin in receivers)), connect(settings)
-    lanes = HostLanes(settings.host_deliveries, stop)
-    declare(broker, Actors(watcher=watcher, courier=Courier(database=database, egress=egress, lanes=lanes, seconds=30)))
+    lanes = PerHostQueue(settings.host_deliveries, stop)
+    declare(
+        broker,
+        Actors(reconciler=reconciler, sender=WebhookSender(database=database, egress=egress, lanes=lanes, seconds=30)),
+    )
     worker = dramatiq.Worker(broker, worker_threads=settings.threads, worker_timeout=50)
     worker.start()
     yield broker
@@ -59,11 +62,11 @@ def notifier(database: Database, watcher: Watcher, redis_url: str, receivers: li
 
 
 def test_a_group_is_looked_at_while_receivers_that_never_answer_hold_all_the_threads_they_can(
-    database: Database, watcher: Watcher, notifier: Broker, receivers: list[Origin]
+    database: Database, reconciler: Reconciler, notifier: Broker, receivers: list[Origin]
 ) -> None:
     for _ in range(3):
         for origin in receivers:
-            request_id = finished(database, watcher, origin.url(HOOK))
+            request_id = finished(database, reconciler, origin.url(HOOK))
             send(notifier, Deliver(delivery_id=deliveries_of(database, request_id)[0]["id"]))
     until(lambda: posts(receivers) >= 4)
     request_id = reported(database)

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.rules import expire_requests, groups_to_look_at
-from services.notifier.watch import Watcher, look_and_send
+from services.notifier.rules import expire_requests, groups_to_reconcile
+from services.notifier.watch import Reconciler, reconcile_and_send
 from services.worker.dispatch import dispatch_request
 from services.worker.settle import Result, failed
 from shared.db import Database
@@ -32,14 +32,14 @@ def states(database: Database, request_id: UUID) -> Counter[str]:
     return Counter(row["state"] for row in image_rows(database, request_id).values())
 
 
-def test_a_cancel_closes_what_is_not_settled(database: Database, watcher: Watcher) -> None:
+def test_a_cancel_closes_what_is_not_settled(database: Database, reconciler: Reconciler) -> None:
     request_id = add_request(database, images=20)
     post = Post()
     dispatch_request(database, post, request_id)
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [done(1), failed(2, NOT_FOUND)])
     stop(database, request_id, "cancelled")
-    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
     rows = image_rows(database, request_id)
     assert states(database, request_id) == {"completed": 1, "failed": 1, "cancelled": 18}
     assert (rows[3]["error_code"], rows[3]["claimed_by"]) == ("cancelled", None)
@@ -48,30 +48,30 @@ def test_a_cancel_closes_what_is_not_settled(database: Database, watcher: Watche
     assert [event["type"] for event in events_of(database, request_id)] == ["request.cancelled"]
 
 
-def test_a_cancel_closes_groups_that_were_never_dispatched(database: Database, watcher: Watcher) -> None:
+def test_a_cancel_closes_groups_that_were_never_dispatched(database: Database, reconciler: Reconciler) -> None:
     request_id = add_request(database, images=300)
     stop(database, request_id, "cancelled")
     for group in (1, 2, 3):
-        look_and_send(watcher, request_id, group, dispatch_no=None)
+        reconcile_and_send(reconciler, request_id, group, dispatch_no=None)
     assert request_row(database, request_id)["status"] == "cancelled"
     assert states(database, request_id) == {"cancelled": 300}
 
 
 def test_a_cancelled_request_is_cancelled_even_if_everything_was_done_in_time(
-    database: Database, watcher: Watcher
+    database: Database, reconciler: Reconciler
 ) -> None:
     request_id = add_request(database, images=2)
     post = Post()
     dispatch_request(database, post, request_id)
     stop(database, request_id, "cancelled")
     report(database, post.batches[0], [done(1), done(2)])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     assert request_row(database, request_id)["status"] == "cancelled"
 
 
 @pytest.mark.parametrize(("finished", "status"), [((), "failed"), ((1,), "completed")])
 def test_the_deadline_fails_what_is_left(
-    database: Database, watcher: Watcher, finished: tuple[int, ...], status: str
+    database: Database, reconciler: Reconciler, finished: tuple[int, ...], status: str
 ) -> None:
     request_id = add_request(database, images=200)
     post = Post()
@@ -79,14 +79,16 @@ def test_the_deadline_fails_what_is_left(
     report(database, post.batches[0], [done(number) for number in finished])
     pass_time(database, request_id, 24 * 3600 + 1)
     assert database.transact(expire_requests) == [request_id]
-    for _, group in database.transact(groups_to_look_at):
-        look_and_send(watcher, request_id, group, dispatch_no=None)
+    for _, group in database.transact(groups_to_reconcile):
+        reconcile_and_send(reconciler, request_id, group, dispatch_no=None)
     assert request_row(database, request_id)["status"] == status
     assert image_rows(database, request_id)[2]["error_code"] == "expired"
     assert states(database, request_id)["failed"] == 200 - len(finished)
 
 
-def test_cancelling_against_settling_always_adds_up(database: Database, watcher: Watcher, sent: list[Message]) -> None:
+def test_cancelling_against_settling_always_adds_up(
+    database: Database, reconciler: Reconciler, sent: list[Message]
+) -> None:
     """Whoever comes first: every image is settled once, and every counter says so."""
     for _ in range(ROUNDS):
         request_id = add_request(database, images=24, webhook_url="https://shop.example/hook")
@@ -94,12 +96,12 @@ def test_cancelling_against_settling_always_adds_up(database: Database, watcher:
         dispatch_request(database, post, request_id)
         for batch in post.batches:
             take(database, batch, [image.number for image in batch.images])
-        look = partial(look_and_send, watcher, request_id, 1, dispatch_no=None)
-        calls: list[Callable[[], object]] = [partial(stop, database, request_id, "cancelled"), look, look]
+        again = partial(reconcile_and_send, reconciler, request_id, 1, dispatch_no=None)
+        calls: list[Callable[[], object]] = [partial(stop, database, request_id, "cancelled"), again, again]
         calls += [partial(report, database, batch, _results(batch)) for batch in post.batches]
         random.shuffle(calls)
         together(calls)
-        look()
+        again()
         _adds_up(database, request_id)
     assert len(sent) == len({message.model_dump_json() for message in sent})
 

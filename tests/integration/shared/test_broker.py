@@ -31,7 +31,7 @@ NOBODY = "redis://127.0.0.1:1"
 
 
 class Actors:
-    """`fails` raises on the images it names, the slow lane waits for `open`."""
+    """`fails` raises on the images it names, the slow queue waits for `open`."""
 
     def __init__(self) -> None:
         self.received: list[Message] = []

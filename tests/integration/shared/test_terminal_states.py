@@ -6,7 +6,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from services.notifier.look import look
+from services.notifier.reconcile import reconcile
 from services.worker.dispatch import dispatch_request
 from shared.db import Database
 from tests.integration.batches import Post, done, report
@@ -85,7 +85,7 @@ def test_a_run_has_one_event(database: Database, request_id: UUID) -> None:
     post = Post()
     dispatch_request(database, post, request_id)
     report(database, post.batches[0], [done(1), done(2)])
-    database.transact(lambda session: look(session, request_id, 1, dispatch_no=1, public_url=""))
+    database.transact(lambda session: reconcile(session, request_id, 1, dispatch_no=1, public_url=""))
     with pytest.raises(psycopg.errors.UniqueViolation):
         sql(
             database,

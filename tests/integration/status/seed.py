@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 from shared.blobs import Blobs, output_key
 from shared.db import Database
 from shared.ids import uuid7
-from shared.schemas import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, Product
+from shared.schemas.tables import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, Product
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from services.status import paging
 from shared.db import Database
+from shared.http.paths import METHODS
 from shared.ids import uuid7
-from shared.paths import METHODS
 
 TEXT = st.text('\0\x85 1aé-_.=/"\\[]{},:', max_size=30) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 TOKEN = st.recursive(

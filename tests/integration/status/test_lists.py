@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from services.status.products import read_products
 from shared.db import Database
 from shared.lifecycle import group_of
-from shared.schemas import RejectedRow
+from shared.schemas.tables import RejectedRow
 from tests.integration.status import seed
 
 

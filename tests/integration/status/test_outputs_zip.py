@@ -6,7 +6,7 @@ import zipfile
 import httpx
 import pytest
 
-from services.status import archive
+from services.status import outputs_zip
 from shared.blobs import Blobs
 from shared.db import Database
 from tests.integration.status import seed
@@ -97,7 +97,7 @@ def test_nothing_yet_is_an_empty_archive(database: Database, client: httpx.Clien
 
 @pytest.fixture
 def plain_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "PLAIN_MEMBERS", 3)
+    monkeypatch.setattr(outputs_zip, "PLAIN_MEMBERS", 3)
 
 
 def test_beyond_a_plain_zip_it_becomes_zip64(

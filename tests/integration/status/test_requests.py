@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from shared.db import Database
 from shared.ids import uuid7
-from shared.schemas import Account
+from shared.schemas.tables import Account
 from tests.integration.status import seed
 
 

@@ -9,10 +9,10 @@ import httpx
 import psutil
 import pytest
 
-from services.status import sending
 from services.status.app import create
 from services.status.settings import StatusSettings
 from shared.db import Database
+from shared.http import backpressure
 from tests.integration.status import seed
 from tests.integration.status.test_events import until
 from tests.serving import serving
@@ -60,7 +60,7 @@ def test_what_is_not_taken_keeps_its_place_until_the_client_has_gone(crowded: st
 
 
 def test_who_takes_nothing_loses_the_place(crowded: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "SEND_TIMEOUT", 0.5)
+    monkeypatch.setattr(backpressure, "SEND_TIMEOUT", 0.5)
 
     with begun(crowded, path):
         until(lambda: status(crowded) == 200)

@@ -3,11 +3,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlmodel import Session
 
-from services.worker.claim import claim, move_to_slow_lane, release, renew
+from services.worker.claim import claim, defer, release, renew
 from services.worker.settle import due_again
 from shared.db import Database
 from shared.messages import Batch
-from tests.integration.batches import compress_after, done, fetch_alone, fetch_of, report, slow_after, take
+from tests.integration.batches import compress_after, done, fetch_isolated, fetch_of, report, slow_after, take
 from tests.integration.race import overtaken, together
 from tests.integration.seed import Row, add_request, image_rows, pass_time, set_images, sql, stop
 
@@ -28,7 +28,7 @@ def test_a_claim_takes_its_images_for_two_minutes_and_counts_an_attempt(database
     batch = fetch_of(request_id, BATCH)
     assert take(database, batch, BATCH) == dict.fromkeys(BATCH, 1)
     rows = image_rows(database, request_id)
-    assert columns(rows, "claimed_by", "attempts", "alone") == {(batch.claim, 1, False)}
+    assert columns(rows, "claimed_by", "attempts", "isolated") == {(batch.claim, 1, False)}
     assert all(110 < row["due_in"] <= 120 for row in rows.values())
 
 
@@ -66,7 +66,7 @@ def test_an_expired_claim_is_taken_and_its_images_travel_alone_from_then_on(
     heir = fetch_of(request_id, BATCH[:3])
     assert take(database, heir, BATCH[:3]) == dict.fromkeys(BATCH[:3], 2)
     rows = image_rows(database, request_id)
-    assert [row["alone"] for row in rows.values()] == [True] * 3 + [False] * 5
+    assert [row["isolated"] for row in rows.values()] == [True] * 3 + [False] * 5
     assert {rows[number]["claimed_by"] for number in BATCH[:3]} == {heir.claim}
 
 
@@ -77,7 +77,7 @@ def test_an_image_that_only_waited_for_its_retry_does_not_travel_alone(database:
     assert take(database, fetch_of(request_id, BATCH), BATCH) == {}
     pass_time(database, request_id, 6)
     assert take(database, fetch_of(request_id, BATCH), BATCH) == dict.fromkeys(BATCH, 2)
-    assert columns(image_rows(database, request_id), "alone") == {(False,)}
+    assert columns(image_rows(database, request_id), "isolated") == {(False,)}
 
 
 def test_a_redelivered_message_of_several_images_is_broken_up(database: Database, request_id: UUID) -> None:
@@ -85,7 +85,7 @@ def test_a_redelivered_message_of_several_images_is_broken_up(database: Database
     take(database, batch, BATCH)
     assert take(database, batch, BATCH) == {}
     rows = image_rows(database, request_id)
-    assert columns(rows, "claimed_by", "alone") == {(None, True)}
+    assert columns(rows, "claimed_by", "isolated") == {(None, True)}
     assert all(row["due_in"] <= 0 for row in rows.values())
 
 
@@ -105,13 +105,13 @@ def test_a_message_that_two_workers_hold_at_once_is_worked_on_by_one_at_most(
         database, lambda session: claim(session, batch, BATCH), lambda session: claim(session, batch, BATCH)
     )
     assert (len(first), second) == (8, {})
-    assert columns(image_rows(database, request_id), "claimed_by", "alone") == {(None, True)}
+    assert columns(image_rows(database, request_id), "claimed_by", "isolated") == {(None, True)}
 
 
 def test_a_redelivered_message_of_one_image_that_travels_alone_counts_an_attempt_each_time_and_never_a_sixth(
     database: Database, request_id: UUID
 ) -> None:
-    batch = fetch_alone(request_id, 1)
+    batch = fetch_isolated(request_id, 1)
     assert [take(database, batch, [1]) for _ in range(7)] == [{1: 1}, {1: 2}, {1: 3}, {1: 4}, {1: 5}, {}, {}]
     assert image_rows(database, request_id)[1]["attempts"] == 5
 
@@ -124,7 +124,7 @@ def test_one_image_in_company_of_others_in_its_worker_is_not_blamed_before_it_tr
     report(database, batch, [done(number) for number in BATCH[1:]])
     assert take(database, batch, BATCH) == {}
     row = image_rows(database, request_id)[1]
-    assert (row["attempts"], row["claimed_by"], row["alone"]) == (1, None, True)
+    assert (row["attempts"], row["claimed_by"], row["isolated"]) == (1, None, True)
 
 
 def test_after_five_attempts_nothing_is_claimed_however_long_one_waits(database: Database, request_id: UUID) -> None:
@@ -151,7 +151,9 @@ def test_compressing_takes_over_from_its_fetch_without_counting_an_attempt(
     take(database, fetch, BATCH)
     compress = compress_after(fetch)
     assert take(database, compress, BATCH) == dict.fromkeys(BATCH, 1)
-    assert columns(image_rows(database, request_id), "claimed_by", "attempts", "alone") == {(compress.claim, 1, False)}
+    assert columns(image_rows(database, request_id), "claimed_by", "attempts", "isolated") == {
+        (compress.claim, 1, False)
+    }
 
 
 def test_compressing_takes_over_the_fifth_attempt_too(database: Database, request_id: UUID) -> None:
@@ -177,13 +179,13 @@ def test_a_redelivered_compress_is_broken_up_too(database: Database, request_id:
     take(database, fetch, BATCH)
     take(database, compress, BATCH)
     assert take(database, compress, BATCH) == {}
-    assert columns(image_rows(database, request_id), "claimed_by", "alone", "attempts") == {(None, True, 1)}
+    assert columns(image_rows(database, request_id), "claimed_by", "isolated", "attempts") == {(None, True, 1)}
 
 
 def test_a_redelivered_compress_of_one_image_that_travels_alone_counts_an_attempt(
     database: Database, request_id: UUID
 ) -> None:
-    fetch = fetch_alone(request_id, 1)
+    fetch = fetch_isolated(request_id, 1)
     compress = compress_after(fetch)
     take(database, fetch, [1])
     assert [take(database, compress, [1]) for _ in range(6)] == [{1: 1}, {1: 2}, {1: 3}, {1: 4}, {1: 5}, {}]
@@ -197,7 +199,7 @@ def test_the_slow_lane_gives_the_attempt_back_and_keeps_others_away(database: Da
     pass_time(database, request_id, 290)
     assert take(database, fetch_of(request_id, [1, 2]), [1, 2]) == {}
     assert take(database, slow_after(fetch), [1, 2]) == {1: 1, 2: 1}
-    assert not image_rows(database, request_id)[1]["alone"]
+    assert not image_rows(database, request_id)[1]["isolated"]
 
 
 def test_the_slow_lane_takes_only_what_the_fetch_still_holds(database: Database, request_id: UUID) -> None:
@@ -215,7 +217,7 @@ def test_a_lost_slow_lane_message_leaves_the_images_to_a_later_dispatch(database
     _slow(database, fetch, [1])
     pass_time(database, request_id, 301)
     assert take(database, fetch_of(request_id, [1]), [1]) == {1: 1}
-    assert not image_rows(database, request_id)[1]["alone"]  # nobody was at work on it
+    assert not image_rows(database, request_id)[1]["isolated"]  # nobody was at work on it
 
 
 def test_moving_to_the_slow_lane_twice_gives_one_attempt_back(database: Database, request_id: UUID) -> None:
@@ -232,7 +234,7 @@ def test_released_images_are_due_at_once_and_together(database: Database, reques
     _slow(database, fetch, BATCH)
     database.transact(lambda session: release(session, fetch, BATCH))
     assert take(database, fetch_of(request_id, BATCH), BATCH) == dict.fromkeys(BATCH, 1)
-    assert columns(image_rows(database, request_id), "alone") == {(False,)}
+    assert columns(image_rows(database, request_id), "isolated") == {(False,)}
 
 
 def test_renewing_prolongs_ones_own_claim_alone(database: Database, request_id: UUID) -> None:
@@ -261,4 +263,4 @@ def test_a_cancel_that_comes_while_a_claim_waits_is_either_before_or_after_it(
 
 
 def _slow(database: Database, batch: Batch, numbers: list[int]) -> list[int]:
-    return database.transact(lambda session: move_to_slow_lane(session, batch, numbers))
+    return database.transact(lambda session: defer(session, batch, numbers))

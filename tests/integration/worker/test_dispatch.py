@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
-from services.worker.claim import move_to_slow_lane
+from services.worker.claim import defer
 from services.worker.dispatch import Order, _again, _open_window, dispatch_group, dispatch_request
 from services.worker.settle import due_again
 from shared.db import Database
@@ -55,8 +55,13 @@ def test_dispatching_marks_the_request_and_its_groups(database: Database) -> Non
     assert (request["status"], request["dispatch_at"]) == ("processing", None)
     assert request["started_at"] is not None
     group = group_row(database, request_id, 2)
-    assert (group["state"], group["dispatch_no"], group["in_flight"], group["look_delay"]) == ("dispatched", 1, 2, 120)
-    assert 50 < group["look_in"] <= 60
+    assert (group["state"], group["dispatch_no"], group["in_flight"], group["reconcile_delay"]) == (
+        "dispatched",
+        1,
+        2,
+        120,
+    )
+    assert 50 < group["reconcile_in"] <= 60
     assert [sent for sent, _ in post.groups] == [
         GroupDone(request_id=request_id, group=number, dispatch_no=1) for number in (1, 2)
     ]
@@ -202,7 +207,7 @@ def test_looks_become_rarer_with_every_dispatch_up_to_ten_minutes(database: Data
     ahead = []
     for seen in range(1, 7):
         dispatch_group(database, post, request_id, group=1, seen=seen)
-        ahead.append(round(group_row(database, request_id)["look_in"], -1))
+        ahead.append(round(group_row(database, request_id)["reconcile_in"], -1))
     assert ahead == [120, 240, 480, 600, 600, 600]
 
 
@@ -238,14 +243,14 @@ def test_an_image_that_lost_a_claim_gets_a_pipeline_of_its_own(database: Databas
     request_id = add_request(database, images=20)
     post = Post()
     dispatch_request(database, post, request_id)
-    set_images(database, request_id, [3], alone=True)
+    set_images(database, request_id, [3], isolated=True)
     take(database, post.batches[1], [9, 10])
     pass_time(database, request_id, 121)
     dispatch_group(database, post, request_id, group=1, seen=1)
     sent = [numbers_of(fetch) for fetch, _ in post.groups[1][1]]
     assert sent == [[1, 2, 4, 5, 6, 7, 8, 11], [12, 13, 14, 15, 16, 17, 18, 19], [20], [3], [9], [10]]
-    assert [fetch.alone for fetch, _ in post.groups[1][1]] == [False] * 3 + [True] * 3
-    assert all(fetch.alone == compress.alone for fetch, compress in post.groups[1][1])
+    assert [fetch.isolated for fetch, _ in post.groups[1][1]] == [False] * 3 + [True] * 3
+    assert all(fetch.isolated == compress.isolated for fetch, compress in post.groups[1][1])
 
 
 def test_an_image_that_waited_in_vain_for_the_slow_lane_or_has_its_last_attempt_goes_with_the_others(
@@ -255,11 +260,11 @@ def test_an_image_that_waited_in_vain_for_the_slow_lane_or_has_its_last_attempt_
     post = Post()
     dispatch_request(database, post, request_id)
     take(database, post.batches[0], [1])
-    database.transact(lambda session: move_to_slow_lane(session, post.batches[0], [1]))
+    database.transact(lambda session: defer(session, post.batches[0], [1]))
     set_images(database, request_id, [2], attempts=4)
     pass_time(database, request_id, 301)
     dispatch_group(database, post, request_id, group=1, seen=1)
-    assert [(fetch.alone, numbers_of(fetch)) for fetch, _ in post.groups[1][1]] == [(False, list(range(1, 9)))]
+    assert [(fetch.isolated, numbers_of(fetch)) for fetch, _ in post.groups[1][1]] == [(False, list(range(1, 9)))]
 
 
 def test_a_group_whose_retries_find_the_window_full_waits_in_line(database: Database) -> None:
@@ -274,7 +279,7 @@ def test_a_group_whose_retries_find_the_window_full_waits_in_line(database: Data
     sql(database, "UPDATE processing_request SET dispatch_at = NULL")
     assert dispatch_group(database, post, request_id, group=1, seen=1) == 0
     group = group_row(database, request_id, 1)
-    assert (group["state"], group["look_at"], group["dispatch_no"]) == ("waiting", None, 1)
+    assert (group["state"], group["reconcile_at"], group["dispatch_no"]) == ("waiting", None, 1)
     assert request_row(database, request_id)["dispatch_at"] is not None
     for batch in post.batches[16:32]:
         report(database, batch, [done(number) for number in numbers_of(batch)])
@@ -294,10 +299,10 @@ def test_a_full_window_of_lost_messages_goes_out_again(database: Database) -> No
 def test_a_group_that_the_broker_did_not_take_is_looked_at_within_five_seconds(database: Database) -> None:
     request_id = add_request(database, images=200)
     dispatch_request(database, Post(works=False), request_id)
-    assert all(0 < group_row(database, request_id, number)["look_in"] <= 5 for number in (1, 2))
+    assert all(0 < group_row(database, request_id, number)["reconcile_in"] <= 5 for number in (1, 2))
     post = Post()
     dispatch_group(database, post, request_id, group=1, seen=1)
-    assert group_row(database, request_id)["look_in"] > 60
+    assert group_row(database, request_id)["reconcile_in"] > 60
 
 
 @pytest.mark.parametrize("reason", ["cancelled", "expired"])

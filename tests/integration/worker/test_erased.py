@@ -13,17 +13,16 @@ from sqlalchemy import text
 
 from services.ingest.cancel import cancel
 from services.ingest.erase import erase_rows
-from services.notifier.watch import Watcher, look_and_send
+from services.notifier.watch import Reconciler, reconcile_and_send
 from services.worker.compress_batch import Compressor, compress_batch
 from services.worker.fetch import FetchLimits
 from services.worker.fetch_batch import Fetcher, fetch_batch
-from shared import store_id
-from shared.blobs import Blobs, connect, source_key
+from shared.blobs import Blobs, connect, identity, source_key
 from shared.blobs.erase import erase_files
 from shared.db import Database
 from shared.egress import Egress
 from shared.messages import CompressBatch, ImageRef
-from shared.schemas import DEFAULT_ACCOUNT
+from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import Post, compress_after, fetch_of
 from tests.integration.seed import add_request
 from tests.integration.worker.test_compress_batch import BATCH, Codec, digest, fetched, held
@@ -35,7 +34,7 @@ ROUNDS = 20
 @pytest.fixture(params=["disk", "objects"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path, database: Database) -> Blobs:
     blobs = connect(tmp_path.as_uri() if request.param == "disk" else "memory:///")
-    store_id.introduce(database, blobs)
+    identity.introduce(database, blobs)
     return blobs
 
 
@@ -64,8 +63,8 @@ def batch(compressor: Compressor, request_id: UUID) -> CompressBatch:
 def stop_and_close(database: Database, request_id: UUID) -> None:
     """It is finished, and may be deleted, though a worker that lives still holds its images."""
     database.transact(lambda session: cancel(session, DEFAULT_ACCOUNT, request_id))
-    watcher = Watcher(database=database, send=lambda _: True, public_url="https://shop.example")
-    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    reconciler = Reconciler(database=database, send=lambda _: True, public_url="https://shop.example")
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
 
 
 def erase(database: Database, blobs: Blobs, request_id: UUID) -> None:
@@ -143,8 +142,8 @@ def test_delete_and_a_batch_that_stores_its_renditions_at_the_same_moment(
 def test_a_database_that_knows_no_request_of_the_store_erases_nothing(
     compressor: Compressor, batch: CompressBatch, request_id: UUID
 ) -> None:
-    compressor.blobs.delete(store_id.KEY)
-    compressor.blobs.put(store_id.KEY, b"0198c0de-0000-7000-8000-000000000000")
+    compressor.blobs.delete(identity.KEY)
+    compressor.blobs.put(identity.KEY, b"0198c0de-0000-7000-8000-000000000000")
     compressor.database.transact(lambda session: session.execute(text("DELETE FROM processing_request")))
     compress_batch(compressor, batch, fetched())
     assert list(compressor.blobs.folders()) == [str(request_id)]

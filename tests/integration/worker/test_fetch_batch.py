@@ -126,7 +126,7 @@ def test_a_slow_lane_that_cannot_be_reached_leaves_the_image_due_now(
 ) -> None:
     fetch_batch(replace(fetcher, send_group=Post(works=False)), batch)
     row = image_rows(fetcher.database, request_id)[7]
-    assert (row["state"], row["attempts"], row["claimed_by"], row["alone"]) == ("pending", 0, None, False)
+    assert (row["state"], row["attempts"], row["claimed_by"], row["isolated"]) == ("pending", 0, None, False)
     assert row["due_in"] <= 0
 
 

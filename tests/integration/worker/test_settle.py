@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import Session
 
 from services.ingest.retry import retry
-from services.notifier.look import look
+from services.notifier.reconcile import reconcile
 from services.worker.claim import claim
 from services.worker.settle import RESULTS, Result, due_again, failed, settle
 from shared.db import Database, execute
@@ -179,7 +179,7 @@ def test_a_late_result_of_the_old_run_does_not_count_in_the_new_one(database: Da
     compress = compress_after(batch)
     take(database, compress, BATCH)
     stop(database, request_id, "cancelled")
-    database.transact(lambda session: look(session, request_id, 1, dispatch_no=None, public_url=""))
+    database.transact(lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""))
     database.transact(_retry_all)
     assert report(database, compress, [done(number) for number in BATCH]) == 0
     assert {row["state"] for row in image_rows(database, request_id).values()} == {"pending"}
@@ -233,7 +233,7 @@ def test_a_settle_that_waited_for_a_look_finds_the_images_closed(database: Datab
     results = [done(number) for number in BATCH]
     _, written = overtaken(
         database,
-        lambda session: look(session, request_id, 1, dispatch_no=None, public_url=""),
+        lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""),
         lambda session: settle(session, batch, results),
     )
     assert written == 0
@@ -248,7 +248,7 @@ def test_a_look_that_waited_for_a_settle_closes_only_the_rest(database: Database
     written, _ = overtaken(
         database,
         lambda session: settle(session, batch, results),
-        lambda session: look(session, request_id, 1, dispatch_no=None, public_url=""),
+        lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""),
     )
     assert written == 8
     assert counters(database, request_id) == settled(database, request_id)

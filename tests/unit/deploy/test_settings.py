@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from deploy.local.beforehand import why_not
+from deploy.local.preflight import why_not
 from deploy.local.settings import LocalSettings
 from shared.setting_types import BlobUrl, DatabaseUrl, LogLevel, RedisUrl
 from tests.unit.deploy.test_auth import started
@@ -76,8 +76,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 @pytest.mark.parametrize(
     "service",
     [
-        ("services.worker.main",),
-        ("services.notifier.main",),
+        ("services.worker.__main__",),
+        ("services.notifier.__main__",),
         ("uvicorn", "services.ingest.app:create", "--factory"),
         ("uvicorn", "services.status.app:create", "--factory"),
         ("alembic", "-c", "deploy/migrations/alembic.ini", "upgrade", "head"),

@@ -9,7 +9,7 @@ from starlette.types import Message
 
 from services.ingest.body import PATIENCE, SLOWEST, limited
 from services.ingest.settings import IngestSettings
-from shared.problems import Problem
+from shared.http.problems import Problem
 
 SECONDS = 900
 SETTINGS = IngestSettings(database_url="postgresql://nobody@127.0.0.1:1/nothing", upload_seconds=SECONDS)

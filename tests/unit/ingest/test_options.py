@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.ingest.options import OnInvalid, Options, read_options
-from shared.problems import Problem
+from shared.http.problems import Problem
 from shared.recipe import Mode, Recipe, TargetFormat
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.ingest.turns import Turns
-from shared.problems import Problem
+from shared.http.problems import Problem
 
 
 def test_some_work_some_wait_and_the_next_is_sent_away() -> None:

@@ -72,7 +72,7 @@ def test_an_innocent_name_resolves_while_a_hundred_others_hang(
 def test_a_domain_has_room_for_a_few_lookups_and_the_rest_is_told_to_come_again(
     egress: Egress, slow: SlowNames
 ) -> None:
-    """`timeout` moves a first fetch to the slow lane and uses up no attempt; `dns_failure` would."""
+    """`timeout` moves a first fetch to the slow queue and uses up no attempt; `dns_failure` would."""
     codes = sorted(error.code for error in slow.hang(egress, names=20, domains=1))
     assert codes == ["dns_failure"] * 16 + ["timeout"] * 4
     assert len(slow.asked) == 16

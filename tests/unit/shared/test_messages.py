@@ -4,15 +4,15 @@ import pytest
 
 from shared.ids import uuid7
 from shared.messages import (
-    CompressAloneBatch,
     CompressBatch,
+    CompressIsolatedBatch,
     Deliver,
     DispatchGroup,
     DispatchRequest,
-    FetchAloneBatch,
     FetchBatch,
     Fetched,
     FetchedImage,
+    FetchIsolatedBatch,
     FetchSlowBatch,
     GroupDone,
     ImageRef,
@@ -37,9 +37,9 @@ EXAMPLES: list[Message] = [
     DispatchGroup(request_id=ID, group=3, dispatch_no=2),
     FetchBatch.model_validate(BATCH | {"images": IMAGES}),
     FetchSlowBatch.model_validate(BATCH | {"images": IMAGES, "takes_over": uuid7()}),
-    FetchAloneBatch.model_validate(BATCH | {"images": IMAGES}),
+    FetchIsolatedBatch.model_validate(BATCH | {"images": IMAGES}),
     CompressBatch.model_validate(BATCH | {"takes_over": uuid7()}),
-    CompressAloneBatch.model_validate(BATCH | {"takes_over": uuid7()}),
+    CompressIsolatedBatch.model_validate(BATCH | {"takes_over": uuid7()}),
     GroupDone(request_id=ID, group=3, dispatch_no=2),
     Deliver(delivery_id=ID),
 ]

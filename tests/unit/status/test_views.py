@@ -7,8 +7,8 @@ import pytest
 
 from services.status.views import entity_tag, matches, older_view
 from shared.ids import uuid7
-from shared.schemas import ProcessingRequest
-from shared.views import Counts, request_view
+from shared.schemas.api import Counts, request_view
+from shared.schemas.tables import ProcessingRequest
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ID = uuid7()

@@ -8,8 +8,8 @@ from uuid import UUID
 from services.status.queries import Found
 from services.status.watch import Watch
 from shared.ids import uuid7
-from shared.schemas import ProcessingRequest
-from shared.views import Counts
+from shared.schemas.api import Counts
+from shared.schemas.tables import ProcessingRequest
 
 NONE = Counts()
 

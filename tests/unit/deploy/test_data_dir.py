@@ -1,7 +1,7 @@
 import threading
 from pathlib import Path
 
-from deploy.local.places import Places
+from deploy.local.data_dir import Places
 
 
 def test_whoever_only_asks_does_not_keep_a_stack_from_starting(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from sqlmodel import Session
 from shared.db import execute
 
 REQUESTS = Gauge("halftone_requests_open", "Requests that are not finished.")
-GROUPS = Gauge("halftone_groups_due", "Groups whose look is due.")
-GROUPS_LATE = Gauge("halftone_groups_oldest_due_seconds", "For how long the oldest look has been due.")
+GROUPS = Gauge("halftone_groups_due", "Groups that are due to be reconciled.")
+GROUPS_LATE = Gauge("halftone_groups_oldest_due_seconds", "For how long the oldest group has been due.")
 DELIVERIES = Gauge("halftone_deliveries", "Deliveries that have not arrived.", ["status"])
 DELIVERIES_LATE = Gauge("halftone_deliveries_oldest_due_seconds", "For how long the oldest delivery has been due.")
 
@@ -20,10 +20,11 @@ def measure(session: Session) -> dict[str, Any]:
         session,
         """
         SELECT requests, groups, pending, exhausted,
-               coalesce(extract(epoch FROM now() - look_at), 0)::float8 AS groups_late,
+               coalesce(extract(epoch FROM now() - reconcile_at), 0)::float8 AS groups_late,
                greatest(0, extract(epoch FROM now() - next_attempt_at))::float8 AS deliveries_late
         FROM (SELECT count(*) AS requests FROM processing_request WHERE finished_at IS NULL),
-             (SELECT count(*) AS groups, min(look_at) AS look_at FROM image_group WHERE look_at <= now()),
+             (SELECT count(*) AS groups, min(reconcile_at) AS reconcile_at
+              FROM image_group WHERE reconcile_at <= now()),
              (SELECT count(*) AS pending, min(next_attempt_at) AS next_attempt_at
               FROM delivery WHERE status = 'pending'),
              (SELECT count(*) AS exhausted FROM delivery WHERE status = 'exhausted')

@@ -11,12 +11,12 @@ from prometheus_client import REGISTRY
 from sqlmodel import Session
 
 from services.notifier import rules, sweep
-from services.notifier.rounds import Turn, each
+from services.notifier.periodic import Turn, each
 from services.notifier.sweep import Sweeper
-from services.notifier.watch import Watcher
+from services.notifier.watch import Reconciler
 from services.worker.dispatch import dispatch_request
+from shared.broker.epoch import EpochKey
 from shared.db import Database
-from shared.epoch import EpochKey
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, Message
 from tests.integration.batches import Post
 from tests.integration.notifier.conftest import finished, reported
@@ -27,14 +27,14 @@ MORE_THAN_A_BATCH = rules.MOST + 10
 
 
 @pytest.fixture
-def sweeper(watcher: Watcher, redis_url: str) -> Sweeper:
+def sweeper(reconciler: Reconciler, redis_url: str) -> Sweeper:
     epoch_key = EpochKey(redis.Redis.from_url(redis_url))
-    epoch_key.write(watcher.database.transact(rules.epoch))
-    return Sweeper(watcher=watcher, epoch_key=epoch_key, seconds=5.0, stop=Event())
+    epoch_key.write(reconciler.database.transact(rules.epoch))
+    return Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=5.0, stop=Event())
 
 
 def sending(sweeper: Sweeper, send: Callable[[Message], bool]) -> Sweeper:
-    return replace(sweeper, watcher=replace(sweeper.watcher, send=send))
+    return replace(sweeper, reconciler=replace(sweeper.reconciler, send=send))
 
 
 def dispatched(database: Database) -> list[UUID]:
@@ -55,11 +55,11 @@ def test_a_rule_with_endless_work_leaves_time_to_the_others_and_the_rest_to_the_
     database: Database, sweeper: Sweeper, sent: list[Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep, "TURN_SECONDS", 0.1)
-    finished(database, sweeper.watcher)
+    finished(database, sweeper.reconciler)
     sent.clear()
     request_id = add_request(database, images=450 * 128)
     sql(database, "UPDATE processing_request SET dispatch_at = NULL WHERE id = %(id)s", id=request_id)
-    sql(database, "UPDATE image_group SET state = 'dispatched', look_at = now() WHERE state = 'waiting'")
+    sql(database, "UPDATE image_group SET state = 'dispatched', reconcile_at = now() WHERE state = 'waiting'")
     assert sweeper.sweep()
     assert Deliver in map(type, sent)
     assert 0 < len(seen(sent)) < 450
@@ -129,15 +129,15 @@ def test_the_gauges_show_what_is_open_and_how_late_it_is(database: Database, swe
     request_id = add_request(database, images=129)
     sql(database, "UPDATE processing_request SET dispatch_at = NULL")
     for _ in range(3):
-        finished(database, sweeper.watcher)
+        finished(database, sweeper.reconciler)
     sql(database, "UPDATE delivery SET status = 'exhausted' WHERE id = (SELECT min(id::text)::uuid FROM delivery)")
-    sql(database, "UPDATE delivery SET next_attempt_at = now() - interval '90 s', nudged_at = now()")
+    sql(database, "UPDATE delivery SET next_attempt_at = now() - interval '90 s', enqueued_at = now()")
     sql(
         database,
-        "UPDATE image_group SET look_at = now() - number * interval '100 s' WHERE request_id = %(id)s",
+        "UPDATE image_group SET reconcile_at = now() - number * interval '100 s' WHERE request_id = %(id)s",
         id=request_id,
     )
-    sweep.Round(sweeper.watcher, sweeper.epoch_key).measure(Turn(1, sweeper.stop))
+    sweep.Round(sweeper.reconciler, sweeper.epoch_key).measure(Turn(1, sweeper.stop))
     assert (gauge("requests_open"), gauge("groups_due")) == (1, 2)
     assert (gauge("deliveries", status="pending"), gauge("deliveries", status="exhausted")) == (2, 1)
     assert gauge("groups_oldest_due_seconds") == pytest.approx(200, abs=20)

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from shared.crowding import AtOnce
+from shared.http.limits import AtOnce
 
 
 class Slow:

@@ -5,8 +5,8 @@ from enum import Enum, auto
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.paths import UPLOADS
-from shared.problems import Problem
+from shared.http.paths import UPLOADS
+from shared.http.problems import Problem
 
 PROBES = ("/healthz", "/readyz", "/metrics")
 CROWDED = Problem(

@@ -13,12 +13,13 @@ from services.worker.compress_batch import Compressor
 from services.worker.fetch import FetchLimits
 from services.worker.fetch_batch import Fetcher
 from services.worker.settings import WorkerSettings
-from shared import blobs, broker, log, store_id
+from shared import blobs, broker, log
+from shared.blobs import identity
 from shared.broker.consumer import run
 from shared.broker.metrics import Metrics
 from shared.db import Database
 from shared.egress import Egress
-from shared.messages import CompressAloneBatch, FetchAloneBatch, FetchSlowBatch
+from shared.messages import CompressIsolatedBatch, FetchIsolatedBatch, FetchSlowBatch
 from shared.settings import from_environment
 
 PATIENCE_SECONDS = 60
@@ -30,10 +31,10 @@ def main() -> None:
     log.configure(level=settings.log_level, style=settings.log_format)
     connected = broker.connect(settings.redis_url, middleware=[Metrics()], retries=REDIS_RETRIES)
     connected.prefetch |= {FetchSlowBatch.queue: max(1, settings.threads // 4)}
-    connected.prefetch |= {FetchAloneBatch.queue: 1, CompressAloneBatch.queue: 1}
+    connected.prefetch |= {FetchIsolatedBatch.queue: 1, CompressIsolatedBatch.queue: 1}
     store = blobs.connect(settings.blob_url)
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
-    store_id.introduce(database, store)
+    identity.introduce(database, store)
     egress = Egress(settings.fetch_allow)
     pool = CodecPool(settings.codec_processes, _pool_limits(settings), codec=_codec(settings))
     threads = ThreadPoolExecutor(settings.threads * 8, thread_name_prefix="io")

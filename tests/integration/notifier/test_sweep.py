@@ -10,10 +10,10 @@ from sqlmodel import Session
 
 from services.notifier import rules
 from services.notifier.sweep import Sweeper
-from services.notifier.watch import Watcher
+from services.notifier.watch import Reconciler
 from services.worker.dispatch import dispatch_request
+from shared.broker.epoch import EpochKey, Known
 from shared.db import Database
-from shared.epoch import EpochKey, Known
 from shared.ids import uuid7
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, Message
 from tests.integration.batches import Post
@@ -40,14 +40,14 @@ def valkey(redis_url: str) -> Iterator["redis.Redis"]:
 
 
 @pytest.fixture
-def sweeper(watcher: Watcher, valkey: "redis.Redis") -> Sweeper:
+def sweeper(reconciler: Reconciler, valkey: "redis.Redis") -> Sweeper:
     """Its Valkey knows the epoch."""
     epoch_key = EpochKey(valkey)
-    epoch_key.write(watcher.database.transact(rules.epoch))
-    return Sweeper(watcher=watcher, epoch_key=epoch_key, seconds=5.0, stop=Event())
+    epoch_key.write(reconciler.database.transact(rules.epoch))
+    return Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=5.0, stop=Event())
 
 
-def overdue(database: Database, watcher: Watcher) -> UUID:
+def overdue(database: Database, reconciler: Reconciler) -> UUID:
     """A request on which every rule acts that is for running ones."""
     request_id = add_request(database, images=130)
     dispatch_request(database, Post(), request_id)
@@ -60,16 +60,16 @@ def overdue(database: Database, watcher: Watcher) -> UUID:
     ("rule", "prepare"),
     [
         (rules.requests_to_dispatch, overdue),
-        (rules.groups_to_look_at, overdue),
+        (rules.groups_to_reconcile, overdue),
         (rules.expire_requests, overdue),
         (rules.deliveries_due, finished),
     ],
     ids=["dispatch", "look", "expire", "deliver"],
 )
 def test_a_rule_acts_once_on_a_row_when_two_sweep_at_once(
-    database: Database, watcher: Watcher, rule: Rule, prepare: Callable[[Database, Watcher], UUID]
+    database: Database, reconciler: Reconciler, rule: Rule, prepare: Callable[[Database, Reconciler], UUID]
 ) -> None:
-    prepare(database, watcher)
+    prepare(database, reconciler)
     first, second = overtaken(database, rule, rule)
     assert (len(first) > 0, second) == (True, [])
     assert database.transact(rule) == []
@@ -77,19 +77,19 @@ def test_a_rule_acts_once_on_a_row_when_two_sweep_at_once(
 
 @pytest.mark.parametrize("rule", [rules.requests_to_dispatch, rules.expire_requests])
 def test_requests_that_one_sweeper_holds_do_not_hold_up_another(
-    database: Database, watcher: Watcher, rule: Rule
+    database: Database, reconciler: Reconciler, rule: Rule
 ) -> None:
-    one, two = overdue(database, watcher), overdue(database, watcher)
+    one, two = overdue(database, reconciler), overdue(database, reconciler)
     with Session(database.engine) as session, session.begin():
         session.connection().exec_driver_sql("SELECT 1 FROM processing_request WHERE id = %s FOR UPDATE", (one,))
         assert database.transact(rule) == [two]
 
 
-def test_groups_that_one_sweeper_holds_do_not_hold_up_another(database: Database, watcher: Watcher) -> None:
-    request_id = overdue(database, watcher)
+def test_groups_that_one_sweeper_holds_do_not_hold_up_another(database: Database, reconciler: Reconciler) -> None:
+    request_id = overdue(database, reconciler)
     with Session(database.engine) as session, session.begin():
         session.connection().exec_driver_sql("SELECT 1 FROM image_group WHERE number = 1 FOR UPDATE")
-        assert database.transact(rules.groups_to_look_at) == [(request_id, 2)]
+        assert database.transact(rules.groups_to_reconcile) == [(request_id, 2)]
 
 
 def test_a_request_whose_message_was_lost_is_dispatched_again_after_half_a_minute(
@@ -129,7 +129,7 @@ def test_a_dispatch_group_that_was_lost_is_sent_again(
 
 
 def test_a_deadline_closes_the_request_in_one_sweep(database: Database, sweeper: Sweeper) -> None:
-    request_id = overdue(database, sweeper.watcher)
+    request_id = overdue(database, sweeper.reconciler)
     sweeper.sweep()
     request = request_row(database, request_id)
     assert (request["status"], request["failed"], request["stop_reason"]) == ("failed", 130, "expired")
@@ -146,7 +146,7 @@ def test_a_stopped_request_is_not_expired_too(database: Database) -> None:
 def test_a_delivery_whose_message_was_lost_is_nudged_once_a_minute(
     database: Database, sweeper: Sweeper, sent: list[Message]
 ) -> None:
-    request_id = finished(database, sweeper.watcher)
+    request_id = finished(database, sweeper.reconciler)
     sent.clear()
     delivery = Deliver(delivery_id=deliveries_of(database, request_id)[0]["id"])
     sweeper.sweep()

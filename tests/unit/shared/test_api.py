@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from shared.schemas import ProcessingRequest
-from shared.views import Counts, counts_of, eta_seconds, request_view, timestamp
+from shared.schemas.api import Counts, counts_of, eta_seconds, request_view, timestamp
+from shared.schemas.tables import ProcessingRequest
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 ID = UUID("01890000-0000-7000-8000-000000000001")

@@ -15,9 +15,9 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from shared import web
 from shared.db import Database
-from shared.web import application
+from shared.http import app as web
+from shared.http.app import application
 from tests.serving import serving
 from tests.stack import until
 

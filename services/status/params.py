@@ -13,9 +13,9 @@ from services.status import paging
 from shared.blobs import Blobs
 from shared.booleans import parse_boolean
 from shared.db import Database
+from shared.http.problems import Problem, not_found
 from shared.ids import parse_id
-from shared.problems import Problem, not_found
-from shared.schemas import DEFAULT_ACCOUNT
+from shared.schemas.tables import DEFAULT_ACCOUNT
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)

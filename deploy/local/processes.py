@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from deploy.local import postgres, valkey
-from deploy.local.places import Places
+from deploy.local.data_dir import Places
 from deploy.local.process import Spec, Tier
 from deploy.local.settings import ROOT, LocalSettings
 
@@ -61,8 +61,8 @@ class Plan:
         """Everything that is ours, in the order of the journey."""
         return [
             self._http("ingest"),
-            *(self._module(name, "services.worker.main") for name in self.workers),
-            self._module("notifier", "services.notifier.main"),
+            *(self._module(name, "services.worker") for name in self.workers),
+            self._module("notifier", "services.notifier"),
             self._http("status"),
         ]
 

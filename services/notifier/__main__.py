@@ -3,18 +3,18 @@
 from threading import Event
 
 from services.notifier.actors import Actors
-from services.notifier.deliver import Courier
+from services.notifier.deliver import WebhookSender
+from services.notifier.host_queue import PerHostQueue
 from services.notifier.housekeeping import Housekeeper
-from services.notifier.lanes import HostLanes
 from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
-from services.notifier.watch import Watcher
+from services.notifier.watch import Reconciler
 from shared import blobs, broker, log
 from shared.broker.consumer import run
+from shared.broker.epoch import EpochKey
 from shared.broker.metrics import Metrics
 from shared.db import Database
 from shared.egress import Egress
-from shared.epoch import EpochKey
 from shared.messages import Deliver
 from shared.settings import from_environment
 
@@ -29,24 +29,24 @@ def main() -> None:
     # As many again are opened under load: one for each thread, and some for the loops.
     database = Database(settings.database_url, pool_size=settings.threads // 2 + 2, patience=PATIENCE_SECONDS)
     egress = Egress(settings.fetch_allow)
-    watcher = Watcher(
+    reconciler = Reconciler(
         database=database, send=lambda message: broker.send(connected, message), public_url=settings.public_url
     )
     stop = Event()
-    courier = Courier(
+    sender = WebhookSender(
         database=database,
         egress=egress,
-        lanes=HostLanes(settings.host_deliveries, stop),
+        lanes=PerHostQueue(settings.host_deliveries, stop),
         seconds=settings.delivery_seconds,
     )
     epoch_key = EpochKey(connected.client)
     store = blobs.connect(settings.blob_url)
     loops = (
-        Sweeper(watcher=watcher, epoch_key=epoch_key, seconds=settings.sweep_seconds, stop=stop).start(),
+        Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=settings.sweep_seconds, stop=stop).start(),
         Housekeeper(database=database, blobs=store, settings=settings, stop=stop).start(),
     )
     try:
-        run(connected, Actors(watcher=watcher, courier=courier), settings, database=database, stop=stop)
+        run(connected, Actors(reconciler=reconciler, sender=sender), settings, database=database, stop=stop)
     finally:
         stop.set()
         for loop in loops:

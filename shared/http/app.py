@@ -18,12 +18,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import paths
-from shared.crowding import PROBES, AtOnce
 from shared.db import Database, is_down
+from shared.http import paths
+from shared.http.limits import PROBES, AtOnce
+from shared.http.problems import Problem, not_found, unavailable
 from shared.ids import uuid7
 from shared.log import get_logger
-from shared.problems import Problem, not_found, unavailable
 
 log = get_logger(__name__)
 REQUESTS = Counter("halftone_http_requests_total", "HTTP answers by route and status.", ["method", "route", "status"])

@@ -1,7 +1,7 @@
-"""Look at a group (step 8): the one function that the completion callback and the sweeper call.
+"""Reconcile a group (step 8): the one function that the completion callback and the sweeper call.
 
 Nothing pending: the group is settled, its counters go to the request, and the last group finishes the request. Images
-due: they are to be dispatched again. Otherwise: look again when the first is due. Marks under the request's lock,
+due: they are to be dispatched again. Otherwise: reconcile again when the first is due. Marks under the request's lock,
 commits, and leaves the sending to its caller.
 """
 
@@ -16,40 +16,40 @@ from shared.db import execute
 from shared.lifecycle import StopReason, images_of
 from shared.messages import DispatchGroup
 
-LOOK_AGAIN_SECONDS = 30
+RECONCILE_AGAIN_SECONDS = 30
 """Until a group is looked at again whose `DispatchGroup` may have been lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Next:
-    """What a look found to do: fill the request's window, dispatch the group again, deliver an event."""
+class Actions:
+    """What reconciling found to do: fill the request's window, dispatch the group again, deliver an event."""
 
     fill_window: bool = False
     dispatch: DispatchGroup | None = None
     delivery: UUID | None = None
 
 
-def look(session: Session, request_id: UUID, group: int, *, dispatch_no: int | None, public_url: str) -> Next:
+def reconcile(session: Session, request_id: UUID, group: int, *, dispatch_no: int | None, public_url: str) -> Actions:
     """`dispatch_no`: the one that the callback names, which may settle any group but dispatch only its own."""
     request, state = _lock_request(session, request_id), _lock_group(session, request_id, group)
     if request is None or state is None:
-        return Next()
+        return Actions()
     _close_hopeless(session, request, group)
     pending = _pending(session, request, group)
     if pending["pending"] == 0:
         return _settle_group(session, request, group, public_url)
     if state["state"] == "waiting":  # what is due waits for room; what is not may be lost meanwhile
-        _look_at(session, request_id, group, seconds=None if pending["due"] else pending["next_seconds"])
-        return Next()
+        _reconcile_at(session, request_id, group, seconds=None if pending["due"] else pending["next_seconds"])
+        return Actions()
     if pending["due"] and dispatch_no in (None, state["dispatch_no"]):
-        _look_at(session, request_id, group, seconds=LOOK_AGAIN_SECONDS)
+        _reconcile_at(session, request_id, group, seconds=RECONCILE_AGAIN_SECONDS)
         again = DispatchGroup(request_id=request_id, group=group, dispatch_no=state["dispatch_no"])
-        return Next(dispatch=again)
+        return Actions(dispatch=again)
     if not pending["due"]:
-        _look_at(session, request_id, group, seconds=pending["next_seconds"])
+        _reconcile_at(session, request_id, group, seconds=pending["next_seconds"])
         # What waits for a retry leaves room, and must not hold up the groups behind it.
-        return Next(fill_window=_has_waiting(session, request_id) and _wants_dispatch(session, request_id))
-    return Next()
+        return Actions(fill_window=_has_waiting(session, request_id) and _wants_dispatch(session, request_id))
+    return Actions()
 
 
 def _lock_request(session: Session, request_id: UUID) -> dict[str, Any] | None:
@@ -79,7 +79,7 @@ def _lock_group(session: Session, request_id: UUID, group: int) -> dict[str, Any
 def _close_hopeless(session: Session, request: dict[str, Any], group: int) -> None:
     """Close what nobody will report: all that is pending of a stopped request, else the fifth attempt that was lost.
 
-    One that was lost in company may have been another's victim: it has its fifth attempt again, alone.
+    One that was lost in company may have been another's victim: it has its fifth attempt again, isolated.
     """
     stop = request["stop_reason"]
     state = "cancelled" if stop == StopReason.CANCELLED else "failed"
@@ -93,13 +93,13 @@ def _close_hopeless(session: Session, request: dict[str, Any], group: int) -> No
         session,
         """
         WITH again AS (
-            UPDATE image SET attempts = attempts - 1, alone = true, claimed_by = NULL
+            UPDATE image SET attempts = attempts - 1, isolated = true, claimed_by = NULL
             WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND state = 'pending'
-              AND run = %(run)s AND NOT %(stopped)s AND attempts >= 5 AND not_before <= now() AND NOT alone
+              AND run = %(run)s AND NOT %(stopped)s AND attempts >= 5 AND not_before <= now() AND NOT isolated
         ), closed AS (
             UPDATE image SET state = %(state)s, claimed_by = NULL, error_code = %(code)s, error_detail = %(detail)s
             WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND state = 'pending'
-              AND run = %(run)s AND (%(stopped)s OR attempts >= 5 AND not_before <= now() AND alone)
+              AND run = %(run)s AND (%(stopped)s OR attempts >= 5 AND not_before <= now() AND isolated)
             RETURNING 1
         ), total AS (SELECT count(*) AS closed FROM closed)
         UPDATE image_group g
@@ -130,25 +130,25 @@ def _pending(session: Session, request: dict[str, Any], group: int) -> dict[str,
     )[0]
 
 
-def _look_at(session: Session, request_id: UUID, group: int, *, seconds: float | None) -> None:
+def _reconcile_at(session: Session, request_id: UUID, group: int, *, seconds: float | None) -> None:
     """None: no more, until it is dispatched."""
     execute(
         session,
         """
-        UPDATE image_group SET look_at = now() + make_interval(secs => %(seconds)s)
+        UPDATE image_group SET reconcile_at = now() + make_interval(secs => %(seconds)s)
         WHERE request_id = %(id)s AND number = %(group)s
         """,
         {"id": request_id, "group": group, "seconds": seconds},
     )
 
 
-def _settle_group(session: Session, request: dict[str, Any], group: int, public_url: str) -> Next:
+def _settle_group(session: Session, request: dict[str, Any], group: int, public_url: str) -> Actions:
     """Move the group's counters to the request, and a rate mark with them every 30 seconds."""
     rows = execute(
         session,
         """
         WITH closed AS (
-            UPDATE image_group SET state = 'settled', look_at = NULL, in_flight = 0
+            UPDATE image_group SET state = 'settled', reconcile_at = NULL, in_flight = 0
             WHERE request_id = %(id)s AND number = %(group)s
             RETURNING completed, failed, cancelled, source_bytes, rendition_bytes
         )
@@ -166,8 +166,8 @@ def _settle_group(session: Session, request: dict[str, Any], group: int, public_
     )
     _mark_rate(session, request["id"])
     if rows[0]["open"] == 0:
-        return Next(delivery=finish(session, request["id"], public_url=public_url))
-    return Next(fill_window=_wants_dispatch(session, request["id"]) if rows[0]["waiting"] else False)
+        return Actions(delivery=finish(session, request["id"], public_url=public_url))
+    return Actions(fill_window=_wants_dispatch(session, request["id"]) if rows[0]["waiting"] else False)
 
 
 def _has_waiting(session: Session, request_id: UUID) -> bool:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.lifecycle import RequestStatus, outcome
-from shared.schemas import ProcessingRequest
+from shared.schemas.tables import ProcessingRequest
 
 MINUTE = timedelta(minutes=1)
 LONGEST = timedelta(minutes=10)

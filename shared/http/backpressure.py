@@ -1,7 +1,7 @@
 """Every answer goes out piece by piece, and ends when its client takes nothing of it for a while.
 
 A server keeps in memory what it was given and the client did not take, and an answer given as a whole would be over
-(its place in `shared.crowding` free) with all of it still there. A piece is given when most of the last one is taken.
+(its place in `limits` free) with all of it still there. A piece is given when most of the last one is taken.
 """
 
 import asyncio

@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.notifier import lanes
-from services.notifier.lanes import HostLanes
+from services.notifier import host_queue
+from services.notifier.host_queue import PerHostQueue
 from tests.stack import until
 
 SLOW, FAST = "slow.example:443", "fast.example:443"
@@ -33,7 +33,7 @@ class Workshop:
 
 
 def test_a_host_has_no_more_lanes_than_allowed_and_nothing_is_lost() -> None:
-    host, shop = HostLanes(2, Event()), Workshop()
+    host, shop = PerHostQueue(2, Event()), Workshop()
     ids = [uuid4() for _ in range(200)]
     shop.open.set()
     with ThreadPoolExecutor(8) as pool:
@@ -43,7 +43,7 @@ def test_a_host_has_no_more_lanes_than_allowed_and_nothing_is_lost() -> None:
 
 
 def test_what_finds_no_lane_leaves_its_thread_at_once_and_is_worked_on_by_another() -> None:
-    host, shop = HostLanes(2, Event()), Workshop()
+    host, shop = PerHostQueue(2, Event()), Workshop()
     ids = [uuid4() for _ in range(6)]
     with ThreadPoolExecutor(2) as pool:
         holders = [pool.submit(host.run, SLOW, delivery_id, shop.work) for delivery_id in ids[:2]]
@@ -58,7 +58,7 @@ def test_what_finds_no_lane_leaves_its_thread_at_once_and_is_worked_on_by_anothe
 
 
 def test_a_slow_host_does_not_hold_up_another() -> None:
-    host, slow, fast = HostLanes(2, Event()), Workshop(), Workshop()
+    host, slow, fast = PerHostQueue(2, Event()), Workshop(), Workshop()
     fast.open.set()
     with ThreadPoolExecutor(2) as pool:
         for _ in range(2):
@@ -72,7 +72,7 @@ def test_a_slow_host_does_not_hold_up_another() -> None:
 
 
 def test_the_same_delivery_stands_in_line_once() -> None:
-    host, shop = HostLanes(1, Event()), Workshop()
+    host, shop = PerHostQueue(1, Event()), Workshop()
     twice = uuid4()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(host.run, SLOW, uuid4(), shop.work)
@@ -84,8 +84,8 @@ def test_the_same_delivery_stands_in_line_once() -> None:
 
 
 def test_what_finds_no_place_in_a_full_line_is_left_to_the_sweeper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "LONGEST_LINE", 2)
-    host, shop = HostLanes(1, Event()), Workshop()
+    monkeypatch.setattr(host_queue, "LONGEST_LINE", 2)
+    host, shop = PerHostQueue(1, Event()), Workshop()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(host.run, SLOW, uuid4(), shop.work)
         until(lambda: shop.busy == 1)
@@ -96,7 +96,7 @@ def test_what_finds_no_place_in_a_full_line_is_left_to_the_sweeper(monkeypatch: 
 
 
 def test_work_that_fails_frees_its_lane() -> None:
-    host, shop = HostLanes(1, Event()), Workshop()
+    host, shop = PerHostQueue(1, Event()), Workshop()
     shop.open.set()
 
     def fail(_: UUID) -> None:
@@ -110,7 +110,7 @@ def test_work_that_fails_frees_its_lane() -> None:
 
 
 def test_a_host_that_is_done_with_leaves_nothing_behind() -> None:
-    host, shop = HostLanes(2, Event()), Workshop()
+    host, shop = PerHostQueue(2, Event()), Workshop()
     shop.open.set()
     for number in range(50):
         host.run(f"{number}.example:443", uuid4(), shop.work)
@@ -119,7 +119,7 @@ def test_a_host_that_is_done_with_leaves_nothing_behind() -> None:
 
 def test_once_stopping_a_lane_takes_nothing_more_from_its_line() -> None:
     stop, shop = Event(), Workshop()
-    host = HostLanes(1, stop)
+    host = PerHostQueue(1, stop)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(host.run, SLOW, uuid4(), shop.work)
         until(lambda: shop.busy == 1)
@@ -133,11 +133,11 @@ def test_once_stopping_a_lane_takes_nothing_more_from_its_line() -> None:
 def test_a_lane_is_left_after_its_turn_and_what_it_leaves_is_worked_on_by_the_others_of_its_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    host, shop = HostLanes(2, Event()), Workshop()
+    host, shop = PerHostQueue(2, Event()), Workshop()
     with ThreadPoolExecutor(2) as pool:
         pool.submit(host.run, SLOW, uuid4(), shop.work)
         until(lambda: shop.busy == 1)
-        monkeypatch.setattr(lanes, "LONGEST_TURN_SECONDS", -1.0)
+        monkeypatch.setattr(host_queue, "LONGEST_TURN_SECONDS", -1.0)
         short = Workshop()
         short.open.set()
         host.run(SLOW, uuid4(), short.work)

@@ -1,12 +1,12 @@
 from uuid import UUID
 
-from services.notifier.look import Next, look
-from services.notifier.watch import Watcher, look_and_send
+from services.notifier.reconcile import Actions, reconcile
+from services.notifier.watch import Reconciler, reconcile_and_send
 from services.worker.dispatch import dispatch_group, dispatch_request
 from services.worker.settle import due_again, failed, settle
 from shared.db import Database
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, FetchBatch, Message
-from tests.integration.batches import NOT_FOUND, Post, done, fetch_alone, report, take
+from tests.integration.batches import NOT_FOUND, Post, done, fetch_isolated, report, take
 from tests.integration.race import overtaken, together
 from tests.integration.seed import (
     add_request,
@@ -36,26 +36,26 @@ def complete(database: Database, batch: FetchBatch) -> None:
 
 
 def test_a_group_whose_images_are_settled_is_settled_and_its_counters_go_to_the_request(
-    database: Database, watcher: Watcher
+    database: Database, reconciler: Reconciler
 ) -> None:
     request_id, post = dispatched(database, images=130)
     for batch in post.batches[:16]:
         complete(database, batch)
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     group, request = group_row(database, request_id), request_row(database, request_id)
-    assert (group["state"], group["look_at"], group["in_flight"]) == ("settled", None, 0)
+    assert (group["state"], group["reconcile_at"], group["in_flight"]) == ("settled", None, 0)
     assert (request["status"], request["completed"], request["source_bytes"]) == ("processing", 128, 128_000)
     assert events_of(database, request_id) == []
 
 
 def test_the_last_group_finishes_the_request_with_its_event_and_its_delivery(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=8)
     batch = post.batches[0]
     take(database, batch, range(1, 9))
     report(database, batch, [*(done(number) for number in range(1, 8)), failed(8, NOT_FOUND)])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     request = request_row(database, request_id)
     assert (request["status"], request["completed"], request["failed"]) == ("completed", 7, 1)
     assert (request["finished_at"] is None, request["dispatch_at"]) == (False, None)
@@ -66,32 +66,32 @@ def test_the_last_group_finishes_the_request_with_its_event_and_its_delivery(
     assert sent == [Deliver(delivery_id=delivery["id"])]
 
 
-def test_a_request_without_a_rendition_has_failed(database: Database, watcher: Watcher) -> None:
+def test_a_request_without_a_rendition_has_failed(database: Database, reconciler: Reconciler) -> None:
     request_id, post = dispatched(database, images=2)
     take(database, post.batches[0], [1, 2])
     report(database, post.batches[0], [failed(1, NOT_FOUND), failed(2, NOT_FOUND)])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     assert request_row(database, request_id)["status"] == "failed"
     assert [event["type"] for event in events_of(database, request_id)] == ["request.failed"]
 
 
 def test_without_a_webhook_there_is_an_event_and_no_delivery(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=2, webhook_url=None)
     complete(database, post.batches[0])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     assert len(events_of(database, request_id)) == 1
     assert (deliveries_of(database, request_id), sent) == ([], [])
 
 
 def test_a_callback_that_comes_twice_or_late_changes_nothing(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=8)
     complete(database, post.batches[0])
     for _ in range(3):
-        look_and_send(watcher, request_id, 1, dispatch_no=1)
+        reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     request = request_row(database, request_id)
     assert (request["completed"], len(events_of(database, request_id)), len(sent)) == (8, 1, 1)
 
@@ -101,10 +101,10 @@ def test_two_looks_at_the_last_group_at_once_finish_the_request_once(database: D
     complete(database, post.batches[0])
     first, second = overtaken(
         database,
-        lambda session: look(session, request_id, 1, dispatch_no=1, public_url=""),
-        lambda session: look(session, request_id, 1, dispatch_no=None, public_url=""),
+        lambda session: reconcile(session, request_id, 1, dispatch_no=1, public_url=""),
+        lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""),
     )
-    assert (first.delivery is not None, second) == (True, Next())
+    assert (first.delivery is not None, second) == (True, Actions())
     assert len(events_of(database, request_id)) == 1
 
 
@@ -114,19 +114,19 @@ def test_the_last_two_groups_looked_at_at_once_finish_the_request_once(database:
         complete(database, batch)
     first, second = overtaken(
         database,
-        lambda session: look(session, request_id, 1, dispatch_no=1, public_url=""),
-        lambda session: look(session, request_id, 2, dispatch_no=1, public_url=""),
+        lambda session: reconcile(session, request_id, 1, dispatch_no=1, public_url=""),
+        lambda session: reconcile(session, request_id, 2, dispatch_no=1, public_url=""),
     )
-    assert (first, second.delivery is not None) == (Next(), True)
+    assert (first, second.delivery is not None) == (Actions(), True)
     request = request_row(database, request_id)
     assert (request["status"], request["completed"], len(events_of(database, request_id))) == ("completed", 130, 1)
 
 
-def test_many_looks_at_once_count_every_group_once(database: Database, watcher: Watcher, sent: list[Message]) -> None:
+def test_many_at_once_count_every_group_once(database: Database, reconciler: Reconciler, sent: list[Message]) -> None:
     request_id, post = dispatched(database, images=500)
     for batch in post.batches:
         complete(database, batch)
-    together([lambda n=n: look_and_send(watcher, request_id, n, dispatch_no=1) for n in (1, 2, 3, 4, 4, 3)])  # type: ignore[misc]
+    together([lambda n=n: reconcile_and_send(reconciler, request_id, n, dispatch_no=1) for n in (1, 2, 3, 4, 4, 3)])  # type: ignore[misc]
     request = request_row(database, request_id)
     assert (request["completed"], len(events_of(database, request_id))) == (500, 1)
     assert [type(message) for message in sent] == [Deliver]
@@ -138,76 +138,76 @@ def test_a_look_that_waited_for_the_last_settle_finds_it(database: Database) -> 
     overtaken(
         database,
         lambda session: settle(session, post.batches[0], results),
-        lambda session: look(session, request_id, 1, dispatch_no=1, public_url=""),
+        lambda session: reconcile(session, request_id, 1, dispatch_no=1, public_url=""),
     )
     assert request_row(database, request_id)["status"] == "completed"
 
 
 def test_a_settled_group_makes_room_for_those_that_wait(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=700)
     for batch in post.batches[:16]:
         complete(database, batch)
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     assert sent == [DispatchRequest(request_id=request_id)]
     request = request_row(database, request_id)
     assert (request["dispatch_at"] - request["now"]).total_seconds() <= 5
 
 
 def test_images_that_are_due_are_to_be_dispatched_again(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=16)
     complete(database, post.batches[0])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     assert sent == [DispatchGroup(request_id=request_id, group=1, dispatch_no=1)]
-    assert 20 < group_row(database, request_id)["look_in"] <= 30
+    assert 20 < group_row(database, request_id)["reconcile_in"] <= 30
 
 
 def test_images_that_are_not_due_are_looked_at_when_the_first_is(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=8)
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [due_again(1, delay=300), due_again(2, delay=20)])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     assert sent == []
-    assert 15 < group_row(database, request_id)["look_in"] <= 20
+    assert 15 < group_row(database, request_id)["reconcile_in"] <= 20
 
 
 def test_a_callback_before_the_images_are_reported_waits_for_their_claim(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=8)
     take(database, post.batches[0], range(1, 9))
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     assert (sent, group_row(database, request_id)["state"]) == ([], "dispatched")
-    assert 110 < group_row(database, request_id)["look_in"] <= 120
+    assert 110 < group_row(database, request_id)["reconcile_in"] <= 120
 
 
 def test_a_stale_callback_settles_but_never_dispatches(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=8)
     dispatch_group(database, post, request_id, group=1, seen=1)
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     assert sent == []
     complete(database, post.batches[0])
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
     assert request_row(database, request_id)["status"] == "completed"
 
 
 def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_go_on(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=8)
-    set_images(database, request_id, [3], attempts=4, alone=True)
+    set_images(database, request_id, [3], attempts=4, isolated=True)
     take(database, post.batches[0], [3])
-    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
     assert image_rows(database, request_id)[3]["state"] == "pending"
     pass_time(database, request_id, 121)
-    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
     rows = image_rows(database, request_id)
     assert (rows[3]["state"], rows[3]["error_code"], rows[3]["claimed_by"]) == ("failed", "worker_lost", None)
     assert {row["state"] for number, row in rows.items() if number != 3} == {"pending"}
@@ -216,74 +216,74 @@ def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_
 
 
 def test_a_fifth_attempt_that_was_lost_in_company_is_made_again_alone(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=8)
     set_images(database, request_id, [3, 4], attempts=4)
     take(database, post.batches[0], [3, 4])
     pass_time(database, request_id, 121)
-    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
     assert {row["state"] for row in image_rows(database, request_id).values()} == {"pending"}
     dispatch_group(database, post, request_id, group=1, seen=1)
-    alone = [batch for batch in post.batches if batch.alone]
-    assert [[image.number for image in batch.images] for batch in alone] == [[3], [4]]
-    assert take(database, alone[0], [3]) == {3: 5}
-    report(database, alone[0], [done(3)])
-    take(database, alone[1], [4])
+    isolated = [batch for batch in post.batches if batch.isolated]
+    assert [[image.number for image in batch.images] for batch in isolated] == [[3], [4]]
+    assert take(database, isolated[0], [3]) == {3: 5}
+    report(database, isolated[0], [done(3)])
+    take(database, isolated[1], [4])
     pass_time(database, request_id, 121)
-    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
     rows = image_rows(database, request_id)
     assert (rows[3]["state"], rows[4]["error_code"]) == ("completed", "worker_lost")
 
 
-def test_the_last_image_that_is_lost_finishes_the_request(database: Database, watcher: Watcher) -> None:
+def test_the_last_image_that_is_lost_finishes_the_request(database: Database, reconciler: Reconciler) -> None:
     request_id, post = dispatched(database, images=1)
     take(database, post.batches[-1], [1])
     for _ in range(4):
         pass_time(database, request_id, 121)
-        take(database, fetch_alone(request_id, 1), [1])
+        take(database, fetch_isolated(request_id, 1), [1])
     pass_time(database, request_id, 121)
-    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
     assert request_row(database, request_id)["status"] == "failed"
 
 
-def test_a_waiting_group_is_left_to_the_window(database: Database, watcher: Watcher, sent: list[Message]) -> None:
+def test_a_waiting_group_is_left_to_the_window(database: Database, reconciler: Reconciler, sent: list[Message]) -> None:
     request_id, _ = dispatched(database, images=700)
-    look_and_send(watcher, request_id, 6, dispatch_no=None)
+    reconcile_and_send(reconciler, request_id, 6, dispatch_no=None)
     assert (sent, group_row(database, request_id, 6)["state"]) == ([], "waiting")
 
 
-def test_a_waiting_group_is_looked_at_no_more_once_it_was(database: Database, watcher: Watcher) -> None:
+def test_a_waiting_group_is_looked_at_no_more_once_it_was(database: Database, reconciler: Reconciler) -> None:
     request_id, _ = dispatched(database, images=700)
-    sql(database, "UPDATE image_group SET look_at = now() WHERE number = 6")
-    look_and_send(watcher, request_id, 6, dispatch_no=None)
-    assert group_row(database, request_id, 6)["look_at"] is None
+    sql(database, "UPDATE image_group SET reconcile_at = now() WHERE number = 6")
+    reconcile_and_send(reconciler, request_id, 6, dispatch_no=None)
+    assert group_row(database, request_id, 6)["reconcile_at"] is None
 
 
 def test_a_group_that_waits_in_line_does_not_lose_an_image_whose_last_attempt_is_lost(
-    database: Database, watcher: Watcher, sent: list[Message]
+    database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=700)
     for batch in post.batches[1:16]:
         complete(database, batch)
     report(database, post.batches[0], [done(number) for number in range(2, 9)])
-    sql(database, "UPDATE image_group SET state = 'waiting', look_at = NULL WHERE number = 1")
+    sql(database, "UPDATE image_group SET state = 'waiting', reconcile_at = NULL WHERE number = 1")
     set_images(database, request_id, [1], attempts=4)
     take(database, post.batches[0], [1])  # the old message comes after all, and its worker dies
-    look_and_send(watcher, request_id, 1, dispatch_no=1)
-    assert 110 < group_row(database, request_id, 1)["look_in"] <= 120
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    assert 110 < group_row(database, request_id, 1)["reconcile_in"] <= 120
     pass_time(database, request_id, 121)
-    sql(database, "UPDATE image_group SET look_at = NULL WHERE number = 1")
+    sql(database, "UPDATE image_group SET reconcile_at = NULL WHERE number = 1")
     dispatch_request(database, post, request_id)
-    assert group_row(database, request_id, 1)["look_in"] <= 0
-    look_and_send(watcher, request_id, 1, dispatch_no=None)
+    assert group_row(database, request_id, 1)["reconcile_in"] <= 0
+    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
     complete(database, post.batches[16])  # makes room
     dispatch_request(database, post, request_id)
-    assert [image.number for batch in post.batches if batch.alone for image in batch.images] == [1]
+    assert [image.number for batch in post.batches if batch.isolated for image in batch.images] == [1]
 
 
-def test_a_look_at_what_is_gone_is_nothing(database: Database, watcher: Watcher, sent: list[Message]) -> None:
+def test_a_look_at_what_is_gone_is_nothing(database: Database, reconciler: Reconciler, sent: list[Message]) -> None:
     request_id, _ = dispatched(database, images=1)
-    look_and_send(watcher, request_id, 7, dispatch_no=1)
-    look_and_send(watcher, UUID(int=1), 1, dispatch_no=1)
+    reconcile_and_send(reconciler, request_id, 7, dispatch_no=1)
+    reconcile_and_send(reconciler, UUID(int=1), 1, dispatch_no=1)
     assert sent == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.status.output import CHUNK, cell, csv_chunks, product_line
+from services.status.output_csv import CHUNK, cell, csv_chunks, product_line
 from services.status.placed import PlacedImage, PlacedProduct
 
 REQUEST = UUID("01980000-0000-7000-8000-00000000002a")

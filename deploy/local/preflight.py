@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy.local.places import Places, is_free
+from deploy.local.data_dir import Places, is_free
 from deploy.local.settings import LocalSettings
 from deploy.migrations.settings import MigrationSettings
 from services.ingest.settings import IngestSettings

@@ -14,7 +14,7 @@ LONGEST_TURN_SECONDS = 60.0
 """Dead hosts with endless lines must not keep all threads from the others for ever."""
 
 
-class HostLanes:
+class PerHostQueue:
     """`run(host, id, work)` works now if the host has a free lane, else leaves `id` to the thread that holds one.
 
     `stop`: from when it is set, nobody takes the next in line.

@@ -15,13 +15,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from stream_zip import NO_COMPRESSION_32, NO_COMPRESSION_64, MemberFile, Method, stream_zip
 
-from services.status import inputs, products, queries
+from services.status import params, products, queries
 from services.status.names import Stems
 from services.status.placed import PlacedProduct
 from services.status.streaming import attachment, stream
 from shared.blobs import BlobMissing, Blobs, output_key
 from shared.formats import EXTENSIONS
-from shared.problems import not_found
+from shared.http.problems import not_found
 
 CHUNK = 256 * 1024
 READABLE = 0o100644
@@ -83,8 +83,8 @@ def _named(pages: Iterable[list[PlacedProduct]]) -> Iterator[tuple[str, str, str
 
 
 def get_outputs_zip(http_request: HttpRequest) -> Response:
-    account, request_id = inputs.account_of(http_request), inputs.request_id_of(http_request)
-    stores = inputs.stores_of(http_request)
+    account, request_id = params.account_of(http_request), params.request_id_of(http_request)
+    stores = params.stores_of(http_request)
     found = stores.database.transact(lambda session: queries.find_request(session, account, request_id))
     if found is None:
         raise not_found()

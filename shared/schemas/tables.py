@@ -90,7 +90,7 @@ class ProcessingRequest(SQLModel, table=True):
     source_bytes: int = Field(default=0, sa_type=BigInteger)
     rendition_bytes: int = Field(default=0, sa_type=BigInteger)
     # Two marks of how many images were settled when, half a minute apart: the rate behind `eta_seconds`. A run
-    # begins with `previous_mark_settled` alone: what was settled before it.
+    # begins with `previous_mark_settled` isolated: what was settled before it.
     mark_at: datetime | None = _time()
     mark_settled: int = Field(default=0, sa_type=Integer)
     previous_mark_at: datetime | None = _time()
@@ -132,12 +132,12 @@ class RejectedRow(SQLModel, table=True):
 
 
 class ImageGroup(SQLModel, table=True):
-    """Images 128(n-1)+1 to 128n of a request. `look_at` is the only timer; `in_flight` fills the request's window."""
+    """Images 128(n-1)+1 to 128n of a request. `reconcile_at` is its only timer; `in_flight` fills the window."""
 
     __tablename__ = "image_group"
     __table_args__ = (
         ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),
-        Index("group_look_at", "look_at", postgresql_where=text("look_at IS NOT NULL")),
+        Index("group_reconcile_at", "reconcile_at", postgresql_where=text("reconcile_at IS NOT NULL")),
         Index("group_open", "request_id", "state", "number", postgresql_where=text("state <> 'settled'")),
     )
 
@@ -145,8 +145,8 @@ class ImageGroup(SQLModel, table=True):
     number: int = Field(primary_key=True, sa_type=Integer)
     state: str = Field(default=GroupState.WAITING, sa_type=Text)
     dispatch_no: int = Field(default=0, sa_type=Integer)
-    look_at: datetime | None = _time()
-    look_delay: int = Field(default=60, sa_type=Integer)  # seconds until the look after the next dispatch
+    reconcile_at: datetime | None = _time()
+    reconcile_delay: int = Field(default=60, sa_type=Integer)  # seconds until the look after the next dispatch
     in_flight: int = Field(default=0, sa_type=Integer)
     images: int = Field(sa_type=Integer)
     completed: int = Field(default=0, sa_type=Integer)
@@ -159,7 +159,7 @@ class ImageGroup(SQLModel, table=True):
 class Image(SQLModel, table=True):
     """One distinct URL within a request. `claimed_by` and `not_before` are the claim.
 
-    `parked`: the claim waits for the slow lane, nobody works on it yet. `alone`: a claim on it was lost at work.
+    `deferred`: the claim waits for the slow queue, nobody works on it yet. `isolated`: a claim on it was lost at work.
     """
 
     __tablename__ = "image"
@@ -173,8 +173,8 @@ class Image(SQLModel, table=True):
     attempts: int = Field(default=0, sa_type=SmallInteger)
     not_before: datetime = _time(nullable=False, default=True)
     claimed_by: UUID | None = None
-    parked: bool = False
-    alone: bool = False
+    deferred: bool = False
+    isolated: bool = False
     error_code: str | None = Field(default=None, sa_type=Text)
     error_detail: str | None = Field(default=None, sa_type=Text)
     source_bytes: int | None = Field(default=None, sa_type=BigInteger)
@@ -228,7 +228,7 @@ class Delivery(SQLModel, table=True):
     attempt: int = Field(default=0, sa_type=Integer)
     first_attempt: int = Field(default=1, sa_type=Integer)  # where the schedule began: a redelivery starts it anew
     next_attempt_at: datetime | None = _time()
-    nudged_at: datetime | None = _time()  # when the sweeper last sent `Deliver` for it
+    enqueued_at: datetime | None = _time()  # when the sweeper last sent `Deliver` for it
     created_at: datetime = _time(nullable=False, default=True)
 
 
@@ -257,7 +257,7 @@ class BrokerEpoch(SQLModel, table=True):
 
 
 class StoreIdentity(SQLModel, table=True):
-    """One row: the id that the blob store must have too before anything is cleared up in it (shared/store_id.py)."""
+    """One row: the id that the blob store must have too before orphans are deleted in it (blobs/identity.py)."""
 
     __tablename__ = "store_identity"
 

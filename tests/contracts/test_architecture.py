@@ -1,0 +1,31 @@
+"""docs/architecture.md names the files a reader opens to follow one image; each must hold the function it is named for."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/architecture.md").read_text()
+STEPS = re.findall(r"^\| \d+ \| `([^`]+\.py)` \| `(\w+)` \|", PAGE, re.MULTILINE)
+MOST_FILES = 15
+
+
+@pytest.mark.parametrize(("path", "name"), STEPS)
+def test_each_named_function_exists(path: str, name: str) -> None:
+    tree = ast.parse((ROOT / path).read_text())
+    assert name in {
+        node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+
+
+def test_a_reader_follows_one_image_through_at_most_fifteen_files() -> None:
+    assert 10 <= len(STEPS)
+    assert len({path for path, _ in STEPS}) <= MOST_FILES
+
+
+def test_every_file_named_on_the_page_exists() -> None:
+    named = re.findall(r"`((?:services|shared|deploy|tests|worker|notifier)/[\w/.]+)`", PAGE)
+    missing = [name for name in named if not (ROOT / name).exists() and not (ROOT / "services" / name).exists()]
+    assert not missing

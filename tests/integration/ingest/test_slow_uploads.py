@@ -42,8 +42,8 @@ def test_an_upload_that_does_not_end_is_408(settings: IngestSettings, database: 
 def test_an_upload_that_falls_silent_is_refused(
     address: str, database: Database, monkeypatch: pytest.MonkeyPatch, path: str, status: bytes
 ) -> None:
-    monkeypatch.setattr(body, "PATIENCE", 0.5)
-    monkeypatch.setattr(body, "SLOWEST", 0.001)
+    monkeypatch.setattr(body, "IDLE_TIMEOUT", 0.5)
+    monkeypatch.setattr(body, "MIN_RATE", 0.001)
     with begun(address, path) as connection:
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 " + status)
@@ -53,7 +53,7 @@ def test_an_upload_that_falls_silent_is_refused(
 def test_an_upload_that_drips_is_refused_however_short_its_pauses(
     address: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body, "PATIENCE", 2)
+    monkeypatch.setattr(body, "IDLE_TIMEOUT", 2)
     with begun(address) as connection:
         connection.setblocking(False)
         assert until(lambda: _dripped(connection), within=30).startswith(b"HTTP/1.1 408")

@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request as HttpRequest
 from starlette.types import Message
 
-from services.ingest.body import PATIENCE, SLOWEST, limited
+from services.ingest.body import IDLE_TIMEOUT, MIN_RATE, limited
 from services.ingest.settings import IngestSettings
 from shared.http.problems import Problem
 
@@ -50,9 +50,9 @@ class Sender:
 @pytest.mark.parametrize(
     "sender",
     [
-        Sender(chunks=9, size=20 * SLOWEST, pause=PATIENCE - 1),
-        Sender(chunks=80, size=10 * SLOWEST, pause=10),
-        Sender(chunks=2, size=1, pause=PATIENCE / 3),
+        Sender(chunks=9, size=20 * MIN_RATE, pause=IDLE_TIMEOUT - 1),
+        Sender(chunks=80, size=10 * MIN_RATE, pause=10),
+        Sender(chunks=2, size=1, pause=IDLE_TIMEOUT / 3),
     ],
     ids=["with pauses", "slowly", "little"],
 )
@@ -64,9 +64,9 @@ def test_it_may_take_its_time(sender: Sender) -> None:
 @pytest.mark.parametrize(
     "sender",
     [
-        Sender(chunks=2, size=10**6, pause=PATIENCE + 1),
-        Sender(chunks=100, size=SLOWEST, pause=2),
-        Sender(chunks=100, size=10**6, pause=PATIENCE / 2),
+        Sender(chunks=2, size=10**6, pause=IDLE_TIMEOUT + 1),
+        Sender(chunks=100, size=MIN_RATE, pause=2),
+        Sender(chunks=100, size=10**6, pause=IDLE_TIMEOUT / 2),
     ],
     ids=["silent", "dripping", "without end"],
 )
@@ -77,4 +77,4 @@ def test_it_may_not_take_for_ever(sender: Sender) -> None:
 
 
 def test_the_time_that_we_take_is_not_held_against_it() -> None:
-    assert Sender(chunks=5, size=1, pause=1).received(our_pause=PATIENCE * 5) == 5
+    assert Sender(chunks=5, size=1, pause=1).received(our_pause=IDLE_TIMEOUT * 5) == 5

@@ -5,9 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from services.ingest.manifest import Found
-from services.ingest.row_errors import Code, RowError
-from services.ingest.rows import Limits, Product
+from services.ingest.manifest.errors import Code, RowError
+from services.ingest.manifest.rows import Found, Limits, Product
 from services.ingest.spool import SHOWN, Spool, blocks
 
 ID = UUID(int=7)

@@ -4,8 +4,8 @@ import codecs
 
 import pytest
 
-from services.ingest.rows import Product
-from tests.unit.ingest.reading import HEADER, A, B, C, products, read
+from services.ingest.manifest.rows import Product
+from tests.unit.ingest.manifest.reading import HEADER, A, B, C, products, read
 
 SHIRT = ("1", "Shirt", [A, B])
 

@@ -4,11 +4,11 @@ import io
 
 import pytest
 
-from services.ingest.encoding import UnsupportedFileError
-from services.ingest.manifest import read_manifest
-from services.ingest.row_errors import Code, RowError
-from services.ingest.rows import Limits
-from tests.unit.ingest.reading import HEADER, A, B, C, errors, read
+from services.ingest.manifest.encoding import UnsupportedFileError
+from services.ingest.manifest.errors import Code, RowError
+from services.ingest.manifest.read import read_manifest
+from services.ingest.manifest.rows import Limits
+from tests.unit.ingest.manifest.reading import HEADER, A, B, C, errors, read
 
 URLS = "Input Image Urls"
 

@@ -4,9 +4,9 @@ import io
 
 import pytest
 
-from services.ingest.manifest import read_manifest
-from services.ingest.rows import Limits
-from tests.unit.ingest.reading import HEADER, A
+from services.ingest.manifest.read import read_manifest
+from services.ingest.manifest.rows import Limits
+from tests.unit.ingest.manifest.reading import HEADER, A
 
 SIZE = 2_000_000
 HOSTILE = {

@@ -1,11 +1,13 @@
-"""One record to one product, or to everything that is wrong with it."""
+"""One record to one product, and a product to everything that is wrong with it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from services.ingest.header import NAME, SERIAL_NUMBER, URLS, Header, unwrap
-from services.ingest.row_errors import Code, RowError
+from services.ingest.manifest.errors import Code, RowError
+from services.ingest.manifest.header import NAME, SERIAL_NUMBER, URLS, Header, unwrap
+from services.ingest.manifest.numbering import Numbering
 from shared.urls import refusal
 
 _SPACE = re.compile(r"[ \t\r\n\xa0]+")
@@ -35,15 +37,26 @@ class Product:
     name: str
     urls: Sequence[str]
 
+    def error(
+        self, code: Code, detail: str, column: str | None = None, value: str | None = None, url_index: int | None = None
+    ) -> RowError:
+        """An error at this row."""
+        return RowError(
+            code=code, detail=detail, row=self.row, line=self.line, column=column, url_index=url_index, value=value
+        )
+
+
+Found = Product | RowError
+
 
 def read_row(record: list[str], header: Header, row: int, line: int) -> Product | None:
-    """The product that a record spells, not yet checked; None for one of empty cells only."""
+    """The product in a record, not yet checked; None if all cells are empty."""
     cells = unwrap(record, header.delimiter, header.width)
     if not any(cells) or not any(cell.strip() for cell in cells):
         return None
     while len(cells) > header.width and not cells[-1].strip():
         cells.pop()
-    # URLs that spread over columns of their own, or one URL cut at its commas: what the row has too many, belongs here.
+    # Extra cells are URLs in columns of their own, or pieces of one unquoted URL with commas in it: all join the URLs.
     extra = max(0, len(cells) - header.width)
     cells.extend([""] * (header.width - len(cells)))
     last = header.urls + extra
@@ -63,22 +76,54 @@ def split_urls(text: str, delimiter: str = ",") -> list[str]:
     return [part.rstrip("," + delimiter) for part in _SPLIT[delimiter].split(text)]
 
 
+def check_all(found: Iterable[Found], limits: Limits, *, if_empty: str) -> Generator[Found, None, None]:
+    """Each valid product, or else its errors; `no_rows` with the text `if_empty` if there were none."""
+    serials = _SerialNumbers()
+    empty = True
+    for item in found:
+        empty = False
+        if isinstance(item, RowError):
+            yield item
+            continue
+        errors = list(check(item, limits))
+        if item.serial_number and (first := serials.first_row(item)) != item.row:
+            detail = f"Row {first} has the same serial number."
+            errors.append(item.error(Code.DUPLICATE_SERIAL_NUMBER, detail, SERIAL_NUMBER, item.serial_number))
+        if errors:
+            yield from errors
+        else:
+            yield item
+    if empty:
+        yield RowError(code=Code.NO_ROWS, detail=if_empty)
+
+
+class _SerialNumbers:
+    def __init__(self) -> None:
+        self._numbering = Numbering()
+        self._rows = array("I")
+
+    def first_row(self, product: Product) -> int:
+        number = self._numbering.number(product.serial_number)
+        if number > len(self._rows):
+            self._rows.append(product.row)
+        return self._rows[number - 1]
+
+
 def check(product: Product, limits: Limits) -> Iterator[RowError]:
     """Everything that is wrong with the product by itself."""
-    row, line = product.row, product.line
     for code, column, value in (
         (Code.EMPTY_SERIAL_NUMBER, SERIAL_NUMBER, product.serial_number),
         (Code.EMPTY_NAME, NAME, product.name),
     ):
         if not value:
-            yield RowError(code=code, detail=f"“{column}” is empty.", row=row, line=line, column=column, value=value)
+            yield product.error(code, f"“{column}” is empty.", column, value)
         elif "\0" in value:
-            yield _nul(product, column, value)
+            yield product.error(Code.NUL_BYTE, _has_nul(column), column, value)
     if not product.urls:
-        yield RowError(code=Code.NO_URL, detail="The row has no image URL.", row=row, line=line, column=URLS, value="")
+        yield product.error(Code.NO_URL, "The row has no image URL.", URLS, "")
     elif len(product.urls) > limits.urls_per_row:
         detail = f"The row has {len(product.urls)} image URLs; at most {limits.urls_per_row} are allowed."
-        yield RowError(code=Code.TOO_MANY_URLS, detail=detail, row=row, line=line, column=URLS)
+        yield product.error(Code.TOO_MANY_URLS, detail, URLS)
     else:
         yield from _check_urls(product, limits)
 
@@ -89,26 +134,11 @@ def _check_urls(product: Product, limits: Limits) -> Iterator[RowError]:
         if reason is None:
             continue
         if "\0" in url:
-            yield _nul(product, URLS, url, index)
-            continue
-        yield RowError(
-            code=Code.URL_TOO_LONG if len(url) > limits.url_length else Code.INVALID_URL,
-            detail=reason,
-            row=product.row,
-            line=product.line,
-            column=URLS,
-            url_index=index,
-            value=url,
-        )
+            yield product.error(Code.NUL_BYTE, _has_nul(URLS), URLS, url, index)
+        else:
+            code = Code.URL_TOO_LONG if len(url) > limits.url_length else Code.INVALID_URL
+            yield product.error(code, reason, URLS, url, index)
 
 
-def _nul(product: Product, column: str, value: str, url_index: int | None = None) -> RowError:
-    return RowError(
-        code=Code.NUL_BYTE,
-        detail=f"“{column}” contains a NUL character.",
-        row=product.row,
-        line=product.line,
-        column=column,
-        url_index=url_index,
-        value=value,
-    )
+def _has_nul(column: str) -> str:
+    return f"“{column}” contains a NUL character."

@@ -8,10 +8,10 @@ import orjson
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.encoding import UnsupportedFileError
-from services.ingest.row_errors import RowError
-from services.ingest.rows import Product
-from tests.unit.ingest.reading import HEADER, read
+from services.ingest.manifest.encoding import UnsupportedFileError
+from services.ingest.manifest.errors import RowError
+from services.ingest.manifest.rows import Product
+from tests.unit.ingest.manifest.reading import HEADER, read
 
 COLUMNS = ("S. No.", "Product Name", "Input Image Urls")
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30).filter(

@@ -12,6 +12,7 @@ from shared.http.paths import UPLOADS
 from shared.http.problems import Problem
 
 PROBES = ("/healthz", "/readyz", "/metrics")
+DOWNLOADS = ("/outputs.zip", "/output.csv", "/source")
 BUSY = Problem(
     503, "busy", "Too many concurrent requests; try again soon.", headers={"Retry-After": "5", "Connection": "close"}
 )
@@ -21,6 +22,7 @@ class Kind(Enum):
     """Kinds of requests. All but a CALL last as long as their clients like."""
 
     UPLOAD = auto()
+    DOWNLOAD = auto()
     EVENTS = auto()
     CALL = auto()
 
@@ -55,6 +57,8 @@ class ConcurrencyLimit:
 def _kind(method: str, path: str) -> Kind:
     if method == "POST" and path in UPLOADS:
         return Kind.UPLOAD
+    if path.endswith(DOWNLOADS) or path.startswith("/files/"):
+        return Kind.DOWNLOAD
     return Kind.EVENTS if path.endswith("/events") else Kind.CALL
 
 

@@ -13,6 +13,12 @@ PATH = "/v1/requests/1"
 KINDS = {
     "upload": [("POST", "/v1/requests"), ("POST", "/upload"), ("POST", "/api/upload-csv/")],
     "events": [("GET", f"{PATH}/events")],
+    "download": [
+        ("GET", f"{PATH}/outputs.zip"),
+        ("GET", f"{PATH}/output.csv"),
+        ("GET", f"{PATH}/images/1/source"),
+        ("GET", "/files/1/out/2.jpg"),
+    ],
     "call": [("GET", PATH), ("GET", "/v1/requests"), ("POST", f"{PATH}/cancel"), ("DELETE", PATH)],
 }
 

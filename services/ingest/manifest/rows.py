@@ -11,10 +11,10 @@ from services.ingest.manifest.numbering import Numbering
 from shared.urls import refusal
 
 _SPACE = re.compile(r"[ \t\r\n\xa0]+")
-_URL_BEGINS = re.compile(r"https?://", re.IGNORECASE)
-_SPLIT = {
-    delimiter: re.compile(rf"[,{delimiter}](?=https?://)", re.IGNORECASE) for delimiter in (",", ";", "\t")
-}  # a comma or delimiter inside a URL is part of it
+_URL = r"(?:[a-z][a-z0-9+.-]*:)?//"  # how a URL begins, of whatever scheme
+_URL_BEGINS = re.compile(_URL, re.IGNORECASE)
+_HTTP_BEGINS = re.compile(r"https?://", re.IGNORECASE)
+_SPLIT = {delimiter: re.compile(rf"[,{delimiter}](?={_URL})", re.IGNORECASE) for delimiter in (",", ";", "\t")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +67,28 @@ def read_row(record: list[str], header: Header, row: int, line: int) -> Product 
 
 
 def split_urls(text: str, delimiter: str = ",") -> list[str]:
-    """The URLs of one cell: white space goes, and only a comma (or delimiter) before http:// or https:// divides."""
+    """The URLs of one cell: white space is removed, and a comma (or delimiter) divides only before `scheme://` or `//`.
+
+    So a URL of a wrong scheme is judged by itself, and a comma inside a URL stays.
+    """
     if _SPACE.search(text):
-        text = "".join("," + part if _URL_BEGINS.match(part) else part for part in _SPACE.split(text))
+        text = "".join(_without_space(text, delimiter))
     text = text.strip("," + delimiter)
     if not text:
         return []
     return [part.rstrip("," + delimiter) for part in _SPLIT[delimiter].split(text)]
+
+
+def _without_space(text: str, delimiter: str) -> Iterator[str]:
+    """White space before a URL becomes a comma, unless it stands within the `https://` of that URL."""
+    scheme = ""  # at most the first 8 characters of the URL under way
+    for part in _SPACE.split(text):
+        if _URL_BEGINS.match(part) and ("//" in scheme or not _HTTP_BEGINS.match(scheme + part)):
+            yield ","
+            scheme = ""
+        yield part
+        begun = max(part.rfind(","), part.rfind(delimiter))
+        scheme = (scheme + part if begun < 0 else part[begun + 1 :])[:8]
 
 
 def check_all(found: Iterable[Found], limits: Limits, *, if_empty: str) -> Generator[Found, None, None]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from typing import Any
 
 import orjson
@@ -17,7 +18,9 @@ COLUMNS = ("S. No.", "Product Name", "Input Image Urls")
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30).filter(
     lambda text: text.strip() != ""
 )
-PATH = st.text("abcXYZ019-._~%!$&'()*+,;=:@/?é", max_size=30).filter(lambda path: not path.endswith((",", ";")))
+PATH = st.text("abcXYZ019-._~%!$&'()*+,;=:@/?é", max_size=30).filter(
+    lambda path: not re.search(r"[,;]$|[,;]([a-z][a-z0-9+.-]*:)?//", path, re.IGNORECASE)  # another URL begins there
+)
 URL = st.builds(
     "{}://{}/{}".format,
     st.sampled_from(["http", "https", "HTTPS"]),

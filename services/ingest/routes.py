@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import orjson
@@ -40,14 +41,6 @@ async def create_older(http_request: HttpRequest, *, status: int) -> Response:
         if problem.status not in OLDER_REFUSALS:
             raise
         return problem.response(status=400)
-
-
-async def upload_older(http_request: HttpRequest) -> Response:
-    return await create_older(http_request, status=200)
-
-
-async def upload_csv_older(http_request: HttpRequest) -> Response:
-    return await create_older(http_request, status=202)
 
 
 async def _submit(http_request: HttpRequest, *, older: bool = False) -> Accepted | Validated:
@@ -136,6 +129,6 @@ ROUTES = (
     _post("/v1/requests/{request_id}/cancel", cancel_request),
     Route("/v1/requests/{request_id}", delete_request, methods=["DELETE"]),
     _post("/v1/deliveries/{delivery_id}/redeliver", redeliver_delivery),
-    _post("/upload", upload_older),
-    _post("/api/upload-csv/", upload_csv_older),
+    _post("/upload", partial(create_older, status=200)),
+    _post("/api/upload-csv/", partial(create_older, status=202)),
 )

@@ -5,8 +5,7 @@ So no transaction is open while a manifest is parsed, and no manifest is in memo
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 from uuid import UUID
 
 import orjson
@@ -33,14 +32,6 @@ class Spool:
         self._limits = limits
         self._numbering = Numbering()
         self._prefix = f"{request_id}\t"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         for file in (self.products, self.images, self.rejected):

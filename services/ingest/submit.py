@@ -50,7 +50,7 @@ def submit(
     settings = context.settings
     submission = _submission(settings, upload, key=key, older=older)
     options = submission.options
-    with _spooled(submission.found, settings.limits, skip=options.skip or options.validate_only) as spool:
+    with closing(_spooled(submission.found, settings.limits, skip=options.skip or options.validate_only)) as spool:
         valid = spool.good or (options.skip and spool.usable)
         if options.validate_only:
             counts = {"valid": valid, "products": spool.product_count, "images": spool.image_count}

@@ -1,6 +1,7 @@
-"""What a manifest becomes on its way to `COPY`."""
+"""A manifest as files for `COPY`."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,7 @@ A, B = "https://a.example/a.jpg", "https://a.example/b.jpg"
 
 @pytest.fixture
 def spool() -> Iterator[Spool]:
-    with Spool(ID, Limits(images=3, row_errors=1000)) as spool:
+    with closing(Spool(ID, Limits(images=3, row_errors=1000))) as spool:
         yield spool
 
 

@@ -81,7 +81,7 @@ def split_urls(text: str, delimiter: str = ",") -> list[str]:
 
 def _without_space(text: str, delimiter: str) -> Iterator[str]:
     """White space before a URL becomes a comma, unless it stands within the `https://` of that URL."""
-    scheme = ""  # at most the first 8 characters of the URL under way
+    scheme = ""  # at most the first 8 characters of the current URL
     for part in _SPACE.split(text):
         if _URL_BEGINS.match(part) and ("//" in scheme or not _HTTP_BEGINS.match(scheme + part)):
             yield ","

@@ -1,4 +1,4 @@
-"""Uploads that take their time: each holds one of the places that ingest has for them."""
+"""Slow uploads: each holds one of the places for uploads."""
 
 import socket
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ def test_an_upload_that_drips_is_refused_however_short_its_pauses(
 
 
 def _dripped(connection: socket.socket) -> bytes:
-    """The answer, or else one byte more."""
+    """The answer; without one, send another byte."""
     try:
         return connection.recv(1000)
     except BlockingIOError:
@@ -68,9 +68,7 @@ def _dripped(connection: socket.socket) -> bytes:
         return b""
 
 
-def test_uploads_that_still_arrive_shut_nobody_out_who_changes_a_request(
-    settings: IngestSettings, database: Database
-) -> None:
+def test_slow_uploads_do_not_starve_other_calls(settings: IngestSettings, database: Database) -> None:
     with (
         serving(create(settings.model_copy(update={"http_at_once": 2}))) as address,
         httpx.Client(base_url=address, timeout=30) as client,

@@ -1,4 +1,4 @@
-"""The time that an upload may take, by a clock that is put forward."""
+"""The time that an upload may take, by a clock that the test advances."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Sender:
         self.ahead = 0.0
 
     def received(self, *, our_pause: float = 0) -> int:
-        """The bytes that came; after each chunk we are busy with something else."""
+        """The number of bytes received; after each chunk, the receiver is busy for `our_pause` seconds."""
         return asyncio.run(self._received(our_pause))
 
     async def _received(self, our_pause: float) -> int:
@@ -56,7 +56,7 @@ class Sender:
     ],
     ids=["with pauses", "slowly", "little"],
 )
-def test_it_may_take_its_time(sender: Sender) -> None:
+def test_slow_but_fast_enough(sender: Sender) -> None:
     expected = sender.left * sender.size
     assert sender.received() == expected
 
@@ -70,11 +70,11 @@ def test_it_may_take_its_time(sender: Sender) -> None:
     ],
     ids=["silent", "dripping", "without end"],
 )
-def test_it_may_not_take_for_ever(sender: Sender) -> None:
+def test_too_slow_is_408(sender: Sender) -> None:
     with pytest.raises(Problem) as refused:
         sender.received()
     assert (refused.value.status, refused.value.code) == (408, "slow_upload")
 
 
-def test_the_time_that_we_take_is_not_held_against_it() -> None:
+def test_the_receiver_s_own_time_does_not_count() -> None:
     assert Sender(chunks=5, size=1, pause=1).received(our_pause=IDLE_TIMEOUT * 5) == 5

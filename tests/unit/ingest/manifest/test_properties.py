@@ -86,7 +86,7 @@ def _encoded(text: str, encoding: str) -> bytes:
         assume(False)
         raise
     if encoding == "windows-1252" and not text.isascii():
-        assume(not _is_utf_8(data))  # then nobody can tell
+        assume(not _is_utf_8(data))  # then the two cannot be told apart
     return data
 
 

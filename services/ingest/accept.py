@@ -1,11 +1,8 @@
-"""Step 3: one transaction writes request, products, images, groups and rejected rows, or nothing.
-
-Only after its commit is there anything to dispatch; the message that says so is a hint.
-"""
+"""Store a spooled manifest: request, products, images, groups and rejected rows in one transaction, or nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import IO, Any, LiteralString
 from uuid import UUID
 
@@ -13,6 +10,7 @@ from sqlmodel import Session
 
 from services.ingest.idempotency import Idempotency, first_answer
 from services.ingest.options import Options
+from services.ingest.settings import IngestSettings
 from services.ingest.spool import Spool, blocks
 from shared.db import allow_time, connection_of, execute
 from shared.lifecycle import IMAGES_PER_GROUP
@@ -20,41 +18,37 @@ from shared.schemas.api import counts_of, request_view
 from shared.schemas.tables import ProcessingRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What of the settings an accepted request is bound to."""
-
-    public_url: str
-    deadline: timedelta
-    idempotency_retention: timedelta
-    timeout_seconds: int
-
-
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The 202's body; `replayed` if an earlier upload with the same key was answered with it."""
+    """The body of the 202; `replayed` if it answered an earlier upload with the same idempotency key."""
 
     body: Mapping[str, Any]
     replayed: bool
 
 
 def accept(
-    session: Session, account: UUID, spool: Spool, options: Options, *, idempotency: Idempotency | None, terms: Terms
+    session: Session,
+    account: UUID,
+    spool: Spool,
+    options: Options,
+    *,
+    idempotency: Idempotency | None,
+    settings: IngestSettings,
 ) -> Accepted:
-    """Store what the spool holds.
+    """Store the spool, or find the answer stored for the idempotency key.
 
     Raises:
         Problem: 409 or 422 for the idempotency key.
 
     """
-    allow_time(session, terms.timeout_seconds)
+    allow_time(session, settings.accept_timeout_seconds)
     if idempotency:
-        body = first_answer(session, account, idempotency, retention=terms.idempotency_retention)
+        body = first_answer(session, account, idempotency, retention=settings.idempotency_retention)
         if body is not None:
             return Accepted(body, replayed=True)
     now = execute(session, "SELECT now() AS now")[0]["now"]
-    request = _request(account, spool, options, now=now, deadline_at=now + terms.deadline)
-    body = _body(request, spool, options, public_url=terms.public_url, now=now)
+    request = _request(account, spool, options, now=now, deadline_at=now + settings.deadline)
+    body = _body(request, spool, options, public_url=settings.public_url, now=now)
     if idempotency:
         request.idempotency_key = idempotency.key
         request.idempotency_hash = idempotency.content_hash

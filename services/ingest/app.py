@@ -8,9 +8,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from services.ingest.context import IngestContext
 from services.ingest.routes import ROUTES
 from services.ingest.settings import IngestSettings
-from services.ingest.stores import Stores
 from shared import blobs, broker, log
 from shared.db import Database
 from shared.http.app import application
@@ -25,30 +25,29 @@ def create(settings: IngestSettings | None = None) -> Starlette:
     """The application; settings come from the environment unless given."""
     settings = settings or from_environment(IngestSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
-    database = Database(settings.database_url, pool_size=settings.database_pool)
-    stores = Stores(
-        database=database,
+    context = IngestContext(
+        settings=settings,
+        database=Database(settings.database_url, pool_size=settings.database_pool),
         broker=broker.connect(settings.redis_url, retries=0),
         blobs=blobs.connect(settings.blob_url),
-        settings=settings,
     )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        stores.broker.close()
-        database.close()
+        context.broker.close()
+        context.database.close()
 
-    app = application(ROUTES, database=database, at_once=settings.http_at_once, lifespan=lifespan)
-    app.add_exception_handler(OSError, _full)
-    app.state.stores = stores
+    app = application(ROUTES, database=context.database, at_once=settings.http_at_once, lifespan=lifespan)
+    app.add_exception_handler(OSError, _no_room)
+    app.state.context = context
     return app
 
 
-def _full(_: HttpRequest, error: Exception) -> Response:
-    """There is no room to spool an upload, on the disk or among the open files."""
+def _no_room(_: HttpRequest, error: Exception) -> Response:
+    """The disk is full, or too many files are open, to spool an upload."""
     if not isinstance(error, OSError) or error.errno not in FULL:
         raise error
     logger.error("no_room", error=str(error))
-    detail = "There is no room for the upload just now; try again later."
+    detail = "The server has no space to store the upload right now; try again later."
     return Problem(503, "no_room", detail, headers={"Retry-After": "60"}).response()

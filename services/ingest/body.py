@@ -1,7 +1,7 @@
-"""The bytes of an upload, counted while they come.
+"""The bytes of an upload, limited in size and time.
 
-A body that is too large is read on and dropped before the refusal: who still sends does not listen, and the gateway
-takes a connection that closes under its hands for a service that is away.
+The rest of a body that is too large is read and dropped before the refusal: a client reads no answer while it sends,
+and the gateway takes a connection that closes while it sends for a dead service.
 """
 
 import asyncio
@@ -13,23 +13,22 @@ from starlette.requests import Request as HttpRequest
 from services.ingest.settings import IngestSettings
 from shared.http.problems import Problem
 
-DROPPED = 10_000_000
-"""Bytes beyond the largest upload that are read in order to be dropped; the gateway lets fewer through."""
-SILENCE = 3.0
-"""Seconds without a byte after which nobody is taken to be sending what is dropped."""
-PATIENCE = 20.0
-"""Seconds without a byte after which an upload is given up, and those that it may be slower than `SLOWEST` in all."""
-SLOWEST = 1_000
-"""Bytes a second. Each upload holds one of `http_at_once` places."""
+MAX_DROPPED = 10_000_000
+"""Bytes beyond the largest upload that are read and dropped; the gateway passes fewer."""
+DROP_IDLE_TIMEOUT = 3.0
+IDLE_TIMEOUT = 20.0
+"""Seconds without a byte; also the grace before the minimum rate applies."""
+MIN_RATE = 1_000
+"""Bytes per second: each upload holds one of the `http_at_once` places."""
 
 
 async def limited(
-    http_request: HttpRequest, settings: IngestSettings, limit: int, promised: int
+    http_request: HttpRequest, settings: IngestSettings, limit: int, stated_limit: int
 ) -> AsyncGenerator[bytes, None]:
-    """The body; `promised` is the limit to speak of, without the framing.
+    """The body, of at most `limit` bytes; the refusal names `stated_limit`, which leaves out a form's framing.
 
     Raises:
-        Problem: 413, 408 if it is too slow.
+        Problem: 413 if it is too large, 408 if it is too slow.
 
     """
     chunks = _in_time(http_request.stream(), settings.upload_seconds)
@@ -44,14 +43,14 @@ async def limited(
                 yield chunk
         else:
             return
-    await _drop(chunks, max(limit, settings.max_upload_bytes) + DROPPED - total)
-    raise too_big(promised)
+    await _drop(chunks, max(limit, settings.max_upload_bytes) + MAX_DROPPED - total)
+    raise too_large(stated_limit)
 
 
 async def _drop(chunks: AsyncGenerator[bytes, None], most: int) -> None:
     with contextlib.suppress(TimeoutError):
         while most > 0:
-            async with asyncio.timeout(SILENCE):
+            async with asyncio.timeout(DROP_IDLE_TIMEOUT):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 return
@@ -59,15 +58,15 @@ async def _drop(chunks: AsyncGenerator[bytes, None], most: int) -> None:
 
 
 async def _in_time(chunks: AsyncGenerator[bytes, None], seconds: float) -> AsyncGenerator[bytes, None]:
-    """The chunks; only the time spent waiting for them is held against who sends, but for the whole `seconds`."""
+    """The chunks. Idle time and rate count only the time spent waiting for them; the total of `seconds` counts all."""
     now = asyncio.get_running_loop().time
     deadline = now() + seconds
     waited, total = 0.0, 0
     while True:
         since = now()
-        patience = min(PATIENCE, PATIENCE + total / SLOWEST - waited)
+        idle = min(IDLE_TIMEOUT, IDLE_TIMEOUT + total / MIN_RATE - waited)
         try:
-            async with asyncio.timeout_at(min(deadline, since + patience)):
+            async with asyncio.timeout_at(min(deadline, since + idle)):
                 chunk = await anext(chunks)
         except StopAsyncIteration:
             return
@@ -80,13 +79,13 @@ async def _in_time(chunks: AsyncGenerator[bytes, None], seconds: float) -> Async
 
 def _too_slow(seconds: float) -> Problem:
     detail = (
-        f"The upload came too slowly: less than {SLOWEST:,} bytes a second, nothing for {PATIENCE:g} seconds, "
-        f"or not all of it within {seconds:g} seconds."
+        f"The upload is too slow: send at least {MIN_RATE:,} bytes per second, pause for less than {IDLE_TIMEOUT:g} "
+        f"seconds, and end within {seconds:g} seconds."
     )
-    # The gateway acts on the second: it would pass the answer on when the rest of the body has come.
+    # X-Body-Abandoned makes the gateway answer now instead of after the rest of the body.
     return Problem(408, "slow_upload", detail, headers={"Connection": "close", "X-Body-Abandoned": "1"})
 
 
-def too_big(limit: int) -> Problem:
+def too_large(limit: int) -> Problem:
     detail = f"The upload is larger than {limit / 1_000_000:g} MB; split it into several requests."
     return Problem(413, "too_large", detail, headers={"Connection": "close"})

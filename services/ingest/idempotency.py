@@ -1,10 +1,10 @@
 """`Idempotency-Key`: an upload that is sent twice is accepted once.
 
-The lock is PostgreSQL's and belongs to the accept transaction, so a killed process frees it.
+The lock belongs to the accept transaction, so a killed process frees it.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO, Any
@@ -20,16 +20,16 @@ from shared.http.problems import Problem
 MAX_KEY = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Idempotency:
-    """The key and the hash of what came with it."""
+    """The key, and the hash of the upload that came with it."""
 
     key: str
     content_hash: str
 
 
 def read_key(headers: Sequence[str]) -> str | None:
-    """The key, None where there is none.
+    """The key, or None without one.
 
     Raises:
         Problem: 400.
@@ -38,7 +38,7 @@ def read_key(headers: Sequence[str]) -> str | None:
     if not headers:
         return None
     if len(headers) > 1:
-        raise Problem(400, "invalid_idempotency_key", "There is more than one Idempotency-Key.")
+        raise Problem(400, "invalid_idempotency_key", "Send at most one Idempotency-Key.")
     key = headers[0].strip()
     if not key or len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
         raise Problem(400, "invalid_idempotency_key", f"Idempotency-Key must be 1 to {MAX_KEY} printable characters.")
@@ -46,34 +46,33 @@ def read_key(headers: Sequence[str]) -> str | None:
 
 
 def hash_of_file(file: IO[bytes], options: Options) -> str:
-    """Over the CSV's bytes and the normalised options: the same file in another framing is the same upload."""
+    """Over the CSV and the options, so that the same file as a form or as a raw body is the same upload."""
     file.seek(0)
-    return _hash(lambda: hashlib.file_digest(file, "sha256"), options)  # type: ignore[arg-type]
+    return _hash(hashlib.file_digest(file, "sha256"), options)  # type: ignore[arg-type]
 
 
 def hash_of_bytes(data: bytes, options: Options) -> str:
-    return _hash(lambda: hashlib.sha256(data), options)
+    return _hash(hashlib.sha256(data), options)
 
 
-def _hash(content: Callable[[], Any], options: Options) -> str:
-    digest = content()
+def _hash(digest: "hashlib._Hash", options: Options) -> str:
     digest.update(b"\0" + orjson.dumps(options.normalised(), option=orjson.OPT_SORT_KEYS))
-    return str(digest.hexdigest())
+    return digest.hexdigest()
 
 
 def first_answer(
     session: Session, account: UUID, idempotency: Idempotency, *, retention: timedelta
 ) -> dict[str, Any] | None:
-    """The body that the key was answered with, None if it is free; the key is locked until the transaction ends.
+    """The body that answered this key before, None if it is free; locks the key until the transaction ends.
 
     Raises:
-        Problem: 409 while another upload with this key is under way, 422 if the key stands for other content.
+        Problem: 409 while another upload with this key is in progress, 422 if the key was used for other content.
 
     """
     params = {"account": account, "key": idempotency.key, "retention": retention}
     lock = "SELECT pg_try_advisory_xact_lock(hashtextextended(%(account)s::text || %(key)s, 0)) AS obtained"
     if not execute(session, lock, params)[0]["obtained"]:
-        detail = "Another upload with this Idempotency-Key is under way."
+        detail = "Another upload with this Idempotency-Key is in progress."
         raise Problem(409, "idempotency_key_in_flight", detail, headers={"Retry-After": "1"})
     execute(
         session,

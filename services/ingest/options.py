@@ -1,11 +1,11 @@
-"""The options of an upload, from form fields, query parameters or JSON alike."""
+"""The options of an upload, from form fields, query parameters or JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from services.ingest.row_errors import shown
+from services.ingest.manifest.errors import shown
 from shared.addresses import is_public
 from shared.booleans import parse_boolean
 from shared.http.problems import Problem
@@ -19,7 +19,7 @@ NAMES = ("quality", "mode", "format", "max_side", "webhook_url", "webhookUrl", "
 
 
 class OnInvalid(StrEnum):
-    """What happens to an upload in which some rows are wrong."""
+    """What happens to an upload with invalid rows."""
 
     REJECT = "reject"
     SKIP = "skip"
@@ -27,7 +27,7 @@ class OnInvalid(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """All of them, with their defaults. `validate_only` says what to do with the upload, not what it is."""
+    """All options with their defaults."""
 
     recipe: Recipe = field(default_factory=Recipe)
     webhook_url: str | None = None
@@ -39,14 +39,14 @@ class Options:
         return self.on_invalid is OnInvalid.SKIP
 
     def normalised(self) -> dict[str, Any]:
-        """One form for options that mean the same, for the idempotency hash."""
+        """The options that the idempotency hash covers; equal if they mean the same."""
         return asdict(self.recipe) | {"webhook_url": self.webhook_url, "on_invalid": self.on_invalid}
 
 
 def read_options(given: Mapping[str, Any], *, allow: tuple[str, ...], older: bool = False) -> Options:
-    """Empty ones are not given; `allow`: `host:port` pairs that are always let through.
+    """Empty values count as absent. `allow`: `host:port` pairs that webhooks may always use.
 
-    The `older` contracts ignore names they do not know, and always mean it.
+    The `older` contracts ignore unknown names, among them `validate_only`.
 
     Raises:
         Problem: 422, naming the option.
@@ -72,7 +72,7 @@ def read_options(given: Mapping[str, Any], *, allow: tuple[str, ...], older: boo
 def _refuse_unknown(given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in NAMES:
-            detail = f"There is no option {shown(name)[:200]!r}; the options are {', '.join(NAMES)}."
+            detail = f"Unknown option {shown(name)[:200]!r}; the options are {', '.join(NAMES)}."
             raise Problem(422, "unknown_option", detail)
 
 

@@ -4,12 +4,17 @@ from datetime import timedelta
 
 from pydantic import PositiveFloat, PositiveInt
 
+from services.ingest.manifest.rows import Limits
 from shared.setting_types import Duration
 from shared.settings import HttpSettings
 
 
 class IngestSettings(HttpSettings):
-    """Limits of one upload, and how long a request may take. `max_json_bytes`: JSON is held in memory, CSV is not."""
+    """Limits of one upload (JSON has its own: it is parsed in memory, CSV is streamed), and times of a request.
+
+    `upload_seconds`: to receive the body. `accept_timeout_seconds`: for each statement that stores, retries or deletes
+    a whole request.
+    """
 
     max_upload_bytes: PositiveInt = 100_000_000
     max_json_bytes: PositiveInt = 16_000_000
@@ -21,3 +26,12 @@ class IngestSettings(HttpSettings):
     deadline: Duration = timedelta(hours=24)
     idempotency_retention: Duration = timedelta(hours=24)
     accept_timeout_seconds: PositiveInt = 300
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            images=self.max_images,
+            urls_per_row=self.max_urls_per_row,
+            url_length=self.max_url_length,
+            row_errors=self.max_row_errors,
+        )

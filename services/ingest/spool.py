@@ -1,20 +1,18 @@
-"""A manifest made ready for `COPY`: one pass writes three temporary files, which the transaction only has to pour in.
+"""A manifest ready for `COPY`: parsing writes three temporary files, and the transaction only copies them.
 
-So parsing holds no transaction open, and neither products nor images nor errors are ever in memory as a whole.
+So no transaction is open while a manifest is parsed, and no manifest is in memory as a whole.
 """
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 from uuid import UUID
 
 import orjson
 
-from services.ingest.manifest import Found
-from services.ingest.numbering import Numbering
-from services.ingest.row_errors import Code, RowError
-from services.ingest.rows import Limits, Product
+from services.ingest.manifest.errors import Code, RowError
+from services.ingest.manifest.numbering import Numbering
+from services.ingest.manifest.rows import Found, Limits, Product
 
 SHOWN = 100
 """Row errors that an answer shows."""
@@ -22,7 +20,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 class Spool:
-    """Rows of `product`, `image` and `rejected_row` in PostgreSQL's text format, and what is to be said of them."""
+    """Rows of `product`, `image` and `rejected_row` in PostgreSQL's text format, with their counts and first errors."""
 
     def __init__(self, request_id: UUID, limits: Limits) -> None:
         self.request_id = request_id
@@ -35,14 +33,6 @@ class Spool:
         self._numbering = Numbering()
         self._prefix = f"{request_id}\t"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         for file in (self.products, self.images, self.rejected):
             file.close()
@@ -53,7 +43,7 @@ class Spool:
 
     @property
     def good(self) -> bool:
-        """Whether nothing at all was wrong."""
+        """Whether there were no errors at all."""
         return self.error_count == 0
 
     @property
@@ -66,7 +56,7 @@ class Spool:
         return {"errors": [error.document() for error in self.shown], "error_count": self.error_count}
 
     def fill(self, found: Iterable[Found], *, skip: bool) -> None:
-        """Write everything down; without `skip`, only count once there has been an error."""
+        """Write all rows; without `skip`, no more products after the first error."""
         for item in found:
             if isinstance(item, RowError):
                 self._reject(item)
@@ -83,7 +73,8 @@ class Spool:
             if number > before:
                 self.images.write(f"{self._prefix}{number}\t{url}\n".encode())
         if len(self._numbering) > self._limits.images:
-            self._reject(_too_many_images(product, self._limits.images))
+            detail = f"Up to this row, the manifest has more than {self._limits.images} distinct image URLs."
+            self._reject(product.error(Code.TOO_MANY_IMAGES, detail))
             return
         self.product_count += 1
         texts = f"{_escaped(product.serial_number)}\t{_escaped(product.name)}"
@@ -92,7 +83,7 @@ class Spool:
     def _reject(self, error: RowError) -> None:
         self.error_count += 1
         if len(self.shown) == SHOWN and error.fatal:
-            self.shown.pop()  # the one error that explains the refusal must be seen
+            self.shown.pop()  # the error that explains the refusal must be among them
         if len(self.shown) < SHOWN:
             self.shown.append(error)
         if error.fatal or self.error_count >= self._limits.row_errors:
@@ -102,7 +93,7 @@ class Spool:
 
 
 def _escaped(text: str) -> str:
-    """As `COPY` wants it; most texts are so already."""
+    """Escaped for `COPY`; most texts need nothing."""
     return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
 
 
@@ -111,12 +102,3 @@ def blocks(file: IO[bytes], size: int = 1 << 18) -> Iterator[bytes]:
     file.seek(0)
     while block := file.read(size):
         yield block
-
-
-def _too_many_images(product: Product, limit: int) -> RowError:
-    return RowError(
-        code=Code.TOO_MANY_IMAGES,
-        detail=f"With this row there are more than {limit} distinct image URLs.",
-        row=product.row,
-        line=product.line,
-    )

@@ -1,4 +1,4 @@
-"""From an HTTP request to a file on disk: multipart, raw CSV or JSON, cut off as soon as it is too big."""
+"""An HTTP request's upload as a file on disk: multipart, raw CSV or JSON."""
 
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -14,14 +14,14 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
-from services.ingest.body import limited, too_big
-from services.ingest.encoding import READ, is_read
+from services.ingest.body import limited, too_large
+from services.ingest.manifest.encoding import SUPPORTED, is_supported
 from services.ingest.settings import IngestSettings
 from shared.http.problems import Problem
 
 FILE_FIELDS = ("file", "csv_file", "csvFile")
 FRAMING = 1_000_000
-"""Bytes of boundaries, part headers and option fields that a multipart body may have beside the file."""
+"""Bytes that a multipart body may have besides the file: boundaries, part headers, option fields."""
 _IN_MEMORY = 1 << 18
 
 
@@ -32,7 +32,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """`fields` are the options given beside the file: query parameters, and form fields over them."""
+    """`fields`: the options given with the file, as query parameters or form fields; form fields win."""
 
     kind: Kind
     file: IO[bytes]
@@ -42,10 +42,10 @@ class Upload:
 
 @asynccontextmanager
 async def received(http_request: HttpRequest, settings: IngestSettings) -> AsyncIterator[Upload]:
-    """The upload, its file open until the block ends.
+    """The upload; its file is open until the block ends.
 
     Raises:
-        Problem: 400 malformed or without a file, 413 too big, 415 another media type.
+        Problem: 400 malformed or without a file, 408 too slow, 413 too large, 415 another media type.
 
     """
     content_type = http_request.headers.get("content-type", "")
@@ -55,7 +55,7 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
             async with _multipart(http_request, settings) as upload:
                 yield upload
         elif media_type in ("text/csv", "application/csv"):
-            _require_readable(content_type)
+            _require_supported_charset(content_type)
             async with _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes) as upload:
                 yield upload
         elif media_type == "application/json":
@@ -66,19 +66,19 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
                 415, "unsupported_media_type", "Send multipart/form-data with a CSV file, text/csv or application/json."
             )
     except ClientDisconnect:
-        raise Problem(400, "incomplete_upload", "The connection ended before the upload did.") from None
+        raise Problem(400, "incomplete_upload", "The connection closed before the upload was complete.") from None
 
 
-def _require_readable(content_type: str) -> None:
-    """Refuse a charset that would be read as another one, and so wrongly."""
+def _require_supported_charset(content_type: str) -> None:
+    """Refuse a charset that would be misread as another one."""
     charset = parse_options_header(content_type)[1].get(b"charset", b"").decode("latin-1")
-    if charset and not is_read(charset):
-        detail = f"The charset {charset[:100]!r} is not read; what is read are {READ}."
+    if charset and not is_supported(charset):
+        detail = f"The charset {charset[:100]!r} is not supported; supported are {SUPPORTED}."
         raise Problem(415, "unsupported_charset", detail)
 
 
 class _Parser(MultiPartParser):
-    """Knows whether the closing boundary came: without it a part, file or option, may be missing."""
+    """Records whether the closing boundary came: without it, a file or an option may be missing."""
 
     spool_max_size = _IN_MEMORY
     closed = False
@@ -95,14 +95,14 @@ async def _multipart(http_request: HttpRequest, settings: IngestSettings) -> Asy
     try:
         form = await _parsed(parser)
         part = _file_of(form)
-        _require_readable(part.content_type or "")
+        _require_supported_charset(part.content_type or "")
         size = part.size or 0
         if size > max_bytes:
-            raise too_big(max_bytes)
+            raise too_large(max_bytes)
         given = {name: text for name, text in form.items() if isinstance(text, str) and name not in FILE_FIELDS}
         yield Upload(kind=Kind.CSV, file=part.file, size=size, fields=dict(http_request.query_params) | given)
     finally:
-        for file in parser._files_to_close_on_error:  # noqa: SLF001 - the form misses a part that was cut off
+        for file in parser._files_to_close_on_error:  # noqa: SLF001 - the form lacks a part that was cut off
             file.close()
 
 
@@ -111,22 +111,22 @@ async def _parsed(parser: _Parser) -> FormData:
         form = await parser.parse()
     except MultiPartException as error:
         raise Problem(400, "malformed", f"The multipart body cannot be read: {error.message}") from None
-    except ValueError:  # UnicodeError among them: `charset` may name any codec of Python's
-        raise Problem(400, "malformed", "The multipart body cannot be read in the charset it names.") from None
+    except ValueError:  # also a UnicodeError: `charset` may name any Python codec
+        raise Problem(400, "malformed", "The multipart body cannot be decoded in the charset that it names.") from None
     if not parser.closed:
         raise Problem(400, "malformed", "The multipart body ended early: its closing boundary is missing.")
     return form
 
 
 def _file_of(form: FormData) -> UploadFile:
-    """The one file; a file field that was left empty, as browsers send it, is none."""
+    """The only file; a file field left empty, as browsers send it, does not count."""
     files = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
     files = [(name, part) for name, part in files if part.filename or part.size]
     if len(files) > 1:
         names = ", ".join(repr(part.filename or name) for name, part in files)
-        raise Problem(400, "several_files", f"The form has {len(files)} files ({names[:200]}); send one at a time.")
+        raise Problem(400, "several_files", f"The form has {len(files)} files ({names[:200]}); send only one.")
     if not files or files[0][0] not in FILE_FIELDS:
-        raise Problem(400, "missing_file", f"The form has no file; send the CSV in the field “{FILE_FIELDS[0]}”.")
+        raise Problem(400, "missing_file", f"The form has no CSV file; send it in the field “{FILE_FIELDS[0]}”.")
     return files[0][1]
 
 

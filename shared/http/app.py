@@ -1,4 +1,4 @@
-"""What the two HTTP services share: problem answers, request ids, health, readiness and metrics."""
+"""The application around the routes of an HTTP service: problems, request ids, limits, health, readiness, metrics."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.db import Database, is_down
 from shared.http import paths
-from shared.http.limits import PROBES, AtOnce
+from shared.http.limits import PROBES, ConcurrencyLimit
 from shared.http.problems import Problem, not_found, unavailable
 from shared.ids import uuid7
 from shared.log import get_logger
@@ -31,11 +31,11 @@ SECONDS = Histogram("halftone_http_seconds", "Time until an HTTP answer began.",
 LOGGED = 500
 """Characters of a path that are logged."""
 USABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-UNEXPECTED = Problem(500, "internal_error", "Something went wrong on our side; the log has it under X-Request-Id.")
+UNEXPECTED = Problem(500, "internal_error", "Internal error; its details are in the log, under the X-Request-Id.")
 
 
 def application(routes: Sequence[BaseRoute], *, database: Database, at_once: int, **starlette: Any) -> Starlette:
-    """A Starlette application with the shared pieces around `routes`; `starlette` may carry `lifespan`."""
+    """A Starlette application. `at_once`: concurrent requests of each kind; `starlette`: what else it takes."""
     health = [
         Route("/healthz", _healthz),
         Route("/readyz", _readyz(database)),
@@ -52,7 +52,7 @@ def application(routes: Sequence[BaseRoute], *, database: Database, at_once: int
     app = Starlette(
         routes=[*health, *routes, *others],
         exception_handlers=handlers,
-        middleware=[Middleware(RequestIds), Middleware(AtOnce, limit=at_once)],
+        middleware=[Middleware(RequestIds), Middleware(ConcurrencyLimit, limit=at_once)],
         **starlette,
     )
     app.router.redirect_slashes = False
@@ -60,9 +60,9 @@ def application(routes: Sequence[BaseRoute], *, database: Database, at_once: int
 
 
 class RequestIds:
-    """Answers carry `X-Request-Id`: the gateway's if it sent a usable one, else ours. Counts and logs each answer.
+    """Gives each answer an `X-Request-Id` (the gateway's, if usable), counts it and logs it.
 
-    What nobody expected becomes a 500 here, inside: Starlette's own place for that is outside, beyond ids and counts.
+    An unexpected exception becomes a 500 here, because Starlette's own handler would run outside of ids and counts.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -89,19 +89,19 @@ class RequestIds:
             await self.app(scope, receive, tagged)
         except Exception:
             if started:
-                raise  # the server breaks the connection off
+                raise  # the server closes the connection
             log.exception("unexpected", path=scope["path"][:LOGGED], id=request_id.decode("ascii", "replace"))
             await UNEXPECTED.response()(scope, receive, tagged)
 
 
 class WrongMethod:
-    """Answers 405 for a path whose methods are known; it stands behind the routes of the service itself."""
+    """Answers 405 on every known path; comes after the routes of the service."""
 
     def __init__(self, methods: Sequence[str]) -> None:
         self.allowed = {"Allow": ", ".join(methods)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = Problem(405, "method_not_allowed", "This path does not know this method.", headers=self.allowed)
+        problem = Problem(405, "method_not_allowed", "This path does not support this method.", headers=self.allowed)
         await problem.response()(scope, receive, send)
 
 
@@ -127,7 +127,7 @@ def _healthz(_: HttpRequest) -> Response:
 def _readyz(database: Database) -> Callable[[HttpRequest], Awaitable[Response]]:
     async def readyz(_: HttpRequest) -> Response:
         try:
-            await asyncio.to_thread(database.ping)  # not in Starlette's threads: uploads may hold all of them
+            await asyncio.to_thread(database.ping)  # not in Starlette's thread pool: uploads may occupy all of it
         except (DBAPIError, psycopg.Error, PoolTimeout):
             return unavailable().response()
         return PlainTextResponse("ready\n")

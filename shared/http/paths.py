@@ -1,13 +1,13 @@
 """Every path of the API with its methods.
 
-The gateway divides a path by method between ingest and status, so each must name the methods that the other answers.
+The gateway routes by method to ingest or status, so each service answers 405 with the methods of both.
 """
 
 from collections.abc import Mapping
 
 READ = ("GET", "HEAD")
 UPLOADS = ("/v1/requests", "/upload", "/api/upload-csv/")
-"""Where a POST has a body that is read."""
+"""Paths whose POST has a body."""
 
 METHODS: Mapping[str, tuple[str, ...]] = {
     "/v1/requests": (*READ, "POST"),

@@ -1,4 +1,4 @@
-"""RFC 9457 problem documents: the one shape of every error answer."""
+"""RFC 9457 problem documents: the shape of every error answer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ TITLES = {
 
 
 class Problem(HalftoneError):
-    """An answer that is not a success. `errors` are row errors (at most the first 100), `error_count` all of them."""
+    """An error answer. `errors`: row errors, of which the first 100 are shown; `error_count`: how many there are."""
 
     def __init__(
         self,
@@ -65,16 +65,17 @@ class Problem(HalftoneError):
         return body
 
     def response(self, *, status: int | None = None) -> Response:
-        """The HTTP answer; `status` overrides for the older contracts, which know only 400."""
+        """The HTTP answer; the older contracts override `status`, because they have only 400."""
         body = orjson.dumps(self.document(status=status))
         return Response(body, status or self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
-def not_found() -> Problem:
-    return Problem(404, "not_found", "There is nothing here under this name.")
+def not_found(what: str | None = None) -> Problem:
+    """For an unknown path, or for an unknown id of `what`."""
+    return Problem(404, "not_found", f"No {what} with this id." if what else "Nothing exists at this path.")
 
 
 def unavailable() -> Problem:
     return Problem(
-        503, "unavailable", "The database cannot be reached just now; try again soon.", headers={"Retry-After": "5"}
+        503, "unavailable", "The database is temporarily unavailable; try again soon.", headers={"Retry-After": "5"}
     )

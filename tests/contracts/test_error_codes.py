@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from services.ingest.row_errors import Code
+from services.ingest.manifest.errors import Code
 from services.status.openapi.shapes import ROW_ERROR_CODES, error_codes
 from shared.errors import ImageError
 

@@ -20,9 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from services.ingest.cancel import cancel
-from services.ingest.erase import erase_rows
-from services.ingest.retry import retry
+from services.ingest.changes import cancel, erase_rows, retry
 from services.worker import dispatch
 from shared import lifecycle
 from shared.db import Database

@@ -99,7 +99,7 @@ def test_a_body_that_is_cut_short_or_framed_wrongly_is_400(address: str, framed:
 def test_who_falls_silent_is_told_before_the_gateway_gives_up(
     address: str, monkeypatch: pytest.MonkeyPatch, path: str, status: int
 ) -> None:
-    monkeypatch.setattr(ingest_body, "PATIENCE", 0.5)
+    monkeypatch.setattr(ingest_body, "IDLE_TIMEOUT", 0.5)
     url = urlsplit(address)
     with socket.create_connection((url.hostname, url.port), timeout=PATIENCE / 2) as client:
         client.sendall(

@@ -82,7 +82,7 @@ def client(database: Database, address: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def sent(redis_url: str) -> Iterator[Sent]:
-    """The payloads of what was sent to a queue since the test began."""
+    """The payloads of the messages in a queue."""
     with redis.Redis.from_url(redis_url) as server:
 
         def payloads(queue: str) -> list[dict[str, Any]]:

@@ -102,7 +102,7 @@ def test_validation_stores_nothing(client: httpx.Client, sql: Sql) -> None:
     assert sql("SELECT count(*) AS n FROM processing_request") == [{"n": 0}]
 
 
-def test_validation_tells_what_is_wrong(client: httpx.Client) -> None:
+def test_validation_lists_the_errors(client: httpx.Client) -> None:
     body = post_csv(client, HEADER + "1,,https://a.example/1.jpg\n", validate_only="true").json()
     assert (body["valid"], body["products"], body["error_count"]) == (False, 0, 1)
 

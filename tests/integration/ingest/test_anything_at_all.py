@@ -1,4 +1,4 @@
-"""Whatever is sent, ingest answers it; a 5xx is a bug. It goes into the real database, as jsonb has its own ideas."""
+"""Any input gets an answer below 500, from the real database: jsonb refuses some of what JSON allows."""
 
 from collections.abc import Iterator
 from typing import Any

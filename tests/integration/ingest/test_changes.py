@@ -1,4 +1,4 @@
-"""Retry, cancel, erase and redeliver, each under the request's lock."""
+"""Retry, cancel, erase and redeliver."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,7 +24,7 @@ def running(client: httpx.Client) -> str:
 
 @pytest.fixture
 def finished(running: str, sql: Sql) -> str:
-    """The same, all settled: images 1 to 10 failed, 300 cancelled, the rest completed with 100 and 40 bytes each."""
+    """The same, settled: images 1 to 10 failed, 300 cancelled, the rest completed with 100 and 40 bytes each."""
     sql(
         """
         UPDATE image SET attempts = 1, isolated = true, claimed_by = gen_random_uuid(),
@@ -105,21 +105,30 @@ def test_retry_begins_a_new_deadline(client: httpx.Client, finished: str, sql: S
     ]  # fmt: skip
 
 
-def test_retry_of_a_running_request_is_409(client: httpx.Client, running: str) -> None:
-    assert code(client.post(f"/v1/requests/{running}/retry")) == (409, "not_terminal")
+@pytest.mark.parametrize(
+    ("method", "state", "change", "refusal", "detail"),
+    [
+        ("retry", "running", None, "not_terminal", "still running"),
+        ("retry", "finished", "completed = 300, failed = 0, cancelled = 0", "nothing_to_retry", "failed"),
+        ("retry", "finished", "run = 2, status = 'pending'", "not_terminal", "still running"),
+        ("cancel", "finished", None, "terminal", "already finished"),
+        ("", "running", None, "not_terminal", "cancel it first"),
+        ("", "running", "stop_reason = 'cancelled'", "not_terminal", "being cancelled"),
+    ],
+)
+def test_a_change_that_does_not_fit_the_state_is_409(
+    client: httpx.Client, request: pytest.FixtureRequest, sql: Sql,
+    method: str, state: str, change: str | None, refusal: str, detail: str,
+) -> None:  # fmt: skip
+    path = f"/v1/requests/{request.getfixturevalue(state)}"
+    if change:
+        sql(f"UPDATE processing_request SET {change}")
+    refused = client.post(f"{path}/{method}") if method else client.delete(path)
+    assert code(refused) == (409, refusal)
+    assert detail in refused.json()["detail"]
 
 
-def test_retry_twice_is_409(client: httpx.Client, finished: str) -> None:
-    assert client.post(f"/v1/requests/{finished}/retry").status_code == 202
-    assert code(client.post(f"/v1/requests/{finished}/retry")) == (409, "not_terminal")
-
-
-def test_retry_of_a_flawless_request_is_409(client: httpx.Client, finished: str, sql: Sql) -> None:
-    sql("UPDATE processing_request SET completed = 300, failed = 0, cancelled = 0")
-    assert code(client.post(f"/v1/requests/{finished}/retry")) == (409, "nothing_to_retry")
-
-
-def test_cancel_stops_the_request_and_calls_for_a_look(
+def test_cancel_stops_the_request_and_has_its_groups_reconciled(
     client: httpx.Client, running: str, sql: Sql, sent: Sent
 ) -> None:
     answer = client.post(f"/v1/requests/{running}/cancel")
@@ -137,10 +146,6 @@ def test_cancel_twice_is_the_same_as_once(client: httpx.Client, running: str) ->
     assert client.post(f"/v1/requests/{running}/cancel").status_code == 202
 
 
-def test_cancel_of_a_finished_request_is_409(client: httpx.Client, finished: str) -> None:
-    assert code(client.post(f"/v1/requests/{finished}/cancel")) == (409, "terminal")
-
-
 def test_delete_removes_rows_and_files(client: httpx.Client, finished: str, sql: Sql, settings: IngestSettings) -> None:
     blobs, key = connect(settings.blob_url), source_key(UUID(finished), "a" * 64)
     blobs.put(key, b"picture")
@@ -150,19 +155,6 @@ def test_delete_removes_rows_and_files(client: httpx.Client, finished: str, sql:
         assert sql(f"SELECT count(*) AS n FROM {table}") == [{"n": 0}]
     assert not blobs.exists(key)
     assert client.delete(f"/v1/requests/{finished}").status_code == 404
-
-
-def test_delete_of_a_running_request_is_409(client: httpx.Client, running: str) -> None:
-    refused = client.delete(f"/v1/requests/{running}")
-    assert code(refused) == (409, "not_terminal")
-    assert "cancel it first" in refused.json()["detail"]
-
-
-def test_erase_while_it_is_being_cancelled_is_to_be_tried_again(client: httpx.Client, running: str) -> None:
-    assert client.post(f"/v1/requests/{running}/cancel").status_code == 202
-    refused = client.delete(f"/v1/requests/{running}")
-    assert code(refused) == (409, "not_terminal")
-    assert "being cancelled" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("status", ["pending", "delivered", "stopped", "exhausted"])

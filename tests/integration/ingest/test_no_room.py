@@ -1,4 +1,4 @@
-"""A disk without room, or one upload too many for it; a limit on the size of files stands in for the full disk."""
+"""A full disk, for which a limit on the size of files stands in."""
 
 import os
 import resource
@@ -21,18 +21,13 @@ ROOM = 100_000
 
 @pytest.fixture(scope="module")
 def cramped(tables: Database, settings: IngestSettings) -> Iterator[httpx.Client]:
-    """Ingest in a process of its own, whose files cannot grow beyond `ROOM`."""
+    """Ingest in its own process, whose files are limited to `ROOM` bytes."""
     [port] = reserve_ports(1)
-    env = {
-        **os.environ,
-        "DATABASE_URL": settings.database_url,
-        "REDIS_URL": settings.redis_url,
-        "BLOB_URL": "file:///x",
-    }
+    urls = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url, "BLOB_URL": settings.blob_url}
     command = [sys.executable, "-m", "uvicorn", "services.ingest.app:create", "--factory", "--port", str(port)]
     process = subprocess.Popen(
         [*command, "--log-level", "warning"],
-        env=env,
+        env=os.environ | urls,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, ROOM)),  # noqa: PLW1509 - one system call

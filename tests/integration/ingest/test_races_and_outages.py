@@ -1,4 +1,4 @@
-"""Two at once, and Redis away."""
+"""Concurrent calls, and Redis away."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Uploads that take their time: each holds one of the places that ingest has for them."""
+"""Slow uploads: each holds one of the places for uploads."""
 
 import socket
 from collections.abc import Iterator
@@ -42,8 +42,8 @@ def test_an_upload_that_does_not_end_is_408(settings: IngestSettings, database: 
 def test_an_upload_that_falls_silent_is_refused(
     address: str, database: Database, monkeypatch: pytest.MonkeyPatch, path: str, status: bytes
 ) -> None:
-    monkeypatch.setattr(body, "PATIENCE", 0.5)
-    monkeypatch.setattr(body, "SLOWEST", 0.001)
+    monkeypatch.setattr(body, "IDLE_TIMEOUT", 0.5)
+    monkeypatch.setattr(body, "MIN_RATE", 0.001)
     with begun(address, path) as connection:
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 " + status)
@@ -53,14 +53,14 @@ def test_an_upload_that_falls_silent_is_refused(
 def test_an_upload_that_drips_is_refused_however_short_its_pauses(
     address: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body, "PATIENCE", 2)
+    monkeypatch.setattr(body, "IDLE_TIMEOUT", 2)
     with begun(address) as connection:
         connection.setblocking(False)
         assert until(lambda: _dripped(connection), within=30).startswith(b"HTTP/1.1 408")
 
 
 def _dripped(connection: socket.socket) -> bytes:
-    """The answer, or else one byte more."""
+    """The answer; without one, send another byte."""
     try:
         return connection.recv(1000)
     except BlockingIOError:
@@ -68,9 +68,7 @@ def _dripped(connection: socket.socket) -> bytes:
         return b""
 
 
-def test_uploads_that_still_arrive_shut_nobody_out_who_changes_a_request(
-    settings: IngestSettings, database: Database
-) -> None:
+def test_slow_uploads_do_not_starve_other_calls(settings: IngestSettings, database: Database) -> None:
     with (
         serving(create(settings.model_copy(update={"http_at_once": 2}))) as address,
         httpx.Client(base_url=address, timeout=30) as client,

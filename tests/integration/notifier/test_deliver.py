@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 from standardwebhooks import Webhook
 
-from services.ingest.redeliver import redeliver
+from services.ingest.changes import redeliver
 from services.notifier.deliver import WebhookSender, _claim, deliver
 from services.notifier.host_queue import PerHostQueue
 from services.notifier.watch import Reconciler

@@ -48,23 +48,29 @@ def begun(address: str, path: str) -> Iterator[None]:
         yield
 
 
-def status(address: str) -> int:
-    return httpx.get(f"{address}/v1/requests?page_size=1").status_code
+def status(address: str, path: str) -> int:
+    return httpx.get(f"{address}{path}").status_code
 
 
 def test_what_is_not_taken_keeps_its_place_until_the_client_has_gone(crowded: str, path: str) -> None:
     with begun(crowded, path):
-        assert status(crowded) == 503
+        assert status(crowded, path) == 503
 
-    until(lambda: status(crowded) == 200)
+    until(lambda: status(crowded, path) == 200)
 
 
 def test_who_takes_nothing_loses_the_place(crowded: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backpressure, "SEND_TIMEOUT", 0.5)
 
     with begun(crowded, path):
-        until(lambda: status(crowded) == 200)
+        until(lambda: status(crowded, path) == 200)
         until(lambda: not connections(crowded))
+
+
+@pytest.mark.parametrize("path", ["output.csv"], indirect=True)
+def test_a_download_that_is_not_read_takes_no_place_from_a_call(crowded: str, path: str) -> None:
+    with begun(crowded, path):
+        assert status(crowded, "/v1/requests") == 200
 
 
 def connections(address: str) -> list[object]:

@@ -11,8 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from services.ingest.cancel import cancel
-from services.ingest.erase import erase_rows
+from services.ingest.changes import cancel, erase_rows
 from services.notifier.watch import Reconciler, reconcile_and_send
 from services.worker.compress_batch import Compressor, compress_batch
 from services.worker.fetch import FetchLimits

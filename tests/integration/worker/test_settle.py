@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
-from services.ingest.retry import retry
+from services.ingest.changes import retry
 from services.notifier.reconcile import reconcile
 from services.worker.claim import claim
 from services.worker.settle import RESULTS, Result, due_again, failed, settle

@@ -1,4 +1,4 @@
-"""The time that an upload may take, by a clock that is put forward."""
+"""The time that an upload may take, by a clock that the test advances."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request as HttpRequest
 from starlette.types import Message
 
-from services.ingest.body import PATIENCE, SLOWEST, limited
+from services.ingest.body import IDLE_TIMEOUT, MIN_RATE, limited
 from services.ingest.settings import IngestSettings
 from shared.http.problems import Problem
 
@@ -25,7 +25,7 @@ class Sender:
         self.ahead = 0.0
 
     def received(self, *, our_pause: float = 0) -> int:
-        """The bytes that came; after each chunk we are busy with something else."""
+        """The number of bytes received; after each chunk, the receiver is busy for `our_pause` seconds."""
         return asyncio.run(self._received(our_pause))
 
     async def _received(self, our_pause: float) -> int:
@@ -50,13 +50,13 @@ class Sender:
 @pytest.mark.parametrize(
     "sender",
     [
-        Sender(chunks=9, size=20 * SLOWEST, pause=PATIENCE - 1),
-        Sender(chunks=80, size=10 * SLOWEST, pause=10),
-        Sender(chunks=2, size=1, pause=PATIENCE / 3),
+        Sender(chunks=9, size=20 * MIN_RATE, pause=IDLE_TIMEOUT - 1),
+        Sender(chunks=80, size=10 * MIN_RATE, pause=10),
+        Sender(chunks=2, size=1, pause=IDLE_TIMEOUT / 3),
     ],
     ids=["with pauses", "slowly", "little"],
 )
-def test_it_may_take_its_time(sender: Sender) -> None:
+def test_slow_but_fast_enough(sender: Sender) -> None:
     expected = sender.left * sender.size
     assert sender.received() == expected
 
@@ -64,17 +64,17 @@ def test_it_may_take_its_time(sender: Sender) -> None:
 @pytest.mark.parametrize(
     "sender",
     [
-        Sender(chunks=2, size=10**6, pause=PATIENCE + 1),
-        Sender(chunks=100, size=SLOWEST, pause=2),
-        Sender(chunks=100, size=10**6, pause=PATIENCE / 2),
+        Sender(chunks=2, size=10**6, pause=IDLE_TIMEOUT + 1),
+        Sender(chunks=100, size=MIN_RATE, pause=2),
+        Sender(chunks=100, size=10**6, pause=IDLE_TIMEOUT / 2),
     ],
     ids=["silent", "dripping", "without end"],
 )
-def test_it_may_not_take_for_ever(sender: Sender) -> None:
+def test_too_slow_is_408(sender: Sender) -> None:
     with pytest.raises(Problem) as refused:
         sender.received()
     assert (refused.value.status, refused.value.code) == (408, "slow_upload")
 
 
-def test_the_time_that_we_take_is_not_held_against_it() -> None:
-    assert Sender(chunks=5, size=1, pause=1).received(our_pause=PATIENCE * 5) == 5
+def test_the_receiver_s_own_time_does_not_count() -> None:
+    assert Sender(chunks=5, size=1, pause=1).received(our_pause=IDLE_TIMEOUT * 5) == 5

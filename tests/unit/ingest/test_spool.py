@@ -1,13 +1,13 @@
-"""What a manifest becomes on its way to `COPY`."""
+"""A manifest as files for `COPY`."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from uuid import UUID
 
 import pytest
 
-from services.ingest.manifest import Found
-from services.ingest.row_errors import Code, RowError
-from services.ingest.rows import Limits, Product
+from services.ingest.manifest.errors import Code, RowError
+from services.ingest.manifest.rows import Found, Limits, Product
 from services.ingest.spool import SHOWN, Spool, blocks
 
 ID = UUID(int=7)
@@ -16,7 +16,7 @@ A, B = "https://a.example/a.jpg", "https://a.example/b.jpg"
 
 @pytest.fixture
 def spool() -> Iterator[Spool]:
-    with Spool(ID, Limits(images=3, row_errors=1000)) as spool:
+    with closing(Spool(ID, Limits(images=3, row_errors=1000))) as spool:
         yield spool
 
 

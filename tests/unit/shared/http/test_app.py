@@ -1,4 +1,4 @@
-"""What surrounds the routes of both HTTP services: ids, counts, and the answers to what nobody foresaw."""
+"""The application around the routes: ids, counts, and answers to unexpected errors."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, MutableMapping
@@ -23,11 +23,11 @@ from tests.stack import until
 
 AT_ONCE = 2
 THREADS = 40  # that Starlette has
-NOBODY = Database("postgresql://nobody@127.0.0.1:1/nothing")  # asked by /readyz alone
+UNREACHABLE = Database("postgresql://nobody@127.0.0.1:1/nothing")  # asked by /readyz alone
 
 
 async def bug(_: HttpRequest) -> Response:
-    raise RuntimeError("nobody foresaw this")
+    raise RuntimeError("unexpected")
 
 
 def bug_in_a_statement(_: HttpRequest) -> Response:
@@ -37,7 +37,7 @@ def bug_in_a_statement(_: HttpRequest) -> Response:
 async def bug_half_way(_: HttpRequest) -> Response:
     async def chunks() -> AsyncIterator[bytes]:
         yield b"half"
-        raise RuntimeError("nobody foresaw this")
+        raise RuntimeError("unexpected")
 
     return StreamingResponse(chunks())
 
@@ -69,7 +69,7 @@ def client() -> Iterator[httpx.Client]:
         Route("/half", bug_half_way),
         Route("/busy", busy.__call__),
     ]
-    app = application(routes, database=NOBODY, at_once=AT_ONCE)
+    app = application(routes, database=UNREACHABLE, at_once=AT_ONCE)
     with serving(app) as address, httpx.Client(base_url=address) as client:
         yield client
 
@@ -82,7 +82,7 @@ def logs(monkeypatch: pytest.MonkeyPatch) -> list[MutableMapping[str, Any]]:
 
 
 @pytest.mark.parametrize("path", ["/bug", "/statement"])
-def test_what_nobody_foresaw_is_a_problem_with_an_id_counted_and_logged_under_it(
+def test_an_unexpected_error_is_a_problem_with_an_id_counted_and_logged_under_it(
     client: httpx.Client, logs: list[MutableMapping[str, Any]], path: str
 ) -> None:
     labels = {"method": "GET", "route": path, "status": "500"}
@@ -101,14 +101,14 @@ def test_what_nobody_foresaw_is_a_problem_with_an_id_counted_and_logged_under_it
 
 
 @pytest.mark.parametrize("sent", [["<script>"], ["x" * 65], ["mine-1", "mine-2"], [""]])
-def test_an_id_that_is_none_is_not_repeated(client: httpx.Client, sent: list[str]) -> None:
+def test_an_unusable_id_is_not_repeated(client: httpx.Client, sent: list[str]) -> None:
     answer = client.get("/healthz", headers=[("X-Request-Id", value) for value in sent])
     (given,) = answer.headers.get_list("X-Request-Id")
     assert given not in sent
     assert len(given) == 36
 
 
-def test_a_bug_half_way_breaks_the_answer_off(client: httpx.Client) -> None:
+def test_a_bug_half_way_closes_the_connection(client: httpx.Client) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         client.get("/half")
 
@@ -132,7 +132,7 @@ def test_a_wrong_method_is_405_even_on_a_path_of_the_other_service(
     assert client.request(method, "/nothing").status_code == 404
 
 
-def test_readiness_is_told_while_every_thread_is_busy(client: httpx.Client) -> None:
+def test_readiness_is_answered_while_every_thread_is_busy(client: httpx.Client) -> None:
     holding = Thread(target=client.get, args=("/busy",), kwargs={"timeout": 60})
     holding.start()
     try:

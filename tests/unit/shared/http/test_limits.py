@@ -1,11 +1,26 @@
-"""The bound on requests that are answered at once."""
+"""Limits on concurrency."""
 
 import asyncio
 
 import httpx
+import pytest
 from starlette.types import Receive, Scope, Send
 
-from shared.http.limits import AtOnce
+from shared.http.limits import ConcurrencyLimit, QueuedLimit
+from shared.http.problems import Problem
+
+PATH = "/v1/requests/1"
+KINDS = {
+    "upload": [("POST", "/v1/requests"), ("POST", "/upload"), ("POST", "/api/upload-csv/")],
+    "events": [("GET", f"{PATH}/events")],
+    "download": [
+        ("GET", f"{PATH}/outputs.zip"),
+        ("GET", f"{PATH}/output.csv"),
+        ("GET", f"{PATH}/images/1/source"),
+        ("GET", "/files/1/out/2.jpg"),
+    ],
+    "call": [("GET", PATH), ("GET", "/v1/requests"), ("POST", f"{PATH}/cancel"), ("DELETE", PATH)],
+}
 
 
 class Slow:
@@ -21,40 +36,56 @@ class Slow:
         await send({"type": "http.response.body"})
 
 
-def test_what_comes_beyond_the_limit_is_503_until_there_is_room_again() -> None:
-    asyncio.run(_beyond_the_limit())
+@pytest.mark.parametrize("kind", KINDS)
+def test_requests_beyond_the_limit_of_their_kind_are_503_and_no_others(kind: str) -> None:
+    asyncio.run(_fill(kind))
 
 
-async def _beyond_the_limit() -> None:
-    slow = Slow()
-    transport = httpx.ASGITransport(AtOnce(slow, limit=2))
+async def _fill(kind: str) -> None:
+    slow, limit = Slow(), 2
+    transport = httpx.ASGITransport(ConcurrencyLimit(slow, limit=limit))
     async with httpx.AsyncClient(transport=transport, base_url="http://a") as client, asyncio.TaskGroup() as group:
-        waiting = [group.create_task(client.get("/v1/requests")) for _ in range(2)]
-        following = [group.create_task(client.get("/v1/requests/1/events")) for _ in range(2)]
-        await asyncio.sleep(0.05)
 
-        for path in ("/v1/requests", "/v1/requests/2/events"):
-            refused = await client.get(path)
+        def begin(method: str, path: str) -> asyncio.Task[httpx.Response]:
+            return group.create_task(client.request(method, path))
+
+        tasks = [begin(*KINDS[kind][0]) for _ in range(limit)]
+        await asyncio.sleep(0.05)
+        for method, path in KINDS[kind]:
+            refused = await client.request(method, path)
             assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "busy", "5")
+        tasks += [begin(*calls[-1]) for other, calls in KINDS.items() if other != kind]
         assert (await client.get("/healthz")).status_code == 200
-
         slow.gate.set()
-        assert {(await task).status_code for task in waiting + following} == {200}
-        assert (await client.get("/v1/requests")).status_code == 200
+        assert {(await task).status_code for task in tasks} == {200}
+        assert (await client.request(*KINDS[kind][0])).status_code == 200
 
 
-def test_events_and_uploads_do_not_take_the_places_of_others() -> None:
-    asyncio.run(_kinds_apart())
+def test_some_work_some_wait_and_the_next_is_refused() -> None:
+    asyncio.run(_crowd())
 
 
-async def _kinds_apart() -> None:
-    slow = Slow()
-    transport = httpx.ASGITransport(AtOnce(slow, limit=1))
-    calls = [("GET", "/v1/requests/1/events"), ("POST", "/v1/requests"), ("POST", "/v1/requests/1/cancel")]
-    async with httpx.AsyncClient(transport=transport, base_url="http://a") as client, asyncio.TaskGroup() as group:
-        tasks = [group.create_task(client.request(method, path)) for method, path in calls]
-        await asyncio.sleep(0.05)
-        for method, path in [("POST", "/upload"), ("POST", "/api/upload-csv/"), ("DELETE", "/v1/requests/1")]:
-            assert (await client.request(method, path)).status_code == 503
-        slow.gate.set()
-        assert [(await task).status_code for task in tasks] == [200, 200, 200]
+async def _crowd() -> None:
+    limit, gate = QueuedLimit("large uploads", running=2, waiting=3), asyncio.Event()
+    at_work = most = 0
+
+    async def work() -> None:
+        nonlocal at_work, most
+        async with limit.place():
+            at_work += 1
+            most = max(most, at_work)
+            await gate.wait()
+            at_work -= 1
+
+    tasks = [asyncio.create_task(work()) for _ in range(5)]
+    await asyncio.sleep(0)
+    with pytest.raises(Problem) as refused:
+        await work()
+    assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "30"})
+
+    tasks.pop().cancel()  # one that waits goes away, and leaves room for another
+    await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(work()))
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert (most, at_work) == (2, 0)

@@ -1,7 +1,7 @@
-"""From text to records: Python's `csv` in strict mode, with line numbers, a bound on memory and a way to go on.
+"""Text to records: Python's `csv` in strict mode, with line numbers, bounded memory and recovery.
 
-A quote that is never closed would swallow the rest of the file. Strict mode notices at the next quote; then only the
-first line of the broken record is given up and reading resumes on the line after it.
+A quote that is never closed would swallow the rest of the file. Strict mode notices it at the next quote; then only the
+first line of the broken record is dropped and reading resumes on the line after it.
 """
 
 import csv
@@ -12,16 +12,16 @@ from itertools import islice
 from typing import TextIO
 
 RECORD_LIMIT = 4_000_000
-"""Characters of one record; beyond the widest sensible row (100 URLs of 2,048 characters) by far."""
+"""Characters of one record; the widest sensible row has 100 URLs of 2,048 characters."""
 REREAD_LIMIT = 32_000_000
-"""Characters that may be read again after broken records, so that a hostile file costs linear time."""
+"""Characters that may be read again after broken records, so that a hostile file takes linear time."""
 
-csv.field_size_limit(RECORD_LIMIT + 1)  # of the whole process; the default of 131,072 is below one full row
+csv.field_size_limit(RECORD_LIMIT + 1)  # process-wide; the default of 131,072 is less than one full row
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A record that is none. `fatal`: reading cannot go on after it."""
+    """A record that cannot be parsed. `fatal`: nothing after it can be read either."""
 
     unterminated: bool
     fatal: bool = False
@@ -32,13 +32,13 @@ class _TooLongError(Exception):
 
 
 class _Lines:
-    """Physical lines, remembering those of the record under way."""
+    """Physical lines; remembers those of the current record."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
-        self._again: list[str] = []  # lines to be read again, last one first
+        self._again: list[str] = []  # lines to read again, last one first
         self._size = 0
-        self.taken: list[str] = []
+        self.current: list[str] = []
         self.number = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -48,33 +48,33 @@ class _Lines:
         line = self._again.pop() if self._again else self._text.readline(RECORD_LIMIT)
         if not line:
             raise StopIteration
-        self.taken.append(line)
+        self.current.append(line)
         self.number += 1
-        if len(self.taken) == 1:
+        if len(self.current) == 1:
             self._size = 0
         self._size += len(line)
         if self._size >= RECORD_LIMIT:
             raise _TooLongError
         return line
 
-    def give_up_first(self) -> int:
-        """Put all lines of the record but the first back; returns how many characters that is."""
-        if len(self.taken) == 1:
+    def drop_first(self) -> int:
+        """Put back all lines of the record except the first; returns their length in characters."""
+        if len(self.current) == 1:
             self._finish_line()
-        back = self.taken[1:]
+        back = self.current[1:]
         self.number -= len(back)
         self._again.extend(reversed(back))
-        self.taken.clear()
+        self.current.clear()
         return sum(map(len, back))
 
     def _finish_line(self) -> None:
-        line = self.taken[0]
+        line = self.current[0]
         while line and not self._again and not line.endswith(("\n", "\r")):
             line = self._text.readline(RECORD_LIMIT)
 
 
 def read_records(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str] | Broken]]:
-    """Every record that is not a blank line, with the number of the line it starts on.
+    """Every record except blank lines, with the number of the line it starts on.
 
     `text` must have been opened with `newline=""`: line ends inside quotes are content.
     """
@@ -88,19 +88,19 @@ def read_records(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str] 
         except StopIteration:
             return
         except (csv.Error, _TooLongError) as error:
-            unterminated = isinstance(error, csv.Error) or len(lines.taken) > 1
-            reread += lines.give_up_first()
+            unterminated = isinstance(error, csv.Error) or len(lines.current) > 1
+            reread += lines.drop_first()
             yield line, Broken(unterminated, fatal=reread > REREAD_LIMIT)
             if reread > REREAD_LIMIT:
                 return
             continue
-        lines.taken.clear()
+        lines.current.clear()
         if fields:
             yield line, fields
 
 
 def parse_line(line: str, delimiter: str) -> list[str] | None:
-    """The cells of a record that was itself quoted as one cell, or None if it is no single record."""
+    """The cells of a record that was itself quoted as one cell, or None if it is not a single record."""
     reader = csv.reader(io.StringIO(line, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         records = list(islice(filter(None, reader), 2))

@@ -1,8 +1,7 @@
-"""Numbers for texts by first appearance, in 24 to 40 bytes a text however long it is.
+"""Numbers texts by first appearance, in 24 to 40 bytes for each text, however long it is.
 
-A dict of a million URLs takes 200 MB and more. Here a text is known by 128 bits of BLAKE2b, kept in flat arrays with an
-index of open addressing. Two texts with one digest would be a collision of BLAKE2b. The digests have a key, or a file
-could be made whose texts all want the same slots, and each look-up would walk past all of them.
+A dict of a million URLs takes over 200 MB. Here a text is 128 bits of BLAKE2b in flat arrays, found by open addressing.
+The digest is keyed: otherwise a file could be made whose texts all hash to the same slots.
 """
 
 from array import array

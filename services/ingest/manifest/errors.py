@@ -1,4 +1,4 @@
-"""What can be wrong with a manifest, as one small value per finding."""
+"""What can be wrong with a manifest: codes, and one error with its place."""
 
 import reprlib
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 VALUE_SHOWN = 200
-"""Characters of the offending text that an error repeats."""
+"""Characters of the wrong value that an error repeats."""
 
 
 class Code(StrEnum):
@@ -39,11 +39,11 @@ class RowError:
 
     @property
     def fatal(self) -> bool:
-        """Whether it refuses the whole upload, whatever `on_invalid` says: it is not about one row."""
+        """Whether it refuses the whole upload, even with `on_invalid=skip`."""
         return self.row is None or self.code is Code.TOO_MANY_IMAGES
 
     def document(self) -> dict[str, Any]:
-        """The JSON of the error; jsonb takes no NUL."""
+        """The JSON of the error, without NUL, which jsonb refuses."""
         return {
             "row": self.row,
             "line": self.line,
@@ -62,5 +62,5 @@ class RowError:
 
 
 def shown(value: Any) -> str:
-    """Whatever JSON can hold as text for a person; `str` would fail on a value that is nested deeply."""
+    """Any JSON value as text for a person; `str` would fail on a deeply nested one."""
     return value if isinstance(value, str) else reprlib.repr(value)

@@ -3,9 +3,9 @@
 import io
 from dataclasses import replace
 
-from services.ingest.manifest import read_manifest
-from services.ingest.row_errors import RowError
-from services.ingest.rows import Limits, Product
+from services.ingest.manifest.errors import RowError
+from services.ingest.manifest.read import read_manifest
+from services.ingest.manifest.rows import Limits, Product
 
 HEADER = "S. No.,Product Name,Input Image Urls\n"
 A, B, C = (f"https://a.example/{name}.jpg" for name in "abc")

@@ -2,22 +2,25 @@
 
 import csv
 import io
+import re
 from typing import Any
 
 import orjson
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.encoding import UnsupportedFileError
-from services.ingest.row_errors import RowError
-from services.ingest.rows import Product
-from tests.unit.ingest.reading import HEADER, read
+from services.ingest.manifest.encoding import UnsupportedFileError
+from services.ingest.manifest.errors import RowError
+from services.ingest.manifest.rows import Product
+from tests.unit.ingest.manifest.reading import HEADER, read
 
 COLUMNS = ("S. No.", "Product Name", "Input Image Urls")
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30).filter(
     lambda text: text.strip() != ""
 )
-PATH = st.text("abcXYZ019-._~%!$&'()*+,;=:@/?é", max_size=30).filter(lambda path: not path.endswith((",", ";")))
+PATH = st.text("abcXYZ019-._~%!$&'()*+,;=:@/?é", max_size=30).filter(
+    lambda path: not re.search(r"[,;]$|[,;]([a-z][a-z0-9+.-]*:)?//", path, re.IGNORECASE)  # another URL begins there
+)
 URL = st.builds(
     "{}://{}/{}".format,
     st.sampled_from(["http", "https", "HTTPS"]),
@@ -83,7 +86,7 @@ def _encoded(text: str, encoding: str) -> bytes:
         assume(False)
         raise
     if encoding == "windows-1252" and not text.isascii():
-        assume(not _is_utf_8(data))  # then nobody can tell
+        assume(not _is_utf_8(data))  # then the two cannot be told apart
     return data
 
 

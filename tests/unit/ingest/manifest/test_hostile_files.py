@@ -1,12 +1,12 @@
-"""Files that are made to cost time: each has a size at which anything worse than linear would not end."""
+"""Files made to take time: each is so large that anything worse than linear would not end."""
 
 import io
 
 import pytest
 
-from services.ingest.manifest import read_manifest
-from services.ingest.rows import Limits
-from tests.unit.ingest.reading import HEADER, A
+from services.ingest.manifest.read import read_manifest
+from services.ingest.manifest.rows import Limits
+from tests.unit.ingest.manifest.reading import HEADER, A
 
 SIZE = 2_000_000
 HOSTILE = {
@@ -17,6 +17,8 @@ HOSTILE = {
     "commas": "," * SIZE,
     "commas inside a cell": f'1,Shirt,"{"," * SIZE}x"\n',
     "URLs without end": f'1,Shirt,"{"http://," * (SIZE // 8)}"\n',
+    "schemes without end": f'1,Shirt,"http://a{",ab+" * (SIZE // 4)}"\n',
+    "schemes after spaces": f'1,Shirt,"{"a:// " * (SIZE // 5)}"\n',
     "quotes": '"' * SIZE,
     "lines that open a quote": 'x",""",\n' * (SIZE // 8),
     "a quoted line of lines that open a quote": '"' + 'x"",""""""",\n' * (SIZE // 12) + '"\n',

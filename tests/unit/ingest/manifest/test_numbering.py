@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest import numbering as module
-from services.ingest.numbering import Numbering
+from services.ingest.manifest import numbering as module
+from services.ingest.manifest.numbering import Numbering
 
 
 def test_numbers_by_first_appearance() -> None:

@@ -1,18 +1,17 @@
-"""The manifest as JSON: the same products and the same findings as from a CSV, without lines."""
+"""A JSON manifest to products and row errors: the same as from a CSV, without line numbers."""
 
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import orjson
 
-from services.ingest.header import NAME, SERIAL_NUMBER, URLS
-from services.ingest.manifest import Found, checked
-from services.ingest.row_errors import Code, RowError, shown
-from services.ingest.rows import Limits, Product
+from services.ingest.manifest.errors import Code, RowError, shown
+from services.ingest.manifest.header import NAME, SERIAL_NUMBER, URLS
+from services.ingest.manifest.rows import Found, Limits, Product, check_all
 
 
 class MalformedJsonError(Exception):
-    """No JSON, or not an object with a list of products; the text says which."""
+    """Not JSON, or not an object with a list of products; the text says which."""
 
 
 def parse_body(data: bytes) -> dict[str, Any]:
@@ -32,10 +31,10 @@ def parse_body(data: bytes) -> dict[str, Any]:
 
 
 def canonical(products: list[Any]) -> bytes:
-    """One spelling for equal products, whatever the order of their keys.
+    """The same bytes for equal products, whatever the order of their keys.
 
     Raises:
-        MalformedJsonError: they are nested deeper than any product is.
+        MalformedJsonError: they are nested too deeply.
 
     """
     try:
@@ -45,8 +44,8 @@ def canonical(products: list[Any]) -> bytes:
 
 
 def read_products(products: list[Any], limits: Limits) -> Generator[Found, None, None]:
-    """Good products and everything that is wrong with the others."""
-    return checked(_rows(products), limits, nothing="The list of products is empty.")
+    """The valid products and the errors of all others."""
+    return check_all(_rows(products), limits, if_empty="The list of products is empty.")
 
 
 def _rows(products: list[Any]) -> Iterator[Found]:

@@ -1,11 +1,11 @@
-"""The header of a manifest: which column holds what, and which delimiter makes it so."""
+"""The header of a manifest: the delimiter, and the positions of the three columns."""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.ingest.records import Broken, parse_line, read_records
-from services.ingest.row_errors import Code, RowError
+from services.ingest.manifest.errors import Code, RowError
+from services.ingest.manifest.records import Broken, parse_line, read_records
 
 SERIAL_NUMBER = "S. No."
 NAME = "Product Name"
@@ -13,7 +13,7 @@ URLS = "Input Image Urls"
 COLUMNS = (SERIAL_NUMBER, NAME, URLS)
 DELIMITERS = (",", ";", "\t")
 HEAD = 200_000
-"""Characters at the beginning of the file within which the header must be."""
+"""The header must end within this many characters."""
 
 _SPELLINGS = {
     "sno": SERIAL_NUMBER,
@@ -36,7 +36,7 @@ class Header:
 
 
 def find_header(head: str) -> Header | list[RowError]:
-    """The header under the delimiter that finds all three columns, or what is missing under the best one."""
+    """The header under the first delimiter that gives all three columns, or the errors under the best delimiter."""
     best: list[RowError] = []
     for delimiter in DELIMITERS:
         found = _read(head, delimiter)
@@ -54,11 +54,11 @@ def _read(head: str, delimiter: str) -> Header | list[RowError]:
         cells = unwrap(record, delimiter)
         if any(cell.strip() for cell in cells):
             return _columns(cells, line, delimiter)
-    return [_missing(column, None) for column in COLUMNS]
+    return [_column_error(column, None, 0) for column in COLUMNS]
 
 
 def unwrap(record: list[str], delimiter: str, width: int = len(COLUMNS)) -> list[str]:
-    """The cells of a line that was quoted as a whole; any other record as it is."""
+    """The cells of a line that was quoted as a whole; any other record unchanged."""
     if delimiter not in record[0] or any(record[1:]):
         return record
     inner = parse_line(record[0], delimiter)
@@ -71,31 +71,24 @@ def _columns(cells: Sequence[str], line: int, delimiter: str) -> Header | list[R
     while cells and not cells[-1].strip():
         cells = cells[:-1]
     names = [_SPELLINGS.get(_normal(cell)) for cell in cells]
-    if errors := _problems(names, line):
+    if errors := _column_errors(names, line):
         return errors
-    places = [names.index(column) for column in COLUMNS]
-    return Header(delimiter, line, len(cells), *places)
+    positions = [names.index(column) for column in COLUMNS]
+    return Header(delimiter, line, len(cells), *positions)
 
 
 def _normal(cell: str) -> str:
     return "".join(cell.casefold().replace(".", "").replace("\ufeff", "").split())
 
 
-def _problems(names: Sequence[str | None], line: int) -> list[RowError]:
-    return [
-        _missing(column, line) if names.count(column) == 0 else _twice(column, line)
-        for column in COLUMNS
-        if names.count(column) != 1
-    ]
+def _column_errors(names: Sequence[str | None], line: int) -> list[RowError]:
+    return [_column_error(column, line, names.count(column)) for column in COLUMNS if names.count(column) != 1]
 
 
-def _missing(column: str, line: int | None) -> RowError:
-    detail = f"The header has no column “{column}”; expected are {', '.join(COLUMNS)}."
-    return RowError(code=Code.MISSING_HEADER, detail=detail, line=line, column=column)
-
-
-def _twice(column: str, line: int) -> RowError:
+def _column_error(column: str, line: int | None, count: int) -> RowError:
     detail = f"The header has the column “{column}” more than once."
+    if not count:
+        detail = f"The header has no column “{column}”; expected are {', '.join(COLUMNS)}."
     return RowError(code=Code.MISSING_HEADER, detail=detail, line=line, column=column)
 
 

@@ -1,17 +1,16 @@
-"""From bytes to text: which encoding a manifest has, and which files are no text at all.
+"""The encoding of a manifest, and which files are not text at all.
 
-The whole file is decoded once before it is parsed, so nothing later can fail on a byte: UTF-8 or windows-1252 may be
-decided by the very last line.
+The whole file is decoded once before it is parsed, because its last line may decide between UTF-8 and windows-1252.
 """
 
 import codecs
 from typing import IO
 
 BLOCK = 1 << 20
-READ = "UTF-8, UTF-16 with a byte order mark, and windows-1252 or ISO-8859-1"
-_READ = {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "ascii", "iso8859-1", "cp1252"}
+SUPPORTED = "UTF-8, UTF-16 with a byte order mark, and windows-1252 or ISO-8859-1"
+_SUPPORTED = {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "ascii", "iso8859-1", "cp1252"}
 
-# Leading bytes of what people upload by mistake. XLSX, ODS and every other zip share one signature.
+# The first bytes of files uploaded by mistake. XLSX, ODS and every other zip share one signature.
 _SIGNATURES = (
     (b"PK\x03\x04", "a zip archive or a spreadsheet (XLSX, ODS)"),
     (b"PK\x05\x06", "an empty zip archive"),
@@ -33,18 +32,18 @@ _SIGNATURES = (
 
 
 class UnsupportedFileError(Exception):
-    """The file is a known kind of something else; the text says which."""
+    """The file is known not to be a CSV; the text says what it is."""
 
 
 class NotTextError(Exception):
-    """The bytes are no text in any encoding that is read here."""
+    """The bytes are not text in any supported encoding."""
 
 
-def is_read(charset: str) -> bool:
-    """Whether a `charset` is one of those between which `encoding_of` decides, by the bytes alone."""
+def is_supported(charset: str) -> bool:
+    """Whether `encoding_of` may find this charset; it decides by the bytes alone."""
     try:
-        return codecs.lookup(charset).name in _READ
-    except (LookupError, ValueError):  # unknown, or no name at all
+        return codecs.lookup(charset).name in _SUPPORTED
+    except (LookupError, ValueError):  # unknown, or not a name at all
         return False
 
 

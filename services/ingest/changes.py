@@ -1,0 +1,211 @@
+"""Changes to a stored request, each in one transaction: cancel, retry, erase, redeliver.
+
+Lock order: request, groups, images, each by number.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import Session, select
+
+from shared.db import execute
+from shared.http.problems import Problem, not_found
+from shared.lifecycle import RequestStatus, StopReason
+from shared.schemas.api import Counts, request_view, timestamp
+from shared.schemas.tables import ProcessingRequest
+
+PROMPT_GROUPS = 8
+"""Open groups that are reconciled right after a cancel; the sweeper finds the others within seconds."""
+
+
+def locked_request(session: Session, account: UUID, request_id: UUID) -> ProcessingRequest:
+    """The account's request, locked until the transaction ends.
+
+    Raises:
+        Problem: 404, also for another account's request.
+
+    """
+    query = (
+        select(ProcessingRequest)
+        .where(ProcessingRequest.id == request_id, ProcessingRequest.account_id == account)
+        .with_for_update(key_share=True)  # FOR NO KEY UPDATE: foreign keys to the row stay checkable
+    )
+    request = session.exec(query).one_or_none()
+    if request is None:
+        raise not_found("request")
+    return request
+
+
+def is_terminal(request: ProcessingRequest) -> bool:
+    return RequestStatus(request.status).terminal
+
+
+def view(session: Session, request: ProcessingRequest, *, public_url: str) -> Mapping[str, Any]:
+    """The request's JSON as it is now, including the counts of its open groups."""
+    sums = execute(
+        session,
+        """
+        SELECT now() AS now, coalesce(sum(completed), 0)::int AS completed, coalesce(sum(failed), 0)::int AS failed,
+               coalesce(sum(cancelled), 0)::int AS cancelled, coalesce(sum(source_bytes), 0)::bigint AS source_bytes,
+               coalesce(sum(rendition_bytes), 0)::bigint AS rendition_bytes
+        FROM image_group WHERE request_id = %(id)s AND state <> 'settled'
+        """,
+        {"id": request.id},
+    )[0]
+    now = sums.pop("now")
+    counts = Counts(**{name: getattr(request, name) + extra for name, extra in sums.items()})
+    return request_view(request, counts, public_url=public_url, now=now)
+
+
+def cancel(session: Session, account: UUID, request_id: UUID) -> tuple[ProcessingRequest, list[int]]:
+    """Stop the request: nothing more of it is claimed or dispatched, and `reconcile` closes its groups.
+
+    An image that is being compressed may still be completed, if it settles first. Cancelling twice is the same as once.
+
+    Returns the request and some of its open groups.
+
+    Raises:
+        Problem: 404, 409 if it is terminal.
+
+    """
+    request = locked_request(session, account, request_id)
+    if is_terminal(request):
+        raise Problem(409, "terminal", "The request is already finished.")
+    request.stop_reason = request.stop_reason or StopReason.CANCELLED
+    request.dispatch_at = None
+    session.flush()
+    groups = execute(
+        session,
+        """
+        UPDATE image_group SET reconcile_at = now()
+        WHERE request_id = %(id)s AND number IN (
+            SELECT number FROM image_group WHERE request_id = %(id)s AND state <> 'settled' ORDER BY number FOR UPDATE
+        )
+        RETURNING number
+        """,
+        {"id": request_id},
+    )
+    return request, sorted(group["number"] for group in groups)[:PROMPT_GROUPS]
+
+
+def retry(session: Session, account: UUID, request_id: UUID, *, deadline: timedelta) -> ProcessingRequest:
+    """Start the next run of a finished request, with only its failed and cancelled images.
+
+    Raises:
+        Problem: 404, 409 if it is not terminal or nothing failed.
+
+    """
+    request = locked_request(session, account, request_id)
+    if not is_terminal(request):
+        raise Problem(409, "not_terminal", "The request is still running; retry it when it is finished.")
+    if request.failed + request.cancelled == 0:
+        raise Problem(409, "nothing_to_retry", "No image of the request failed or was cancelled.")
+    run = request.run + 1
+    _reopen_groups(session, request_id)
+    _reopen_images(session, request_id, run)
+    _begin_run(session, request_id, run, settled=request.completed, deadline=deadline)
+    session.refresh(request)
+    return request
+
+
+def _reopen_groups(session: Session, request_id: UUID) -> None:
+    """Reopen the groups with failed or cancelled images.
+
+    The counts of an open group are on the group only, so the request's own counters are reduced by them.
+    """
+    execute(
+        session,
+        """
+        WITH reopened AS (
+            SELECT number, completed, failed, cancelled, source_bytes, rendition_bytes FROM image_group
+            WHERE request_id = %(id)s AND failed + cancelled > 0 ORDER BY number FOR UPDATE
+        ), taken AS (
+            SELECT sum(completed) AS completed, sum(failed) AS failed, sum(cancelled) AS cancelled,
+                   sum(source_bytes) AS source_bytes, sum(rendition_bytes) AS rendition_bytes FROM reopened
+        ), groups AS (
+            UPDATE image_group g SET state = 'waiting', reconcile_at = NULL, reconcile_delay = 60, in_flight = 0,
+                                     failed = 0, cancelled = 0
+            FROM reopened o WHERE g.request_id = %(id)s AND g.number = o.number
+        )
+        UPDATE processing_request r
+        SET completed = r.completed - t.completed, failed = r.failed - t.failed, cancelled = r.cancelled - t.cancelled,
+            source_bytes = r.source_bytes - t.source_bytes, rendition_bytes = r.rendition_bytes - t.rendition_bytes
+        FROM taken t WHERE r.id = %(id)s
+        """,
+        {"id": request_id},
+    )
+
+
+def _reopen_images(session: Session, request_id: UUID, run: int) -> None:
+    execute(
+        session,
+        """
+        UPDATE image SET state = 'pending', run = %(run)s, attempts = 0, not_before = now(), claimed_by = NULL,
+                         isolated = false, error_code = NULL, error_detail = NULL
+        WHERE request_id = %(id)s AND state IN ('failed', 'cancelled')
+        """,
+        {"id": request_id, "run": run},
+    )
+
+
+def _begin_run(session: Session, request_id: UUID, run: int, *, settled: int, deadline: timedelta) -> None:
+    """A larger `run` in the same statement is the only legal way out of a terminal state; a trigger refuses any other.
+
+    `settled`: images completed by earlier runs, which the rate of this run does not count.
+    """
+    execute(
+        session,
+        """
+        UPDATE processing_request
+        SET run = %(run)s, status = 'pending', stop_reason = NULL, started_at = NULL, finished_at = NULL,
+            dispatch_at = now(), deadline_at = now() + %(deadline)s, sources_deleted_at = NULL,
+            mark_at = NULL, mark_settled = 0, previous_mark_at = NULL, previous_mark_settled = %(settled)s
+        WHERE id = %(id)s
+        """,
+        {"id": request_id, "run": run, "settled": settled, "deadline": deadline},
+    )
+
+
+def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:
+    """Delete a finished request and every row that belongs to it, pending deliveries included.
+
+    Its files are deleted only after the commit. If the process dies in between, housekeeping removes them as orphans.
+
+    Raises:
+        Problem: 404, 409 while it is running.
+
+    """
+    request = locked_request(session, account, request_id)
+    if not is_terminal(request):
+        cancelled = request.stop_reason == StopReason.CANCELLED
+        state = "being cancelled; try again in a moment" if cancelled else "still running; cancel it first"
+        raise Problem(409, "not_terminal", f"The request is {state}.")
+    execute(session, "DELETE FROM processing_request WHERE id = %(id)s", {"id": request_id})
+    session.expunge(request)
+
+
+def redeliver(session: Session, account: UUID, delivery_id: UUID) -> dict[str, Any]:
+    """Make a delivery in any state due now: same event, same body, same `webhook-id`, a new schedule of attempts.
+
+    Returns its JSON without the attempts.
+
+    Raises:
+        Problem: 404, also for another account's delivery.
+
+    """
+    rows = execute(
+        session,
+        """
+        UPDATE delivery d
+        SET status = 'pending', next_attempt_at = now(), enqueued_at = NULL, first_attempt = d.attempt + 1
+        FROM processing_request r, event e
+        WHERE d.id = %(id)s AND r.id = d.request_id AND r.account_id = %(account)s AND e.id = d.event_id
+        RETURNING d.id::text, d.event_id::text, e.type, d.url, d.status, d.next_attempt_at
+        """,
+        {"id": delivery_id, "account": account},
+    )
+    if not rows:
+        raise not_found("delivery")
+    return rows[0] | {"next_attempt_at": timestamp(rows[0]["next_attempt_at"])}

@@ -1,0 +1,1 @@
+"""The manifest: bytes or JSON in, products and row errors out. Pure."""

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from services.notifier import rules
 from services.notifier.watch import Reconciler, reconcile_and_send
-from services.worker.backoff import retry_delay
 from services.worker.claim import defer
 from services.worker.dispatch import Pipeline, dispatch_group, dispatch_request
+from services.worker.fetch import retry_delay
 from services.worker.settle import Result, due_again, failed
 from shared.db import Database
 from shared.errors import ConnectFailure

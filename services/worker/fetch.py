@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from services.worker.claim import claim, defer, release
+from services.worker.claim import CLAIM_SECONDS, claim, defer, release
 from services.worker.dispatch import SendGroup
 from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import Blobs, source_key
@@ -46,6 +46,16 @@ class FetchLimits:
     connect_seconds: float = 5.0
     max_bytes: int = 20_000_000
 
+    @property
+    def claim_seconds(self) -> float:
+        """A claim outlasts the slowest fetch, and a minute and a half in which compressing begins."""
+        return max(CLAIM_SECONDS, self.total_seconds + 90)
+
+    @property
+    def deferred_seconds(self) -> float:
+        """Time for a few batches that stand before it in the slow queue."""
+        return max(CLAIM_SECONDS, self.total_seconds * 10)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetcher:
@@ -78,7 +88,9 @@ class FetchResults:
 def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     """Fetch the images that the claim gave; the answer lists the sources in the blob store, and may be empty."""
     numbers = [image.number for image in batch.images]
-    attempts = fetcher.database.transact(lambda session: claim(session, batch, numbers))
+    attempts = fetcher.database.transact(
+        lambda session: claim(session, batch, numbers, seconds=fetcher.limits.claim_seconds)
+    )
     if not attempts:
         return Fetched()
     images = [image for image in batch.images if image.number in attempts]
@@ -165,7 +177,9 @@ def _outcomes(results: FetchResults, attempts: dict[int, int]) -> list[Result]:
 
 def _send_slow(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:
     """Send the images of slow hosts as a group of their own, so that they delay no other image."""
-    ours = fetcher.database.transact(lambda session: defer(session, batch, slow))
+    ours = fetcher.database.transact(
+        lambda session: defer(session, batch, slow, seconds=fetcher.limits.deferred_seconds)
+    )
     if not ours:
         return
     images = tuple(image for image in batch.images if image.number in ours)

@@ -96,7 +96,8 @@ _FIELDS = tuple(Result.model_fields)
 _ARRAYS = ", ".join(f"%({name})s::{_TYPES[name]}[]" for name in _FIELDS)
 _ASSIGNMENTS = ", ".join(f"{name} = t.{name}" for name in ImageResult.model_fields)
 
-# The group is locked before its images, as everywhere: `held` is read by the join that finds the images.
+# The group is locked before its images, as everywhere: `held` is read by the join that finds the images. Both columns
+# of the key are conditions of the index, as in claim.py.
 SETTLE = f"""
 WITH held AS MATERIALIZED (
     SELECT number FROM image_group WHERE request_id = %(request_id)s AND number = %(group)s FOR UPDATE
@@ -109,8 +110,8 @@ WITH held AS MATERIALIZED (
         not_before = now() + make_interval(secs => coalesce(t.delay, 0)),
         {_ASSIGNMENTS}
     FROM held, result t
-    WHERE i.request_id = %(request_id)s AND i.number = t.number AND i.state = 'pending' AND i.run = %(run)s
-      AND (t.state = 'completed' OR i.claimed_by = %(claim)s)
+    WHERE i.request_id = %(request_id)s AND i.number = ANY(%(number)s::int[]) AND i.number = t.number
+      AND i.state = 'pending' AND i.run = %(run)s AND (t.state = 'completed' OR i.claimed_by = %(claim)s)
     RETURNING i.number, i.state, i.source_bytes, i.rendition_bytes
 ), sums AS (
     SELECT count(*) AS written, array_agg(number) AS numbers,

@@ -140,7 +140,7 @@ class World:
         fetch, compress = work.letter
         self.mail.append(Fetched(compress, tuple(number for number, outcome in outcomes.items() if outcome == "ok")))
         slow = [number for number, outcome in outcomes.items() if outcome == "slow"]
-        ours = self.database.transact(lambda session: defer(session, fetch, slow))
+        ours = self.database.transact(lambda session: defer(session, fetch, slow, seconds=300))
         if ours:
             images = tuple(image for image in fetch.images if image.number in ours)
             again: FetchBatch = slow_after(fetch).model_copy(update={"images": images})

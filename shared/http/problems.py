@@ -76,5 +76,5 @@ def not_found() -> Problem:
 
 def unavailable() -> Problem:
     return Problem(
-        503, "unavailable", "The database cannot be reached just now; try again soon.", headers={"Retry-After": "5"}
+        503, "unavailable", "The database does not answer in time; try again soon.", headers={"Retry-After": "5"}
     )

@@ -20,10 +20,11 @@ from sqlmodel import Session, create_engine
 
 T = TypeVar("T")
 RETRIED = {"40P01", "40001"}  # deadlock_detected, serialization_failure
+OVERLOADED = RETRIED | {"57014", "55P03"}  # query_canceled (by statement_timeout), lock_not_available
 TRIES = 5
 PROBE_SECONDS = 2
 PROBE_HOLDS = 1.0
-"""Seconds for which what a probe found is true."""
+"""Seconds for which the result of a probe is kept."""
 
 
 class Database:
@@ -65,8 +66,8 @@ class Database:
     def ping(self) -> None:
         """Raise psycopg.OperationalError unless the server takes a new connection, soon.
 
-        Not one of the pool, for which the work waits. One probe at a time, and whoever waits for it shares what it
-        finds: neither a server that is silent nor many who ask make them pile up.
+        Not one of the pool, for which the work waits. One probe at a time, and its result serves all callers that wait
+        for it: probes do not pile up, however silent the server and however many the callers.
         """
         with self._probing:
             if time.monotonic() - self._probed_at > PROBE_HOLDS:
@@ -103,7 +104,7 @@ def _engine(url: str, pool_size: int, statement_timeout_ms: int, patience: float
             "keepalives_count": 3,
             "tcp_user_timeout": 20_000,
             "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000"
-            # A plan kept from when `image` was small scans the million rows that came since, until they are analyzed.
+            # A plan made when `image` was small would be kept, and scan the million rows that were added since.
             " -c plan_cache_mode=force_custom_plan",
         },
     )
@@ -135,9 +136,13 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def is_down(error: BaseException) -> bool:
-    """Whether the error says that the server is away or shutting down, rather than that the statement is wrong."""
+    """Whether the server is away or shutting down, rather than too busy or the statement wrong."""
     if isinstance(error, PoolTimeout):  # every connection waits for an answer
         return True
     origin = error.orig if isinstance(error, DBAPIError) else error
-    away = isinstance(origin, psycopg.OperationalError | psycopg.InterfaceError)
-    return away and not isinstance(origin, psycopg.errors.QueryCanceled | psycopg.errors.DeadlockDetected)
+    return isinstance(origin, psycopg.OperationalError | psycopg.InterfaceError) and not is_overloaded(error)
+
+
+def is_overloaded(error: BaseException) -> bool:
+    """Whether a statement took too long or lost against others: the same may succeed later."""
+    return sqlstate(error) in OVERLOADED

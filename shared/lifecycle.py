@@ -19,7 +19,7 @@ class RequestStatus(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a request is to end before its images did."""
+    """Why a request ends before its images do."""
 
     CANCELLED = "cancelled"
     EXPIRED = "expired"
@@ -56,6 +56,8 @@ IMAGES_PER_BATCH = 8
 WINDOW = 512
 """Images of one request that may be dispatched and unsettled at once."""
 MAX_ATTEMPTS = 5
+DUE = f"state = 'pending' AND not_before <= now() AND attempts < {MAX_ATTEMPTS}"
+"""The SQL predicate of an image that may be dispatched and claimed now."""
 
 
 def group_of(image: int) -> int:

@@ -9,9 +9,8 @@ from services.worker.actors import Actors
 from services.worker.codec import Limits, compress
 from services.worker.codec.child import Codec
 from services.worker.codec_pool import CodecPool, PoolLimits
-from services.worker.compress_batch import Compressor
-from services.worker.fetch import FetchLimits
-from services.worker.fetch_batch import Fetcher
+from services.worker.compress import Compressor
+from services.worker.fetch import Fetcher, FetchLimits
 from services.worker.settings import WorkerSettings
 from shared import blobs, broker, log
 from shared.blobs import identity

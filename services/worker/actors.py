@@ -6,9 +6,9 @@ Priorities: dispatch, then compress, then fetch, so that what was fetched is fin
 from dataclasses import dataclass, field
 from threading import Lock
 
-from services.worker.compress_batch import Compressor, compress_batch
+from services.worker.compress import Compressor, compress_batch
 from services.worker.dispatch import dispatch_group, dispatch_request
-from services.worker.fetch_batch import Fetcher, fetch_batch
+from services.worker.fetch import Fetcher, fetch_batch
 from shared.broker import receives
 from shared.messages import (
     CompressBatch,

@@ -1,7 +1,10 @@
 """A batch's right to work on its images, for a while: the statements that take it, renew it and let it go.
 
-A claim that finds images already under its own id was delivered twice: whoever held it may have died of one of them, or
-of another in the same process. So its batch is broken up, and its images travel isolated from then on.
+A claim that finds images already under its own id was delivered twice: the worker that held it may have died of one of
+them, or of another image in the same process. So its batch is broken up, and its images travel isolated from then on.
+
+Each statement names both key columns, `number` as a list: where the planner believes the table to be empty, it would
+otherwise read all images of the request to find eight (tests/integration/shared/test_plans.py).
 """
 
 from collections.abc import Sequence
@@ -10,31 +13,32 @@ from typing import Any
 from sqlmodel import Session
 
 from shared.db import execute
+from shared.lifecycle import DUE, MAX_ATTEMPTS
 from shared.messages import Batch, CompressBatch
 
-CLAIM_SECONDS = 120
-DEFERRED_SECONDS = 300
+CLAIM_SECONDS = 120.0
 
 
-def claim(session: Session, batch: Batch, numbers: Sequence[int]) -> dict[int, int]:
-    """Claim what is pending and due, or held by the message before; returns attempts by image number.
+def claim(session: Session, batch: Batch, numbers: Sequence[int], *, seconds: float = CLAIM_SECONDS) -> dict[int, int]:
+    """Claim images that are pending and due, or held by the message before; returns attempts by image number.
 
-    What is not in the answer is not ours to touch. Fetching counts an attempt; compressing only where it was begun
-    before and never reported. Breaking up counts none: nothing was tried.
+    Images that are not in the answer are not ours to touch. Fetching counts an attempt; compressing only where it was
+    begun before and never reported. Breaking up counts none: nothing was tried.
     """
-    # Locked first, by number: `RETURNING old.claimed_by` tells a stale one after a wait, where the table has a BEFORE
+    # Locked first, by number: `RETURNING old.claimed_by` gives a stale value after a wait, where the table has a BEFORE
     # trigger (PostgreSQL up to 18.4), and two workers with the same message would both go on.
     rows = execute(
         session,
-        """
+        f"""
         WITH ours AS MATERIALIZED (
             SELECT i.number, coalesce(i.claimed_by = %(claim)s, false) AS again,
                    coalesce(i.claimed_by <> ALL(%(ours)s) AND NOT i.deferred, false) AS lost
             FROM image i JOIN processing_request r ON r.id = i.request_id
             WHERE r.id = %(request_id)s AND r.stop_reason IS NULL
-              AND i.number = ANY(%(numbers)s) AND i.state = 'pending' AND i.run = %(run)s
+              AND i.number = ANY(%(numbers)s::int[]) AND i.state = 'pending' AND i.run = %(run)s
               AND (i.claimed_by = %(takes_over)s
-                   OR i.attempts < 5 AND (i.claimed_by = %(claim)s OR %(fetching)s AND i.not_before <= now()))
+                   OR i.claimed_by = %(claim)s AND i.attempts < %(max_attempts)s
+                   OR %(fetching)s AND {DUE})
             ORDER BY i.number FOR NO KEY UPDATE OF i
         ), message AS (SELECT NOT %(isolated)s AND bool_or(again) AS broken_up FROM ours)
         UPDATE image i
@@ -43,52 +47,57 @@ def claim(session: Session, batch: Batch, numbers: Sequence[int]) -> dict[int, i
             attempts = i.attempts + (NOT m.broken_up AND (%(fetching)s OR o.again))::int,
             deferred = false, isolated = i.isolated OR m.broken_up OR o.lost
         FROM ours o, message m
-        WHERE i.request_id = %(request_id)s AND i.number = o.number
+        WHERE i.request_id = %(request_id)s AND i.number = ANY(%(numbers)s::int[]) AND i.number = o.number
         RETURNING i.number, i.attempts, m.broken_up
-        """,
+        """,  # noqa: S608 - a constant of ours
         _parameters(batch, numbers)
-        | {"seconds": CLAIM_SECONDS, "fetching": not isinstance(batch, CompressBatch), "isolated": batch.isolated},
+        | {
+            "seconds": seconds,
+            "max_attempts": MAX_ATTEMPTS,
+            "fetching": not isinstance(batch, CompressBatch),
+            "isolated": batch.isolated,
+        },
     )
     return {row["number"]: row["attempts"] for row in rows if not row["broken_up"]}
 
 
 def renew(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
-    """Keep the claim while its work goes on."""
+    """Keep the claim while its work goes on, or the one that it takes over while it waits for a thread."""
     execute(
         session,
         """
-        UPDATE image SET not_before = now() + make_interval(secs => %(seconds)s)
-        WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s)
-          AND claimed_by = %(claim)s AND state = 'pending'
+        UPDATE image SET not_before = greatest(not_before, now() + make_interval(secs => %(seconds)s))
+        WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s::int[])
+          AND claimed_by = ANY(%(ours)s) AND state = 'pending' AND run = %(run)s
         """,
         _parameters(batch, numbers) | {"seconds": CLAIM_SECONDS},
     )
 
 
-def defer(session: Session, batch: Batch, numbers: Sequence[int]) -> list[int]:
-    """Give the attempt back and park the claim until the slow queue's message takes it over; returns what is ours."""
+def defer(session: Session, batch: Batch, numbers: Sequence[int], *, seconds: float) -> list[int]:
+    """Give the attempt back, and keep the claim for the slow queue's message to take over; returns our images."""
     rows = execute(
         session,
         """
         UPDATE image
         SET deferred = true, attempts = attempts - (NOT deferred)::int,
             not_before = now() + make_interval(secs => %(seconds)s)
-        WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s)
+        WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s::int[])
           AND claimed_by = %(claim)s AND state = 'pending' AND run = %(run)s
         RETURNING number
         """,
-        _parameters(batch, numbers) | {"seconds": DEFERRED_SECONDS},
+        _parameters(batch, numbers) | {"seconds": seconds},
     )
     return sorted(row["number"] for row in rows)
 
 
 def release(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
-    """Let images go that nothing was tried on: due now, their attempt kept as it is."""
+    """Let images go of which none was tried: due now, their attempts unchanged."""
     execute(
         session,
         """
         UPDATE image SET claimed_by = NULL, not_before = now()
-        WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s)
+        WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s::int[])
           AND claimed_by = %(claim)s AND state = 'pending' AND run = %(run)s
         """,
         _parameters(batch, numbers),

@@ -1,21 +1,28 @@
 """Dispatch (step 4): waiting groups of a request until its window is full, or one group again if there is room.
 
-Mark first, commit, then send: a group whose send failed is looked at again in five seconds.
+Mark first, commit, then send: a group that the broker did not take is reconciled again in five seconds.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlmodel import Session
+from sqlalchemy import Update, func
+from sqlmodel import Session, col, update
 
 from shared.db import Database, execute
 from shared.ids import uuid7
-from shared.lifecycle import IMAGES_PER_BATCH, WINDOW, images_of
+from shared.lifecycle import DUE, IMAGES_PER_BATCH, WINDOW, GroupState, RequestStatus, images_of
 from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone, ImageRef
 from shared.recipe import Mode, Recipe, TargetFormat
+from shared.schemas.tables import ImageGroup, ProcessingRequest
 
+RESEND_SECONDS = 60
+"""The sweeper sends `DispatchRequest` again after this time, in case the message that fills the window is lost."""
+UNSENT_SECONDS = 5
+LONGEST_RECONCILE_DELAY = 600
 Pipeline = tuple[FetchBatch, CompressBatch]
 Row = dict[str, Any]
 
@@ -41,9 +48,9 @@ def dispatch_request(database: Database, send_group: SendGroup, request_id: UUID
 
 
 def dispatch_group(database: Database, send_group: SendGroup, request_id: UUID, *, group: int, seen: int) -> int:
-    """Dispatch the due images of a group again, unless someone did since dispatch number `seen`.
+    """Dispatch the due images of a group again, unless it was dispatched since dispatch number `seen`.
 
-    Where the window is full, the group waits in line with the others.
+    Where the window is full, the group waits with the others.
     """
     orders = _marked(database, lambda session: _again(session, request_id, group, seen))
     return _send(database, send_group, orders)
@@ -52,7 +59,7 @@ def dispatch_group(database: Database, send_group: SendGroup, request_id: UUID, 
 def _marked(database: Database, mark: Callable[[Session], list[Order]]) -> list[Order]:
     """The orders of every try. Where only the reply to a COMMIT was lost, the next try finds nothing left to mark.
 
-    An order that was rolled back is sent in vain: its images are claimed once, whoever is first.
+    An order that was rolled back is sent in vain, and harms nothing: images are claimed once.
     """
     orders: dict[GroupDone, Order] = {}
 
@@ -66,7 +73,7 @@ def _marked(database: Database, mark: Callable[[Session], list[Order]]) -> list[
 def _send(database: Database, send_group: SendGroup, orders: list[Order]) -> int:
     for order in orders:
         if not send_group(order.pipelines, done=order.done):
-            database.transact(lambda session, done=order.done: _reconcile_soon(session, done))  # type: ignore[misc]
+            database.transact(lambda session, done=order.done: _reconcile_unsent(session, done))  # type: ignore[misc]
     return len(orders)
 
 
@@ -80,7 +87,7 @@ def _open_window(session: Session, request_id: UUID) -> list[Order]:
         SELECT number, dispatch_no, images - completed - failed - cancelled AS open
         FROM image_group WHERE request_id = %(id)s AND state = 'waiting' ORDER BY number LIMIT %(most)s
         """,
-        {"id": request_id, "most": WINDOW + 1},  # one more than can go out, to know whether any still waits
+        {"id": request_id, "most": WINDOW + 1},  # one more than can go out, to know whether more are waiting
     )
     orders: list[Order] = []
     room = _room(session, request_id) if waiting else 0
@@ -90,7 +97,7 @@ def _open_window(session: Session, request_id: UUID) -> list[Order]:
         if due := _due(session, request, group["number"]):
             orders += _mark(session, request, group["number"], group["dispatch_no"], due)
             room -= group["open"]
-        else:  # it went out before, and what is left of it is in hand, or lost with its last attempt
+        else:  # it went out before, and the rest of it is under a claim, or lost with its last attempt
             _reconcile_now(session, request_id, group["number"])
     _mark_request(session, request_id, waits=len(orders) < len(waiting))
     return orders
@@ -102,7 +109,7 @@ def _again(session: Session, request_id: UUID, group: int, seen: int) -> list[Or
         return []
     due = _due(session, request, group)
     if len(due) > _room(session, request_id, without=group):
-        _wait_in_line(session, request_id, group, seen)
+        _wait(session, request_id, group, seen)
         return []
     return _mark(session, request, group, seen, due)
 
@@ -120,8 +127,8 @@ def _room(session: Session, request_id: UUID, *, without: int = 0) -> int:
     return WINDOW - int(rows[0]["in_flight"])
 
 
-def _wait_in_line(session: Session, request_id: UUID, group: int, seen: int) -> None:
-    """The sweeper asks in a minute, for a lost message's sake; until then whatever makes room does."""
+def _wait(session: Session, request_id: UUID, group: int, seen: int) -> None:
+    """Put the group back among the waiting ones; they go out when there is room."""
     execute(
         session,
         """
@@ -130,10 +137,10 @@ def _wait_in_line(session: Session, request_id: UUID, group: int, seen: int) -> 
             WHERE request_id = %(id)s AND number = %(group)s AND dispatch_no = %(seen)s AND state = 'dispatched'
             RETURNING 1
         )
-        UPDATE processing_request SET dispatch_at = coalesce(dispatch_at, now() + interval '60 s')
+        UPDATE processing_request SET dispatch_at = coalesce(dispatch_at, now() + make_interval(secs => %(seconds)s))
         WHERE id = %(id)s AND EXISTS (SELECT 1 FROM waits)
         """,
-        {"id": request_id, "group": group, "seen": seen},
+        {"id": request_id, "group": group, "seen": seen, "seconds": RESEND_SECONDS},
     )
 
 
@@ -161,18 +168,17 @@ def _due(session: Session, request: Row, group: int) -> list[Row]:
     first, last = images_of(group)
     return execute(
         session,
-        """
+        f"""
         SELECT number, url, isolated OR claimed_by IS NOT NULL AND NOT deferred AS isolated FROM image
-        WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND run = %(run)s
-          AND state = 'pending' AND attempts < 5 AND not_before <= now()
+        WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND run = %(run)s AND {DUE}
         ORDER BY number
-        """,
+        """,  # noqa: S608 - a constant of ours
         request | {"first": first, "last": last},
     )
 
 
 def _count_dispatch(session: Session, request_id: UUID, group: int, seen: int, *, images: int) -> bool:
-    """In flight from here on: what is sent now, and what is under a claim from the dispatch before."""
+    """Mark the group. In flight are then the images sent now, and those under a claim from the dispatch before."""
     first, last = images_of(group)
     rows = execute(
         session,
@@ -183,54 +189,54 @@ def _count_dispatch(session: Session, request_id: UUID, group: int, seen: int, *
                                       WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s
                                         AND state = 'pending' AND claimed_by IS NOT NULL AND not_before > now()),
             reconcile_at = now() + make_interval(secs => reconcile_delay),
-            reconcile_delay = least(reconcile_delay * 2, 600)
+            reconcile_delay = least(reconcile_delay * 2, %(longest)s)
         WHERE request_id = %(id)s AND number = %(group)s AND dispatch_no = %(seen)s AND state <> 'settled'
         RETURNING dispatch_no
         """,
-        {"id": request_id, "group": group, "seen": seen, "images": images, "first": first, "last": last},
-    )
+        {
+            "id": request_id, "group": group, "seen": seen, "images": images, "first": first, "last": last,
+            "longest": LONGEST_RECONCILE_DELAY,
+        },
+    )  # fmt: skip
     return bool(rows)
 
 
 def _mark_request(session: Session, request_id: UUID, *, waits: bool) -> None:
-    """Now processing. The sweeper asks again in a minute where groups still wait, for a lost message's sake."""
-    execute(
-        session,
-        """
-        UPDATE processing_request
-        SET status = 'processing', started_at = coalesce(started_at, now()),
-            dispatch_at = CASE WHEN %(waits)s THEN now() + interval '60 s' END
-        WHERE id = %(id)s
-        """,
-        {"id": request_id, "waits": waits},
+    """Now processing. `waits`: groups are waiting for room."""
+    session.exec(
+        update(ProcessingRequest)
+        .where(col(ProcessingRequest.id) == request_id)
+        .values(
+            status=RequestStatus.PROCESSING,
+            started_at=func.coalesce(ProcessingRequest.started_at, func.now()),
+            dispatch_at=func.now() + timedelta(seconds=RESEND_SECONDS) if waits else None,
+        )
     )
 
 
 def _reconcile_now(session: Session, request_id: UUID, group: int) -> None:
-    execute(
-        session,
-        """
-        UPDATE image_group SET reconcile_at = coalesce(reconcile_at, now())
-        WHERE request_id = %(id)s AND number = %(group)s AND state = 'waiting'
-        """,
-        {"id": request_id, "group": group},
+    session.exec(
+        _group(request_id, group)
+        .where(col(ImageGroup.state) == GroupState.WAITING)
+        .values(reconcile_at=func.coalesce(ImageGroup.reconcile_at, func.now()))
     )
 
 
-def _reconcile_soon(session: Session, done: GroupDone) -> None:
-    execute(
-        session,
-        """
-        UPDATE image_group SET reconcile_at = least(reconcile_at, now() + interval '5 s')
-        WHERE request_id = %(request_id)s AND number = %(group)s AND dispatch_no = %(dispatch_no)s
-          AND state = 'dispatched'
-        """,
-        done.model_dump(),
+def _reconcile_unsent(session: Session, done: GroupDone) -> None:
+    soon = func.now() + timedelta(seconds=UNSENT_SECONDS)
+    session.exec(
+        _group(done.request_id, done.group)
+        .where(col(ImageGroup.dispatch_no) == done.dispatch_no, col(ImageGroup.state) == GroupState.DISPATCHED)
+        .values(reconcile_at=func.least(ImageGroup.reconcile_at, soon))
     )
+
+
+def _group(request_id: UUID, group: int) -> Update:
+    return update(ImageGroup).where(col(ImageGroup.request_id) == request_id, col(ImageGroup.number) == group)
 
 
 def _pipelines(request: Row, done: GroupDone, images: list[Row]) -> Iterator[Pipeline]:
-    """At most 8 images each; one that may have killed its worker travels isolated."""
+    """At most 8 images each; an image that may have killed its worker travels isolated."""
     together = [ImageRef(number=image["number"], url=image["url"]) for image in images if not image["isolated"]]
     for start in range(0, len(together), IMAGES_PER_BATCH):
         yield _pipeline(request, done, tuple(together[start : start + IMAGES_PER_BATCH]), isolated=False)

@@ -1,29 +1,77 @@
-"""Step 5: fetch a batch's images concurrently into the blob store; what happens to one never touches another."""
+"""Fetch a batch (step 5): claim its images, fetch them at the same time, settle the failures, hand on the sources."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from services.worker.claim import CLAIM_SECONDS, claim, defer, release
+from services.worker.dispatch import SendGroup
+from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import Blobs, source_key
+from shared.db import Database
 from shared.egress import Egress
 from shared.errors import ConnectFailure, FetchTimeout, ImageError, StorageError
+from shared.ids import uuid7
+from shared.lifecycle import MAX_ATTEMPTS
 from shared.log import get_logger
-from shared.messages import FetchedImage, ImageRef
+from shared.messages import (
+    CompressBatch,
+    CompressIsolatedBatch,
+    FetchBatch,
+    Fetched,
+    FetchedImage,
+    FetchSlowBatch,
+    GroupDone,
+    ImageRef,
+)
+
+RETRY_DELAYS = (5.0, 15.0, 60.0, 120.0)
+"""Seconds after attempt 1, 2, 3, 4."""
+LONGEST_RETRY_DELAY = 3600.0
+Outcome = FetchedImage | ImageError | StorageError
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchLimits:
-    """`first_seconds` is all a first fetch gets; what is slower is fetched again, apart, with `total_seconds`."""
+    """A first fetch has `first_seconds`; a slower one goes to the slow queue and has `total_seconds` there."""
 
     first_seconds: float = 5.0
     total_seconds: float = 30.0
     connect_seconds: float = 5.0
     max_bytes: int = 20_000_000
+
+    @property
+    def claim_seconds(self) -> float:
+        """A claim outlasts the slowest fetch, and a minute and a half in which compressing begins."""
+        return max(CLAIM_SECONDS, self.total_seconds + 90)
+
+    @property
+    def deferred_seconds(self) -> float:
+        """Time for a few batches that stand before it in the slow queue."""
+        return max(CLAIM_SECONDS, self.total_seconds * 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetcher:
+    """What fetching needs from its process."""
+
+    database: Database
+    egress: Egress
+    blobs: Blobs
+    threads: ThreadPoolExecutor
+    limits: FetchLimits
+    send_group: SendGroup
+    stopping: Future[None] = field(default_factory=Future)
+
+    def give_up(self) -> None:
+        """The worker is stopping: batches under way hand back the images that have not come yet."""
+        self.stopping.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +82,32 @@ class FetchResults:
     failed: list[tuple[int, ImageError]] = field(default_factory=list)
     slow: list[int] = field(default_factory=list)  # ran out of the first fetch's time
     unfinished: list[int] = field(default_factory=list)  # the worker is stopping
-    unstored: list[tuple[int, StorageError]] = field(default_factory=list)  # no fault of the image
+    unstored: list[tuple[int, StorageError]] = field(default_factory=list)  # not the image's fault
 
 
-Outcome = FetchedImage | ImageError | StorageError
+def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
+    """Fetch the images that the claim gave; the answer lists the sources in the blob store, and may be empty."""
+    numbers = [image.number for image in batch.images]
+    attempts = fetcher.database.transact(
+        lambda session: claim(session, batch, numbers, seconds=fetcher.limits.claim_seconds)
+    )
+    if not attempts:
+        return Fetched()
+    images = [image for image in batch.images if image.number in attempts]
+    results = fetch_images(fetcher, images, request_id=batch.request_id, slow=isinstance(batch, FetchSlowBatch))
+    outcomes = _outcomes(results, attempts) + unstored(batch, results.unstored)
+    if outcomes:
+        fetcher.database.transact(lambda session: settle(session, batch, outcomes))
+    if results.slow:
+        _send_slow(fetcher, batch, results.slow)
+    return Fetched(images=tuple(results.fetched))
 
 
-def fetch_images(
-    images: Sequence[ImageRef],
-    *,
-    request_id: UUID,
-    egress: Egress,
-    blobs: Blobs,
-    pool: ThreadPoolExecutor,
-    stopping: Future[None],
-    slow: bool,
-    limits: FetchLimits,
-) -> FetchResults:
-    """`slow` says that these images have had their first fetch, and get the full time now; `stopping` ends it early."""
-    seconds = limits.total_seconds if slow else limits.first_seconds
-
-    def one(image: ImageRef) -> Outcome:
-        return _fetch(image, request_id=request_id, egress=egress, blobs=blobs, seconds=seconds, limits=limits)
-
-    fetches = [pool.submit(one, image) for image in images]
-    _wait(fetches, stopping)
+def fetch_images(fetcher: Fetcher, images: Sequence[ImageRef], *, request_id: UUID, slow: bool) -> FetchResults:
+    """Fetch into the blob store; an image that fails never touches another. `slow`: with the full time."""
+    seconds = fetcher.limits.total_seconds if slow else fetcher.limits.first_seconds
+    fetches = [fetcher.threads.submit(_fetch, fetcher, image, request_id, seconds) for image in images]
+    _wait(fetches, fetcher.stopping)
     results = FetchResults()
     for image, fetch in zip(images, fetches, strict=True):
         if fetch.done():
@@ -68,30 +117,41 @@ def fetch_images(
     return results
 
 
+def retry_delay(error: ImageError, *, attempts: int, random: Callable[[], float]) -> float | None:
+    """Seconds to wait after attempt number `attempts` failed, or None where the failure is final.
+
+    Up to a quarter more than the schedule, by chance, so that images that failed together do not return together;
+    never before a `Retry-After` of the host. `random` gives 0..1.
+    """
+    if not error.transient or attempts >= MAX_ATTEMPTS:
+        return None
+    delay = RETRY_DELAYS[attempts - 1] * (1 + random() / 4)
+    return min(max(delay, error.retry_after or 0.0), LONGEST_RETRY_DELAY)
+
+
 def _wait(fetches: list[Future[Outcome]], stopping: Future[None]) -> None:
     pending: set[Future[Any]] = set(fetches)
     while pending and not stopping.done():
         pending = wait({*pending, stopping}, return_when=FIRST_COMPLETED).not_done - {stopping}
 
 
-def _fetch(
-    image: ImageRef, *, request_id: UUID, egress: Egress, blobs: Blobs, seconds: float, limits: FetchLimits
-) -> Outcome:
+def _fetch(fetcher: Fetcher, image: ImageRef, request_id: UUID, seconds: float) -> Outcome:
+    limits = fetcher.limits
     try:
-        answer = egress.fetch(
+        answer = fetcher.egress.fetch(
             image.url,
             deadline_seconds=seconds,
             max_bytes=limits.max_bytes,
             connect_seconds=limits.connect_seconds,
         )
         digest = sha256(answer.body).hexdigest()
-        # Lost in a power cut, a source is fetched again.
-        blobs.put(source_key(request_id, digest), answer.body, durable=False)
+        # Not synced to disk: a source that is lost in a power cut is fetched again.
+        fetcher.blobs.put(source_key(request_id, digest), answer.body, durable=False)
         return FetchedImage(number=image.number, bytes=len(answer.body), sha256=digest)
     except (ImageError, StorageError) as error:
         return error
     except Exception:
-        # A mistake of ours. Transient, so that it is tried again, and ends after the fifth attempt.
+        # A bug. Reported as transient, so that it is tried again and ends after the fifth attempt.
         log.exception("fetch failed unexpectedly", request_id=str(request_id), image=image.number)
         return ConnectFailure("The image could not be fetched.")
 
@@ -105,3 +165,28 @@ def _sort(results: FetchResults, number: int, outcome: Outcome, *, slow: bool) -
         results.slow.append(number)
     else:
         results.failed.append((number, outcome))
+
+
+def _outcomes(results: FetchResults, attempts: dict[int, int]) -> list[Result]:
+    outcomes = [due_again(number, delay=0, refund=True) for number in results.unfinished]
+    for number, error in results.failed:
+        delay = retry_delay(error, attempts=attempts[number], random=random.random)
+        outcomes.append(failed(number, error) if delay is None else due_again(number, delay=delay, error=error))
+    return outcomes
+
+
+def _send_slow(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:
+    """Send the images of slow hosts as a group of their own, so that they delay no other image."""
+    ours = fetcher.database.transact(
+        lambda session: defer(session, batch, slow, seconds=fetcher.limits.deferred_seconds)
+    )
+    if not ours:
+        return
+    images = tuple(image for image in batch.images if image.number in ours)
+    done = GroupDone(request_id=batch.request_id, group=batch.group, dispatch_no=batch.dispatch_no)
+    common = done.model_dump() | {"run": batch.run, "recipe": batch.recipe}
+    fetch = FetchSlowBatch.model_validate(common | {"claim": uuid7(), "takes_over": batch.claim, "images": images})
+    compress_class = CompressIsolatedBatch if batch.isolated else CompressBatch
+    compress = compress_class.model_validate(common | {"claim": uuid7(), "takes_over": fetch.claim})
+    if not fetcher.send_group([(fetch, compress)], done=done):
+        fetcher.database.transact(lambda session: release(session, batch, ours))

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.db import Database, is_down
+from shared.db import Database, is_down, is_overloaded
 from shared.http import paths
 from shared.http.limits import PROBES, ConcurrencyLimit
 from shared.http.problems import Problem, not_found, unavailable
@@ -153,7 +153,7 @@ def _http_exception(_: HttpRequest, error: Exception) -> Response:
 
 
 def _database_error(_: HttpRequest, error: Exception) -> Response:
-    if is_down(error):
-        log.warning("database_away", error=type(error).__name__)
-        return unavailable().response()
-    raise error
+    if not is_down(error) and not is_overloaded(error):
+        raise error
+    log.warning("database_away" if is_down(error) else "database_overloaded", error=type(error).__name__)
+    return unavailable().response()

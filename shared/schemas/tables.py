@@ -1,7 +1,7 @@
-"""The tables, as SQLModel classes; deploy/migrations creates them, a test compares the two.
+"""The tables, as SQLModel classes; deploy/migrations creates them, and a test compares the two.
 
-Hot statements (claim, settle, look) are plain SQL beside the step that owns them; these classes serve reading and
-single-row writing.
+The hot statements (claim, settle, reconcile) are plain SQL beside their step; these classes serve other reads and
+one-row writes.
 """
 
 from datetime import datetime
@@ -90,7 +90,7 @@ class ProcessingRequest(SQLModel, table=True):
     source_bytes: int = Field(default=0, sa_type=BigInteger)
     rendition_bytes: int = Field(default=0, sa_type=BigInteger)
     # Two marks of how many images were settled when, half a minute apart: the rate behind `eta_seconds`. A run
-    # begins with `previous_mark_settled` isolated: what was settled before it.
+    # begins with `previous_mark_settled` alone: the images settled before it.
     mark_at: datetime | None = _time()
     mark_settled: int = Field(default=0, sa_type=Integer)
     previous_mark_at: datetime | None = _time()
@@ -99,7 +99,7 @@ class ProcessingRequest(SQLModel, table=True):
     started_at: datetime | None = _time()
     finished_at: datetime | None = _time()
     deadline_at: datetime = _time(nullable=False)
-    # The sweeper sends DispatchRequest again when this has come; None where no group waits.
+    # When the sweeper sends DispatchRequest again; None where no group waits.
     dispatch_at: datetime | None = _time(default=True)
     sources_deleted_at: datetime | None = _time()
     idempotency_key: str | None = Field(default=None, sa_type=Text)
@@ -146,7 +146,7 @@ class ImageGroup(SQLModel, table=True):
     state: str = Field(default=GroupState.WAITING, sa_type=Text)
     dispatch_no: int = Field(default=0, sa_type=Integer)
     reconcile_at: datetime | None = _time()
-    reconcile_delay: int = Field(default=60, sa_type=Integer)  # seconds until the look after the next dispatch
+    reconcile_delay: int = Field(default=60, sa_type=Integer)  # seconds from the next dispatch to its reconcile
     in_flight: int = Field(default=0, sa_type=Integer)
     images: int = Field(sa_type=Integer)
     completed: int = Field(default=0, sa_type=Integer)
@@ -156,25 +156,10 @@ class ImageGroup(SQLModel, table=True):
     rendition_bytes: int = Field(default=0, sa_type=BigInteger)
 
 
-class Image(SQLModel, table=True):
-    """One distinct URL within a request. `claimed_by` and `not_before` are the claim.
+class ImageResult(SQLModel):
+    """The columns that settling an image writes; SETTLE is made from these fields (worker/settle.py)."""
 
-    `deferred`: the claim waits for the slow queue, nobody works on it yet. `isolated`: a claim on it was lost at work.
-    """
-
-    __tablename__ = "image"
-    __table_args__ = (ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),)
-
-    request_id: UUID = Field(primary_key=True)
-    number: int = Field(primary_key=True, sa_type=Integer)
-    url: str = Field(sa_type=Text)
     state: str = Field(default=ImageState.PENDING, sa_type=Text)
-    run: int = Field(default=1, sa_type=Integer)
-    attempts: int = Field(default=0, sa_type=SmallInteger)
-    not_before: datetime = _time(nullable=False, default=True)
-    claimed_by: UUID | None = None
-    deferred: bool = False
-    isolated: bool = False
     error_code: str | None = Field(default=None, sa_type=Text)
     error_detail: str | None = Field(default=None, sa_type=Text)
     source_bytes: int | None = Field(default=None, sa_type=BigInteger)
@@ -191,8 +176,28 @@ class Image(SQLModel, table=True):
     kept_original: bool | None = None
 
 
+class Image(ImageResult, table=True):
+    """One distinct URL within a request. `claimed_by` and `not_before` are the claim.
+
+    `deferred`: the claim waits in the slow queue, no worker has begun. `isolated`: a worker lost a claim on it.
+    """
+
+    __tablename__ = "image"
+    __table_args__ = (ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),)
+
+    request_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=Integer)
+    url: str = Field(sa_type=Text)
+    run: int = Field(default=1, sa_type=Integer)
+    attempts: int = Field(default=0, sa_type=SmallInteger)
+    not_before: datetime = _time(nullable=False, default=True)
+    claimed_by: UUID | None = None
+    deferred: bool = False
+    isolated: bool = False
+
+
 class Event(SQLModel, table=True):
-    """What a client is told: one per finished run. `body` is the exact text of every delivery."""
+    """One per finished run. `body` is the exact text of every delivery."""
 
     __tablename__ = "event"
     __table_args__ = (
@@ -233,7 +238,7 @@ class Delivery(SQLModel, table=True):
 
 
 class DeliveryAttempt(SQLModel, table=True):
-    """One POST and what came of it; `status_code` is None where no answer came."""
+    """One POST and its outcome; `status_code` is None where no answer came."""
 
     __tablename__ = "delivery_attempt"
     __table_args__ = (ForeignKeyConstraint(["delivery_id"], ["delivery.id"], ondelete="CASCADE"),)

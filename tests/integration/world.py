@@ -9,9 +9,9 @@ from uuid import UUID
 
 from services.notifier import rules
 from services.notifier.watch import Reconciler, reconcile_and_send
-from services.worker.backoff import retry_delay
 from services.worker.claim import defer
 from services.worker.dispatch import Pipeline, dispatch_group, dispatch_request
+from services.worker.fetch import retry_delay
 from services.worker.settle import Result, due_again, failed
 from shared.db import Database
 from shared.errors import ConnectFailure
@@ -140,7 +140,7 @@ class World:
         fetch, compress = work.letter
         self.mail.append(Fetched(compress, tuple(number for number, outcome in outcomes.items() if outcome == "ok")))
         slow = [number for number, outcome in outcomes.items() if outcome == "slow"]
-        ours = self.database.transact(lambda session: defer(session, fetch, slow))
+        ours = self.database.transact(lambda session: defer(session, fetch, slow, seconds=300))
         if ours:
             images = tuple(image for image in fetch.images if image.number in ours)
             again: FetchBatch = slow_after(fetch).model_copy(update={"images": images})

@@ -3,13 +3,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from threading import Barrier, BrokenBarrierError
+from typing import LiteralString
 from uuid import UUID
 
 import psycopg
 import pytest
 from sqlmodel import Session
 
-from shared.db import Database, execute, is_down, sqlstate
+from shared.db import TRIES, Database, execute, is_down, is_overloaded, sqlstate
 from tests.integration.race import together
 from tests.integration.seed import add_request, group_row, request_row, sql
 
@@ -56,7 +57,32 @@ def test_work_that_raises_is_undone_and_not_run_again(database: Database) -> Non
 def test_a_wrong_statement_is_raised_at_once_with_its_sqlstate(database: Database) -> None:
     with pytest.raises(psycopg.errors.UndefinedTable) as raised:
         sql(database, "SELECT 1 FROM nothing")
-    assert (sqlstate(raised.value), is_down(raised.value)) == ("42P01", False)
+    assert (sqlstate(raised.value), is_down(raised.value), is_overloaded(raised.value)) == ("42P01", False, False)
+
+
+@pytest.mark.parametrize(
+    ("statement", "runs"),
+    [
+        ("SET LOCAL statement_timeout = 20; SELECT pg_sleep(5)", 1),
+        ("DO $$ BEGIN RAISE USING ERRCODE = 'lock_not_available'; END $$", 1),
+        ("DO $$ BEGIN RAISE USING ERRCODE = 'serialization_failure'; END $$", TRIES),
+        ("DO $$ BEGIN RAISE USING ERRCODE = 'deadlock_detected'; END $$", TRIES),
+    ],
+)
+def test_a_statement_that_others_hold_up_is_overload_and_no_outage_that_patience_waits_for(
+    database: Database, statement: LiteralString, runs: int
+) -> None:
+    patient = Database(database.engine.url.render_as_string(hide_password=False), patience=20)
+    tries = []
+
+    def work(session: Session) -> None:
+        tries.append(1)
+        execute(session, statement)
+
+    with pytest.raises(psycopg.OperationalError) as raised:
+        patient.transact(work)
+    patient.close()
+    assert (is_overloaded(raised.value), is_down(raised.value), len(tries)) == (True, False, runs)
 
 
 def test_without_patience_a_server_that_is_away_is_an_error_at_once() -> None:

@@ -263,4 +263,4 @@ def test_a_cancel_that_comes_while_a_claim_waits_is_either_before_or_after_it(
 
 
 def _slow(database: Database, batch: Batch, numbers: list[int]) -> list[int]:
-    return database.transact(lambda session: defer(session, batch, numbers))
+    return database.transact(lambda session: defer(session, batch, numbers, seconds=300))

@@ -260,7 +260,7 @@ def test_an_image_that_waited_in_vain_for_the_slow_lane_or_has_its_last_attempt_
     post = Post()
     dispatch_request(database, post, request_id)
     take(database, post.batches[0], [1])
-    database.transact(lambda session: defer(session, post.batches[0], [1]))
+    database.transact(lambda session: defer(session, post.batches[0], [1], seconds=300))
     set_images(database, request_id, [2], attempts=4)
     pass_time(database, request_id, 301)
     dispatch_group(database, post, request_id, group=1, seen=1)

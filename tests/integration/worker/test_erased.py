@@ -13,9 +13,8 @@ from sqlalchemy import text
 
 from services.ingest.changes import cancel, erase_rows
 from services.notifier.watch import Reconciler, reconcile_and_send
-from services.worker.compress_batch import Compressor, compress_batch
-from services.worker.fetch import FetchLimits
-from services.worker.fetch_batch import Fetcher, fetch_batch
+from services.worker.compress import Compressor, compress_batch
+from services.worker.fetch import Fetcher, FetchLimits, fetch_batch
 from shared.blobs import Blobs, connect, identity, source_key
 from shared.blobs.erase import erase_files
 from shared.db import Database
@@ -24,7 +23,7 @@ from shared.messages import CompressBatch, ImageRef
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import Post, compress_after, fetch_of
 from tests.integration.seed import add_request
-from tests.integration.worker.test_compress_batch import BATCH, Codec, digest, fetched, held
+from tests.integration.worker.test_compress import BATCH, Codec, digest, fetched, held
 from tests.origin import Exchange, Origin, body
 
 ROUNDS = 20

@@ -11,6 +11,7 @@ from services.worker.claim import claim
 from services.worker.settle import RESULTS, Result, due_again, failed, settle
 from shared.db import Database, execute
 from shared.ids import uuid7
+from shared.schemas.tables import ImageResult
 from tests.integration.batches import (
     NOT_FOUND,
     RENDITION_BYTES,
@@ -101,7 +102,7 @@ def test_everything_that_is_known_of_an_image_is_written(database: Database, req
     take(database, batch, BATCH)
     report(database, batch, [done(1), failed(2, NOT_FOUND)])
     rows = image_rows(database, request_id)
-    expected = {name: getattr(done(1), name) for name in Result.__slots__ if name not in {"delay", "refund"}}
+    expected = {name: getattr(done(1), name) for name in ImageResult.model_fields}
     assert {name: rows[1][name] for name in expected} == expected
     assert (rows[2]["error_code"], rows[2]["error_detail"]) == ("http_status", "images.example answered 404.")
     assert {rows[1]["claimed_by"], rows[2]["claimed_by"]} == {None}

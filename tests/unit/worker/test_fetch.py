@@ -1,15 +1,26 @@
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from services.worker.fetch import FetchLimits, FetchResults, fetch_images
+from services.worker.fetch import Fetcher, FetchLimits, FetchResults, fetch_images, retry_delay
 from shared.blobs import Blobs, connect, source_key
 from shared.egress import Egress
-from shared.errors import ConnectFailure, FetchTimeout
+from shared.errors import (
+    BlockedUrl,
+    ConnectFailure,
+    DnsFailure,
+    FetchTimeout,
+    HttpStatus,
+    HttpStatusTransient,
+    ImageError,
+    IncompleteBody,
+    NotAnImage,
+)
 from shared.messages import FetchedImage, ImageRef
 from tests.origin import Origin, body, late, status
 
@@ -32,17 +43,12 @@ def fetch(origin: Origin, blobs: Blobs, *paths: str, slow: bool = False) -> Fetc
     """Fetch these paths as the images 1, 2, ..."""
     images = [ImageRef(number=number, url=origin.url(path)) for number, path in enumerate(paths, start=1)]
     egress = Egress([origin.place])
-    with ThreadPoolExecutor(4) as pool:
-        results = fetch_images(
-            images,
-            request_id=REQUEST,
-            egress=egress,
-            blobs=blobs,
-            pool=pool,
-            stopping=Future(),
-            slow=slow,
-            limits=LIMITS,
+    nothing: Any = None  # fetching alone reaches no database and sends nothing
+    with ThreadPoolExecutor(4) as threads:
+        fetcher = Fetcher(
+            database=nothing, egress=egress, blobs=blobs, threads=threads, limits=LIMITS, send_group=nothing
         )
+        results = fetch_images(fetcher, images, request_id=REQUEST, slow=slow)
     egress.close()
     return results
 
@@ -120,3 +126,36 @@ def test_a_mistake_of_ours_is_tried_again_and_touches_no_neighbour(
 
 def test_an_empty_batch_is_an_empty_result(origin: Origin, blobs: Blobs) -> None:
     assert fetch(origin, blobs) == FetchResults()
+
+
+def none() -> float:
+    return 0.0
+
+
+def most() -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize("kind", [DnsFailure, ConnectFailure, FetchTimeout, IncompleteBody, HttpStatusTransient])
+def test_a_transient_failure_has_five_attempts(kind: type[ImageError]) -> None:
+    delays = [retry_delay(kind("no"), attempts=attempts, random=none) for attempts in range(1, 6)]
+    assert delays == [5, 15, 60, 120, None]
+
+
+@pytest.mark.parametrize("kind", [HttpStatus, BlockedUrl, NotAnImage])
+def test_any_other_failure_is_final_at_once(kind: type[ImageError]) -> None:
+    assert retry_delay(kind("no"), attempts=1, random=none) is None
+
+
+def test_chance_adds_at_most_a_quarter() -> None:
+    assert retry_delay(ConnectFailure("no"), attempts=1, random=most) == 6.25
+
+
+@pytest.mark.parametrize(("asked", "delay"), [(None, 5), (0, 5), (90, 90), (3600, 3600), (10**6, 3600)])
+def test_retry_after_prolongs_up_to_an_hour_and_never_shortens(asked: float | None, delay: float) -> None:
+    error = HttpStatusTransient("503", retry_after=asked)
+    assert retry_delay(error, attempts=1, random=none) == delay
+
+
+def test_retry_after_gives_no_sixth_attempt() -> None:
+    assert retry_delay(HttpStatusTransient("503", retry_after=5), attempts=5, random=none) is None

@@ -6,10 +6,11 @@ from threading import Event, Thread
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import structlog
 from prometheus_client import REGISTRY
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
@@ -32,6 +33,13 @@ async def bug(_: HttpRequest) -> Response:
 
 def bug_in_a_statement(_: HttpRequest) -> Response:
     raise ProgrammingError("SELECT nothing", {}, ValueError("wrong"))
+
+
+def refused_by_the_database(http_request: HttpRequest) -> Response:
+    error = getattr(psycopg.errors, http_request.path_params["error"])("refused")
+    if http_request.path_params["wrapped"] == "wrapped":
+        raise OperationalError("SELECT", {}, error)
+    raise error
 
 
 async def bug_half_way(_: HttpRequest) -> Response:
@@ -66,6 +74,7 @@ def client() -> Iterator[httpx.Client]:
     routes = [
         Route("/bug", bug),
         Route("/statement", bug_in_a_statement),
+        Route("/refused/{error}/{wrapped}", refused_by_the_database),
         Route("/half", bug_half_way),
         Route("/busy", busy.__call__),
     ]
@@ -98,6 +107,25 @@ def test_an_unexpected_error_is_a_problem_with_an_id_counted_and_logged_under_it
     assert (unexpected["event"], unexpected["id"], unexpected["log_level"]) == ("unexpected", "mine-1", "error")
     assert unexpected["exc_info"] is True
     assert (answered["event"], answered["status"], answered["id"]) == ("answered", 500, "mine-1")
+
+
+@pytest.mark.parametrize("wrapped", ["bare", "wrapped"])
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [
+        ("QueryCanceled", "database_overloaded"),  # by the statement timeout
+        ("LockNotAvailable", "database_overloaded"),
+        ("SerializationFailure", "database_overloaded"),
+        ("DeadlockDetected", "database_overloaded"),
+        ("AdminShutdown", "database_away"),
+    ],
+)
+def test_a_database_that_is_too_busy_or_away_is_503_and_never_500(
+    client: httpx.Client, logs: list[MutableMapping[str, Any]], error: str, event: str, wrapped: str
+) -> None:
+    answer = client.get(f"/refused/{error}/{wrapped}")
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "5")
+    assert logs[0]["event"] == event
 
 
 @pytest.mark.parametrize("sent", [["<script>"], ["x" * 65], ["mine-1", "mine-2"], [""]])

@@ -11,7 +11,7 @@ import pytest
 
 from services.worker.codec import Rendition
 from services.worker.codec.model import facts_of
-from services.worker.compress_batch import Compressor, compress_batch
+from services.worker.compress import Compressor, compress_batch
 from shared.blobs import connect, output_key, source_key
 from shared.db import Database
 from shared.errors import CorruptImage, ImageError, StorageError

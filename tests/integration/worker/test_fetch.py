@@ -10,8 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from services.worker.fetch import FetchLimits
-from services.worker.fetch_batch import Fetcher, fetch_batch
+from services.worker.fetch import Fetcher, FetchLimits, fetch_batch
 from shared.blobs import Blobs, connect, source_key
 from shared.db import Database
 from shared.egress import Egress

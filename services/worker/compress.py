@@ -1,6 +1,6 @@
-"""Compress a batch (step 6): take the claim over, run the codec in its children, store, settle.
+"""Compress a batch (step 6): take the claim over, run the codec in its child processes, store, settle.
 
-A source that is not there is no error of the image: it is pending again, due now.
+A missing source is not the image's error: the image is pending again, due now.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
+from uuid import UUID
 
 from services.worker.claim import claim, renew
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError
-from services.worker.erased import erase_if_deleted
-from services.worker.settle import Result, due_again, failed, settle
-from services.worker.unstored import done_again
-from shared.blobs import BlobMissing, Blobs, output_key, source_key
-from shared.db import Database
+from services.worker.settle import Result, due_again, failed, settle, unstored
+from shared.blobs import BlobMissing, Blobs, identity, output_key, source_key
+from shared.blobs.erase import erase_files
+from shared.db import Database, execute
 from shared.errors import ImageError, StorageError
 from shared.formats import EXTENSIONS
 from shared.lifecycle import ImageState
@@ -36,13 +36,27 @@ class Compressor:
 
 
 def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> None:
-    """Make and store the renditions of what is still ours, then settle it in one statement."""
+    """Make and store the renditions of the images that are still ours, then settle them in one statement."""
     if fetched.images and not _settled(compressor, batch, fetched.images):
-        erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)  # also what was fetched
+        erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)
+
+
+def erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> None:
+    """Erase the request's files (sources too) unless its row still exists: it may just be cancelled.
+
+    DELETE and retention commit first and remove files then; a worker writes files first and looks for the row then. So
+    the last of them finds every file. If the worker is killed in between, the redelivered message or housekeeping does.
+    Only where database and store belong together: a wrong database knows none of the store's requests.
+    """
+    known = database.transact(
+        lambda session: execute(session, "SELECT 1 FROM processing_request WHERE id = %(id)s", {"id": request_id})
+    )
+    if not known and identity.is_shared(database, blobs):
+        erase_files(blobs, request_id)
 
 
 def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[FetchedImage]) -> int:
-    """How many images were ours from the claim to the end."""
+    """Returns how many images were ours from the claim to the end."""
     numbers = [image.number for image in fetched]
     attempts = compressor.database.transact(lambda session: claim(session, batch, numbers))
     images = [image for image in fetched if image.number in attempts]
@@ -50,28 +64,28 @@ def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[Fet
         return 0
     try:
         results = _compress(compressor, batch, images)
-    except PoolClosedError:  # the worker is stopping: another goes on at once
+    except PoolClosedError:  # the worker is stopping: another one continues at once
         results = [due_again(image.number, delay=0, refund=True) for image in images]
     return compressor.database.transact(lambda session: settle(session, batch, results))
 
 
 def _compress(compressor: Compressor, batch: CompressBatch, images: list[FetchedImage]) -> list[Result]:
     numbers = [image.number for image in images]
-    sources, unread = _sorted(compressor.threads.map(lambda image: _source(compressor.blobs, batch, image), images))
+    sources, unread = _split(compressor.threads.map(lambda image: _source(compressor.blobs, batch, image), images))
     renditions = compressor.pool.compress(
         [source for _, source in sources],
         batch.recipe,
         on_wait=lambda: compressor.database.transact(lambda session: renew(session, batch, numbers)),
     )
     made = zip((number for number, _ in sources), renditions, strict=True)
-    results, unwritten = _sorted(compressor.threads.map(lambda pair: _result(compressor.blobs, batch, *pair), made))
-    return [result for _, result in results] + done_again(batch, unread + unwritten)
+    results, unwritten = _split(compressor.threads.map(lambda pair: _result(compressor.blobs, batch, *pair), made))
+    return [result for _, result in results] + unstored(batch, unread + unwritten)
 
 
-def _sorted(
+def _split(
     outcomes: Iterable[tuple[int, T | StorageError]],
 ) -> tuple[list[tuple[int, T]], list[tuple[int, StorageError]]]:
-    """What the blob store did, and what it failed, each with the image's number."""
+    """The results and the failures of the blob store, each with its image's number."""
     done, failures = [], []
     for number, outcome in outcomes:
         if isinstance(outcome, StorageError):
@@ -82,7 +96,7 @@ def _sorted(
 
 
 def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> tuple[int, bytes | StorageError]:
-    """The source, whole. They are not synced to disk: after a power cut one may be missing, or there and wrong."""
+    """The source, checked: sources are not synced to disk, so after a power cut one may be missing or spoilt."""
     key = source_key(batch.request_id, image.sha256)
     try:
         source = blobs.get(key)

@@ -15,7 +15,7 @@ from services.ingest.idempotency import Idempotency, first_answer
 from services.ingest.options import Options
 from services.ingest.spool import Spool, blocks
 from shared.db import allow_time, connection_of, execute
-from shared.lifecycle import IMAGES_PER_GROUP
+from shared.lifecycle import IMAGES_PER_GROUP, group_of
 from shared.schemas.api import counts_of, request_view
 from shared.schemas.tables import ProcessingRequest
 
@@ -82,6 +82,7 @@ def _request(
         products=spool.product_count,
         images=spool.image_count,
         rejected=spool.error_count,
+        open_groups=group_of(spool.image_count),
         created_at=now,
         dispatch_at=now,
         deadline_at=deadline_at,

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from services.ingest.cancel import cancel
 from services.ingest.erase import erase_rows
-from services.notifier.watch import Reconciler, reconcile_and_send
+from services.notifier.reconcile import Reconciler
 from services.worker.compress_batch import Compressor, compress_batch
 from services.worker.fetch import FetchLimits
 from services.worker.fetch_batch import Fetcher, fetch_batch
@@ -64,7 +64,7 @@ def stop_and_close(database: Database, request_id: UUID) -> None:
     """It is finished, and may be deleted, though a worker that lives still holds its images."""
     database.transact(lambda session: cancel(session, DEFAULT_ACCOUNT, request_id))
     reconciler = Reconciler(database=database, send=lambda _: True, public_url="https://shop.example")
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
 
 
 def erase(database: Database, blobs: Blobs, request_id: UUID) -> None:

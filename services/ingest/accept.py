@@ -13,7 +13,7 @@ from services.ingest.options import Options
 from services.ingest.settings import IngestSettings
 from services.ingest.spool import Spool, blocks
 from shared.db import allow_time, connection_of, execute
-from shared.lifecycle import IMAGES_PER_GROUP
+from shared.lifecycle import IMAGES_PER_GROUP, group_of
 from shared.schemas.api import counts_of, request_view
 from shared.schemas.tables import ProcessingRequest
 
@@ -76,6 +76,7 @@ def _request(
         products=spool.product_count,
         images=spool.image_count,
         rejected=spool.error_count,
+        open_groups=group_of(spool.image_count),
         created_at=now,
         dispatch_at=now,
         deadline_at=deadline_at,

@@ -122,7 +122,7 @@ def _reopen_groups(session: Session, request_id: UUID) -> None:
             SELECT number, completed, failed, cancelled, source_bytes, rendition_bytes FROM image_group
             WHERE request_id = %(id)s AND failed + cancelled > 0 ORDER BY number FOR UPDATE
         ), taken AS (
-            SELECT sum(completed) AS completed, sum(failed) AS failed, sum(cancelled) AS cancelled,
+            SELECT count(*) AS groups, sum(completed) AS completed, sum(failed) AS failed, sum(cancelled) AS cancelled,
                    sum(source_bytes) AS source_bytes, sum(rendition_bytes) AS rendition_bytes FROM reopened
         ), groups AS (
             UPDATE image_group g SET state = 'waiting', reconcile_at = NULL, reconcile_delay = 60, in_flight = 0,
@@ -131,7 +131,8 @@ def _reopen_groups(session: Session, request_id: UUID) -> None:
         )
         UPDATE processing_request r
         SET completed = r.completed - t.completed, failed = r.failed - t.failed, cancelled = r.cancelled - t.cancelled,
-            source_bytes = r.source_bytes - t.source_bytes, rendition_bytes = r.rendition_bytes - t.rendition_bytes
+            source_bytes = r.source_bytes - t.source_bytes, rendition_bytes = r.rendition_bytes - t.rendition_bytes,
+            open_groups = r.open_groups + t.groups
         FROM taken t WHERE r.id = %(id)s
         """,
         {"id": request_id},

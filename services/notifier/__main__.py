@@ -1,4 +1,4 @@
-"""The notifier process: consumes `notify` and `deliver`, and sweeps and keeps house in threads of their own."""
+"""The notifier process: consumes `notify` and `deliver`; the sweeper and housekeeping have a thread each."""
 
 from threading import Event
 
@@ -6,9 +6,9 @@ from services.notifier.actors import Actors
 from services.notifier.deliver import WebhookSender
 from services.notifier.host_queue import PerHostQueue
 from services.notifier.housekeeping import Housekeeper
+from services.notifier.reconcile import Reconciler
 from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
-from services.notifier.watch import Reconciler
 from shared import blobs, broker, log
 from shared.broker.consumer import run
 from shared.broker.epoch import EpochKey
@@ -26,7 +26,7 @@ def main() -> None:
     settings = from_environment(NotifierSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
     connected = connect(settings)
-    # As many again are opened under load: one for each thread, and some for the loops.
+    # As many again are opened under load: one for each thread, and some for the periodic tasks.
     database = Database(settings.database_url, pool_size=settings.threads // 2 + 2, patience=PATIENCE_SECONDS)
     egress = Egress(settings.fetch_allow)
     reconciler = Reconciler(
@@ -36,12 +36,12 @@ def main() -> None:
     sender = WebhookSender(
         database=database,
         egress=egress,
-        lanes=PerHostQueue(settings.host_deliveries, stop),
+        queue=PerHostQueue(settings.host_deliveries, stop),
         seconds=settings.delivery_seconds,
     )
     epoch_key = EpochKey(connected.client)
     store = blobs.connect(settings.blob_url)
-    loops = (
+    periodic = (
         Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=settings.sweep_seconds, stop=stop).start(),
         Housekeeper(database=database, blobs=store, settings=settings, stop=stop).start(),
     )
@@ -49,14 +49,14 @@ def main() -> None:
         run(connected, Actors(reconciler=reconciler, sender=sender), settings, database=database, stop=stop)
     finally:
         stop.set()
-        for loop in loops:
-            loop.join(timeout=JOIN_SECONDS)
+        for thread in periodic:
+            thread.join(timeout=JOIN_SECONDS)
         egress.close()
         database.close()
 
 
 def connect(settings: NotifierSettings) -> broker.Broker:
-    """The broker, from which deliveries come only as many at once as may hold threads."""
+    """The broker; it hands out only as many deliveries at once as may hold threads."""
     connected = broker.connect(settings.redis_url, middleware=[Metrics()])
     connected.prefetch |= {Deliver.queue: settings.deliveries}
     return connected

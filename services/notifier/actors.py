@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.notifier.deliver import WebhookSender, deliver
-from services.notifier.watch import Reconciler, reconcile_and_send
+from services.notifier.reconcile import Reconciler
 from shared.broker import receives
 from shared.messages import Deliver, GroupDone
 
@@ -15,7 +15,7 @@ class Actors:
 
     @receives(GroupDone, priority=0)
     def group_done(self, message: GroupDone) -> None:
-        reconcile_and_send(self.reconciler, message.request_id, message.group, dispatch_no=message.dispatch_no)
+        self.reconciler.run(message.request_id, message.group, dispatch_no=message.dispatch_no)
 
     @receives(Deliver, priority=10)
     def deliver(self, message: Deliver) -> None:

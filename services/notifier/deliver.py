@@ -1,187 +1,182 @@
-"""Deliver an event (step 9): claim the delivery, one signed POST, one attempt row.
+"""Delivers an event: claim the delivery, send one signed POST, record the attempt.
 
-Killed between claim and report: the attempt is on record as never reported, and the delivery is due again in a minute.
+If the process dies in between, the attempt is on record as never reported and the delivery is due again when the claim
+runs out.
 """
 
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prometheus_client import Counter
-from sqlmodel import Session
+from sqlmodel import Session, col, func, select, update
 
 from services.notifier.host_queue import PerHostQueue
-from services.notifier.schedule import DELAYS, GONE, RETRY_AFTER_STATUSES, next_delay
-from services.notifier.signature import signed_headers
+from services.notifier.webhook import RETRY_AFTER_STATUSES, RETRY_DELAYS, AttemptResult, next_step, signed_headers
 from shared.db import Database, execute
 from shared.egress import Answer, Egress
 from shared.egress.verdict import retry_after
 from shared.errors import ImageError
 from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger
+from shared.schemas.tables import Delivery, DeliveryAttempt
 from shared.urls import host_port
 
 log = get_logger(__name__)
 RESULTS = Counter(
-    "halftone_delivery_results_total", "What became of deliveries; `pending`: tried again later.", ["status"]
+    "halftone_delivery_results_total", "Delivery attempts by result; `pending`: it is tried again later.", ["status"]
 )
-LONGEST_ANSWER = 4096
-LONGEST_EXCERPT = 500
+MAX_RESPONSE_BYTES = 4096
+MAX_EXCERPT = 500
+CLAIM_MARGIN_SECONDS = 45
+"""A claim outlasts the POST's own deadline by this: time to record the result while the database is slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSender:
-    """What delivering needs from its process."""
+    """What delivering needs from its process; a POST takes at most `seconds`."""
 
     database: Database
     egress: Egress
-    lanes: PerHostQueue
+    queue: PerHostQueue
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What came of one POST."""
+class Claim:
+    """A delivery that this process may attempt now. The schedule counts from `first_attempt`."""
 
-    status_code: int | None = None
-    error: str | None = None
-    excerpt: str = ""
-    retry_after: float | None = None
-    duration_ms: int = 0
+    id: UUID
+    event_id: UUID
+    url: str
+    attempt: int
+    first_attempt: int
+    body: str
+    signing_secret: str
+    previous_secret: str | None
 
 
 def deliver(sender: WebhookSender, delivery_id: UUID) -> None:
-    """Attempt the delivery now, or leave it to the thread that is busy with its host."""
-    url = sender.database.transact(lambda session: _url(session, delivery_id))
+    """Attempt the delivery now, or queue it for a thread that is busy with its host."""
+    url = sender.database.transact(lambda session: _due_url(session, delivery_id))
     if url is not None:
-        sender.lanes.run(host_port(url), delivery_id, lambda due: _attempt(sender, due))
+        sender.queue.run(host_port(url), delivery_id, lambda due: _attempt(sender, due))
 
 
 def _attempt(sender: WebhookSender, delivery_id: UUID) -> None:
-    claimed = sender.database.transact(lambda session: _claim(session, delivery_id))
-    if claimed is None:
+    seconds = sender.seconds + CLAIM_MARGIN_SECONDS
+    claim = sender.database.transact(lambda session: claim_delivery(session, delivery_id, seconds=seconds))
+    if claim is None:
         return
-    report = _post(sender, claimed)
-    status = sender.database.transact(lambda session: record(session, claimed, report, random=random.random))
+    result = _post(sender, claim)
+    status = sender.database.transact(lambda session: record(session, claim, result, random=random.random))
     RESULTS.labels(status.value).inc()
 
 
-def _post(sender: WebhookSender, claimed: dict[str, Any]) -> Report:
+def _post(sender: WebhookSender, claim: Claim) -> AttemptResult:
     begun = time.monotonic()
     try:
-        answer = _send(sender, claimed)
+        answer = _send(sender, claim)
     except ImageError as error:
-        return Report(error=f"{error.code}: {error.detail}", duration_ms=_ms_since(begun))
+        return AttemptResult(error=f"{error.code}: {error.detail}", duration_ms=_ms_since(begun))
     except Exception:
-        # A mistake of ours. A failed attempt like any other, so that it is tried again as scheduled, and ends.
-        log.exception("delivery failed unexpectedly", delivery_id=str(claimed["id"]))
-        return Report(error="internal_error: The event could not be sent.", duration_ms=_ms_since(begun))
-    return _report(answer, duration_ms=_ms_since(begun))
+        # Our own mistake counts as a failed attempt, so that it is retried on schedule and ends.
+        log.exception("delivery failed unexpectedly", delivery_id=str(claim.id))
+        return AttemptResult(error="internal_error: The event could not be sent.", duration_ms=_ms_since(begun))
+    return _result(answer, duration_ms=_ms_since(begun))
 
 
-def _send(sender: WebhookSender, claimed: dict[str, Any]) -> Answer:
-    secrets = [secret for secret in (claimed["signing_secret"], claimed["previous_secret"]) if secret]
+def _send(sender: WebhookSender, claim: Claim) -> Answer:
+    secrets = [secret for secret in (claim.signing_secret, claim.previous_secret) if secret]
     return sender.egress.post(
-        claimed["url"],
-        body=claimed["body"].encode(),
-        headers=signed_headers(str(claimed["event_id"]), claimed["body"], secrets=secrets, now=datetime.now(UTC)),
+        claim.url,
+        body=claim.body.encode(),
+        headers=signed_headers(str(claim.event_id), claim.body, secrets=secrets, now=datetime.now(UTC)),
         deadline_seconds=sender.seconds,
-        max_response_bytes=LONGEST_ANSWER,
+        max_response_bytes=MAX_RESPONSE_BYTES,
     )
 
 
-def _report(answer: Answer, *, duration_ms: int) -> Report:
-    return Report(
+def _result(answer: Answer, *, duration_ms: int) -> AttemptResult:
+    asked = answer.headers.get("retry-after") if answer.status_code in RETRY_AFTER_STATUSES else None
+    return AttemptResult(
         status_code=answer.status_code,
         error=None if 200 <= answer.status_code < 300 else f"HTTP {answer.status_code}",
-        excerpt=answer.excerpt[:LONGEST_EXCERPT].replace("\x00", "\ufffd"),
-        retry_after=_retry_after(answer),
+        response_excerpt=answer.excerpt[:MAX_EXCERPT].replace("\x00", "\ufffd"),
+        retry_after=retry_after(asked, now=datetime.now(UTC), most=RETRY_DELAYS[-1]),
         duration_ms=duration_ms,
     )
-
-
-def _retry_after(answer: Answer) -> float | None:
-    if answer.status_code not in RETRY_AFTER_STATUSES:
-        return None
-    return retry_after(answer.headers.get("retry-after"), now=datetime.now(UTC), most=DELAYS[-1])
 
 
 def _ms_since(begun: float) -> int:
     return round((time.monotonic() - begun) * 1000)
 
 
-def _url(session: Session, delivery_id: UUID) -> str | None:
-    rows = execute(
-        session,
-        "SELECT url FROM delivery WHERE id = %(id)s AND status = 'pending' AND next_attempt_at <= now()",
-        {"id": delivery_id},
-    )
-    return rows[0]["url"] if rows else None
+def _due_url(session: Session, delivery_id: UUID) -> str | None:
+    return session.exec(
+        select(Delivery.url).where(
+            Delivery.id == delivery_id,
+            Delivery.status == DeliveryStatus.PENDING,
+            col(Delivery.next_attempt_at) <= func.now(),
+        )
+    ).one_or_none()
 
 
-def _claim(session: Session, delivery_id: UUID) -> dict[str, Any] | None:
+def claim_delivery(session: Session, delivery_id: UUID, *, seconds: float) -> Claim | None:
+    """Claim a due delivery for `seconds` and record the attempt as never reported; None if it is not due."""
     rows = execute(
         session,
         """
         WITH claimed AS (
-            UPDATE delivery SET attempt = attempt + 1, next_attempt_at = now() + interval '60 s'
+            UPDATE delivery SET attempt = attempt + 1, next_attempt_at = now() + make_interval(secs => %(seconds)s)
             WHERE id = %(id)s AND status = 'pending' AND next_attempt_at <= now()
             RETURNING id, event_id, request_id, url, attempt, first_attempt
         ), attempted AS (
             INSERT INTO delivery_attempt (delivery_id, number, error, duration_ms)
             SELECT id, attempt, 'never reported', 0 FROM claimed
         )
-        SELECT c.*, e.body, a.signing_secret,
+        SELECT c.id, c.event_id, c.url, c.attempt, c.first_attempt, e.body, a.signing_secret,
                CASE WHEN a.previous_secret_until > now() THEN a.previous_secret END AS previous_secret
         FROM claimed c JOIN event e ON e.id = c.event_id
         JOIN processing_request r ON r.id = c.request_id JOIN account a ON a.id = r.account_id
         """,
-        {"id": delivery_id},
+        {"id": delivery_id, "seconds": seconds},
     )
-    return rows[0] if rows else None
+    return Claim(**rows[0]) if rows else None
 
 
-def record(session: Session, claimed: dict[str, Any], report: Report, *, random: Callable[[], float]) -> DeliveryStatus:
-    """Write what came of the attempt; the delivery itself only if no later attempt claimed it or was asked for."""
-    status, delay = _verdict(claimed, report, random=random)
-    execute(
-        session,
-        """
-        UPDATE delivery_attempt
-        SET status_code = %(status_code)s, error = %(error)s, duration_ms = %(duration_ms)s,
-            response_excerpt = %(excerpt)s
-        WHERE delivery_id = %(id)s AND number = %(attempt)s
-        """,
-        claimed
-        | {
-            "status_code": report.status_code,
-            "error": report.error,
-            "duration_ms": report.duration_ms,
-            "excerpt": report.excerpt,
-        },
+def record(session: Session, claim: Claim, result: AttemptResult, *, random: Callable[[], float]) -> DeliveryStatus:
+    """Write the attempt's result; the delivery changes only if it was not claimed or redelivered since."""
+    status, delay = next_step(result, attempt=claim.attempt - claim.first_attempt + 1, random=random)
+    session.exec(
+        update(DeliveryAttempt)
+        .where(col(DeliveryAttempt.delivery_id) == claim.id, col(DeliveryAttempt.number) == claim.attempt)
+        .values(
+            {
+                col(DeliveryAttempt.status_code): result.status_code,
+                col(DeliveryAttempt.error): result.error,
+                col(DeliveryAttempt.duration_ms): result.duration_ms,
+                col(DeliveryAttempt.response_excerpt): result.response_excerpt,
+            }
+        )
     )
-    execute(
-        session,
-        """
-        UPDATE delivery
-        SET status = %(status)s, enqueued_at = NULL,
-            next_attempt_at = CASE WHEN %(status)s = 'pending' THEN now() + make_interval(secs => %(delay)s) END
-        WHERE id = %(id)s AND attempt = %(attempt)s AND first_attempt = %(first_attempt)s AND status = 'pending'
-        """,
-        claimed | {"status": status.value, "delay": delay},
+    session.exec(
+        update(Delivery)
+        .where(
+            col(Delivery.id) == claim.id,
+            col(Delivery.attempt) == claim.attempt,
+            col(Delivery.first_attempt) == claim.first_attempt,
+            col(Delivery.status) == DeliveryStatus.PENDING,
+        )
+        .values(
+            {
+                col(Delivery.status): status.value,
+                col(Delivery.enqueued_at): None,
+                col(Delivery.next_attempt_at): None if delay is None else func.now() + timedelta(seconds=delay),
+            }
+        )
     )
     return status
-
-
-def _verdict(claimed: dict[str, Any], report: Report, *, random: Callable[[], float]) -> tuple[DeliveryStatus, float]:
-    if report.error is None:
-        return DeliveryStatus.DELIVERED, 0
-    if report.status_code == GONE:
-        return DeliveryStatus.STOPPED, 0
-    attempt = claimed["attempt"] - claimed["first_attempt"] + 1
-    delay = next_delay(attempt=attempt, random=random, retry_after=report.retry_after)
-    return (DeliveryStatus.EXHAUSTED, 0) if delay is None else (DeliveryStatus.PENDING, delay)

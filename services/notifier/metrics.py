@@ -1,4 +1,4 @@
-"""What the operator asks at night: how much is open, and whether it moves. Every notifier shows the same numbers."""
+"""Gauges of how much is open and how late it is. Every notifier shows the same numbers."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from shared.db import execute
 REQUESTS = Gauge("halftone_requests_open", "Requests that are not finished.")
 GROUPS = Gauge("halftone_groups_due", "Groups that are due to be reconciled.")
 GROUPS_LATE = Gauge("halftone_groups_oldest_due_seconds", "For how long the oldest group has been due.")
-DELIVERIES = Gauge("halftone_deliveries", "Deliveries that have not arrived.", ["status"])
+DELIVERIES = Gauge("halftone_deliveries", "Deliveries that have not succeeded, pending or exhausted.", ["status"])
 DELIVERIES_LATE = Gauge("halftone_deliveries_oldest_due_seconds", "For how long the oldest delivery has been due.")
 
 
 def measure(session: Session) -> dict[str, Any]:
-    """One statement, each part of which reads a partial index of no more than it counts."""
+    """One statement; each part reads a partial index of just the rows it counts."""
     return execute(
         session,
         """

@@ -1,6 +1,6 @@
-"""Files whose request was deleted while a worker still wrote them, or whose deletion was cut short.
+"""Deletes folders whose request is unknown: deleted while a worker still wrote to them, or only half deleted.
 
-Nothing is deleted in a store that has not our database's id: to another database all its requests are unknown.
+Nothing is deleted in a store that does not have our database's id: another database knows none of its requests.
 """
 
 import time
@@ -10,21 +10,22 @@ from functools import partial
 from itertools import islice
 from uuid import UUID
 
-from services.notifier import retention
-from services.notifier.periodic import Turn
+from sqlmodel import Session
+
+from services.notifier.periodic import TimeBudget
 from shared.blobs import Blobs, identity
-from shared.db import Database
+from shared.db import Database, execute
 from shared.errors import StorageError
 from shared.ids import parse_id
 from shared.log import get_logger
 
 log = get_logger(__name__)
 EVERY_SECONDS = 3600.0
-ASKED_AT_ONCE = 1000
+IDS_AT_ONCE = 1000
 
 
 class Orphans:
-    """`delete` goes through the whole store, once an hour."""
+    """`delete_orphans` goes through the whole store, once an hour."""
 
     def __init__(self, database: Database, blobs: Blobs, *, hours: float) -> None:
         self._database = database
@@ -33,14 +34,14 @@ class Orphans:
         self._next = time.monotonic()
         self._warned = False
 
-    def delete(self, turn: Turn) -> int:
-        """Delete those on which nothing was written for long. What the turn is too short for is done in the next."""
+    def delete_orphans(self, budget: TimeBudget) -> int:
+        """Delete unknown folders that were not written to for long; the next call goes on where the time ran out."""
         if time.monotonic() < self._next or not self._is_ours():
             return 0
         deleted = 0
         for request_id in self._unknown():
             deleted += self._delete_if_old(str(request_id))
-            if deleted and turn.is_over():  # one at least: only to list a large store may take as long
+            if deleted and budget.is_spent():  # one at least: just to list a large store may take as long
                 return deleted
         self._next = time.monotonic() + EVERY_SECONDS
         return deleted
@@ -57,10 +58,10 @@ class Orphans:
         return True
 
     def _unknown(self) -> Iterator[UUID]:
-        """Ages are asked of the unknown ones alone: most folders are somebody's."""
+        """The age is read for unknown folders alone: most folders belong to a request."""
         ids = (found for name in self._blobs.folders() if (found := parse_id(name)) and str(found) == name)
-        while some := list(islice(ids, ASKED_AT_ONCE)):
-            yield from self._database.transact(partial(retention.unknown, ids=some))
+        while some := list(islice(ids, IDS_AT_ONCE)):
+            yield from self._database.transact(partial(unknown_requests, ids=some))
 
     def _is_ours(self) -> bool:
         ours, theirs = self._database.transact(identity.of_database), identity.of_store(self._blobs)
@@ -75,3 +76,16 @@ class Orphans:
                 f"write {ours} into the file {identity.KEY} at its top.",
             )
         return ours == theirs
+
+
+def unknown_requests(session: Session, ids: list[UUID]) -> list[UUID]:
+    """The ids that belong to no request."""
+    rows = execute(
+        session,
+        """
+        SELECT given.id FROM unnest(%(ids)s::uuid[]) AS given (id)
+        WHERE NOT EXISTS (SELECT 1 FROM processing_request r WHERE r.id = given.id)
+        """,
+        {"ids": ids},
+    )
+    return [row["id"] for row in rows]

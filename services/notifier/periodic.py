@@ -1,71 +1,121 @@
-"""Rounds of rules: none of them holds up the others, neither by failing nor by having endless work."""
+"""Periodic tasks: none of them holds up the others, neither by failing nor by endless work."""
 
 import time
-from collections.abc import Callable, Iterable
-from threading import Event
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from threading import Event, Thread
 from typing import TypeVar
 
 from prometheus_client import Counter
 from sqlmodel import Session
 
-from services.notifier.rules import MOST
 from shared.db import Database
 from shared.log import get_logger
 
 T = TypeVar("T")
 log = get_logger(__name__)
-ACTED = Counter("halftone_sweeper_acted_total", "Rows on which a sweeper rule had to act.", ["rule"])
+ROWS = Counter(
+    "halftone_periodic_task_rows_total", "Rows that a task of the sweeper or of housekeeping took.", ["task"]
+)
+BATCH_ROWS = 50
+"""Rows that a task takes at a time; it takes more at once while it finds as many and has time left."""
 
 
-class Turn:
-    """One rule's time in a round."""
+class TimeBudget:
+    """The time that a task has; it is spent at once when the process is to stop."""
 
     def __init__(self, seconds: float, stop: Event) -> None:
         self._until = time.monotonic() + seconds
         self._stop = stop
 
-    def is_over(self) -> bool:
+    def is_spent(self) -> bool:
         return self._stop.is_set() or time.monotonic() >= self._until
 
 
-Rule = Callable[[Turn], int]
+Task = Callable[[TimeBudget], int]
+"""Returns how many rows it took. A task that took any with its budget spent is taken to have more to do."""
 
 
-def play(rules: Iterable[Rule], *, seconds: float, stop: Event) -> bool:
-    """One round; says what the rules did. True where one of them acted and had not enough time for all it found."""
-    unfinished = False
-    for rule in rules:
-        turn = Turn(seconds, stop)
-        acted = _guarded(rule, turn)
-        unfinished |= acted > 0 and turn.is_over()
-    return unfinished
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicTasks:
+    """Tasks that run one after another, each with `seconds` to spend."""
+
+    tasks: Sequence[Task]
+    seconds: float
+    stop: Event
+
+    def run_once(self) -> bool:
+        """Run each task once; True if one of them has more to do."""
+        unfinished = False
+        for task in self.tasks:
+            budget = TimeBudget(self.seconds, self.stop)
+            unfinished |= _guarded(task, budget) > 0 and budget.is_spent()
+        return unfinished
 
 
-def each(database: Database, find: Callable[[Session], list[T]], act: Callable[[T], bool], turn: Turn) -> int:
-    """Act on what is found, batch after batch, until it is all done, the turn is over, or `act` sees no use in it."""
-    acted = 0
-    while not turn.is_over():
-        found = database.transact(find)
-        for row in found:
-            if not act(row):
-                return acted
-            acted += 1
-            if turn.is_over():  # not before: whoever takes rows acts on one at least, or slow finding ends in nothing
-                return acted
-        if len(found) < MOST:
-            break
+def repeat(
+    run_once: Callable[[], bool], *, name: str, seconds: float, seconds_if_unfinished: float, stop: Event
+) -> Thread:
+    """Call `run_once` in a daemon thread until `stop` is set, sooner again while it says that there is more to do."""
+
+    def loop() -> None:
+        unfinished = True
+        while not stop.wait(seconds_if_unfinished if unfinished else seconds):
+            unfinished = run_once()
+
+    thread = Thread(target=loop, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def for_each(
+    database: Database,
+    take: Callable[[Session, int], list[T]],
+    act: Callable[[T], bool],
+    budget: TimeBudget,
+    *,
+    give_back: Callable[..., None] | None = None,
+) -> int:
+    """Act on each row that `take` returns, batch after batch, until none is left, time is up or `act` is False.
+
+    Rows that were taken and not acted on go to `give_back`, so that they are due at once for the next run.
+    """
+    acted, full = 0, True
+    while full and not budget.is_spent():
+        rows = database.transact(lambda session: take(session, BATCH_ROWS))
+        done = _act_on(rows, act, budget)
+        if give_back and done < len(rows):
+            database.transact(partial(give_back, untouched=rows[done:]))
+        acted += done
+        full = done == len(rows) == BATCH_ROWS
     return acted
 
 
-def _guarded(rule: Rule, turn: Turn) -> int:
-    """Run one rule. One that fails is tried again in the next round."""
-    name = rule.__name__
+def _act_on(rows: list[T], act: Callable[[T], bool], budget: TimeBudget) -> int:
+    """Returns how many rows it acted on: one at least, or a slow `take` would end in nothing."""
+    for done, row in enumerate(rows):
+        try:
+            useful = act(row)
+        except Exception:
+            log.exception("row_failed", row=str(row))
+            useful = True
+        if not useful:
+            return done
+        if budget.is_spent():
+            return done + 1
+    return len(rows)
+
+
+def _guarded(task: Task, budget: TimeBudget) -> int:
+    """Run one task. If it fails, it is tried again next time."""
+    name = task.__name__
     try:
-        acted = rule(turn)
+        rows = task(budget)
     except Exception:
-        log.exception("sweeper_rule_failed", rule=name)
+        log.exception("task_failed", task=name)
         return 0
-    if acted:
-        ACTED.labels(name).inc(acted)
-        log.info("swept", rule=name, rows=acted)
-    return acted
+    if rows:
+        ROWS.labels(name).inc(rows)
+        log.info("task_acted", task=name, rows=rows)
+    return rows

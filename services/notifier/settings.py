@@ -6,9 +6,9 @@ from shared.settings import ConsumerSettings
 
 
 class NotifierSettings(ConsumerSettings):
-    """`threads` look at groups and deliver, and mostly wait; a third of them is never delivering.
+    """`threads` reconcile groups and deliver, and mostly wait; a third of them never delivers.
 
-    `host_deliveries`: deliveries to one host at once, so that a dead receiver holds up only its own.
+    `host_deliveries`: deliveries to one host at once, so that a dead receiver delays only its own.
     """
 
     threads: PositiveInt = 24
@@ -22,5 +22,5 @@ class NotifierSettings(ConsumerSettings):
 
     @property
     def deliveries(self) -> int:
-        """How many threads may deliver at once: receivers that never answer must leave some for everyone's groups."""
+        """Threads that may deliver at once: receivers that never answer must leave some for the groups."""
         return max(1, self.threads * 2 // 3)

@@ -1,117 +1,243 @@
-"""The sweeper: a thread that repairs what a lost message or a dead process left behind, by the rules of rules.py."""
+"""The sweeper: every few seconds it repeats what a lost message or a dead process left undone.
+
+Several notifiers sweep at once: each takes rows with `SKIP LOCKED` and moves their timers ahead, so that a row is acted
+on once. Only the database's clock counts.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Event, Thread
-from typing import TypeVar
 from uuid import UUID
 
-from sqlmodel import Session
+from sqlmodel import Session, col, func, tuple_, update
 
-from services.notifier import metrics, rules
-from services.notifier.periodic import Turn, each, play
-from services.notifier.watch import Reconciler, reconcile_and_send
+from services.notifier import metrics, wiped_broker
+from services.notifier.periodic import PeriodicTasks, TimeBudget, for_each, repeat
+from services.notifier.reconcile import Reconciler
 from shared.broker.epoch import EpochKey
+from shared.db import execute
 from shared.ids import uuid7
 from shared.messages import Deliver, DispatchRequest, Message
+from shared.schemas.tables import Delivery, ImageGroup, ProcessingRequest
 
-T = TypeVar("T")
-TURN_SECONDS = 2.0
+TASK_SECONDS = 2.0
+TAKEN_SECONDS = 30
+"""Requests and groups that a sweeper took are due again after this, in case it dies or its message is lost."""
+DELIVER_LOST_SECONDS = 60
+"""A `Deliver` that was sent so long ago and led to no attempt counts as lost."""
+Group = tuple[UUID, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sweeper:
-    """What sweeping needs from its process."""
+    """What sweeping needs from its process. After one message that could not be sent, no more are tried in that run."""
 
     reconciler: Reconciler
     epoch_key: EpochKey
     seconds: float
     stop: Event
+    _broker_works: bool = field(init=False, default=True)
 
     def start(self) -> Thread:
-        """Sweep in a daemon thread until `stop` is set."""
-        thread = Thread(target=self._run, name="sweeper", daemon=True)
-        thread.start()
-        return thread
+        # The first run comes at once: after a cold start Redis has no epoch, and nothing is on its way yet.
+        return repeat(self.run_once, name="sweeper", seconds=self.seconds, seconds_if_unfinished=0, stop=self.stop)
 
-    def _run(self) -> None:
-        # At once: after a cold start Redis has no epoch, and nothing is under way yet to be sent again.
-        while not self.stop.wait(0 if self.sweep() else self.seconds):
-            pass
-
-    def sweep(self) -> bool:
-        """One round; True where there is more to do at once."""
-        swept = Round(self.reconciler, self.epoch_key)
-        moving = (
-            swept.repair_wiped_broker,
-            swept.expire_requests,
-            swept.dispatch_requests,
-            swept.reconcile_groups,
-            swept.enqueue_due_deliveries,
-            swept.measure,
+    def run_once(self) -> bool:
+        """True if there is more to do at once."""
+        tasks = (
+            self.repair_wiped_broker,
+            self.expire_requests,
+            self.close_expired_groups,
+            self.dispatch_requests,
+            self.reconcile_groups,
+            self.enqueue_due_deliveries,
+            self.measure,  # last, so that it shows what the others left undone
         )
-        return play(moving, seconds=TURN_SECONDS, stop=self.stop)
+        return PeriodicTasks(tasks=tasks, seconds=TASK_SECONDS, stop=self.stop).run_once()
 
-
-class Outgoing:
-    """Sends until one message of the round could not be sent: each would cost a second, and the next round is soon."""
-
-    def __init__(self, send: Callable[[Message], bool]) -> None:
-        self._send = send
-        self.works = True
-
-    def __call__(self, message: Message) -> bool:
-        self.works = self.works and self._send(message)
-        return self.works
-
-
-class Round:
-    """The rules that move work on, each of them for one turn."""
-
-    def __init__(self, reconciler: Reconciler, epoch_key: EpochKey) -> None:
-        self._outgoing = Outgoing(reconciler.send)
-        self._watcher = replace(reconciler, send=self._outgoing)
-        self._database = reconciler.database
-        self._epoch_key = epoch_key
-
-    def repair_wiped_broker(self, _: Turn) -> int:
-        """Redis has no epoch, or another than ours: it was wiped. Send everything again, then tell it the epoch."""
-        known = self._epoch_key.read()
-        self._outgoing.works = known is not None
-        current = self._database.transact(rules.epoch)
-        if known is None or known.epoch == current:
+    def repair_wiped_broker(self, budget: TimeBudget) -> int:
+        """If Redis has no epoch, or another than the database, it lost its messages: make everything open due again."""
+        database, known = self.reconciler.database, self.epoch_key.read()
+        self._broker_works = known is not None
+        if known is None:
             return 0
-        new = uuid7()
-        moved = self._database.transact(lambda session: rules.begin_epoch(session, seen=current, new=new))
-        if moved:
-            self._epoch_key.write(new)
-        return len(moved)
+        current, new = database.transact(wiped_broker.epoch), uuid7()
+        if known.epoch != current and database.transact(
+            lambda session: wiped_broker.begin_epoch(session, seen=current, new=new)
+        ):
+            self.epoch_key.write(new)  # before the repair: if Redis is wiped meanwhile, another repair begins
+        repaired = 0
+        while batch := database.transact(wiped_broker.repair_batch):
+            repaired += batch
+            if budget.is_spent():
+                break
+        return repaired
 
-    def expire_requests(self, turn: Turn) -> int:
-        return each(self._database, rules.expire_requests, lambda _: True, turn)
+    def expire_requests(self, budget: TimeBudget) -> int:
+        return for_each(self.reconciler.database, expire_requests, lambda _: True, budget)
 
-    def dispatch_requests(self, turn: Turn) -> int:
-        return self._send_each(rules.requests_to_dispatch, lambda found: DispatchRequest(request_id=found), turn)
+    def close_expired_groups(self, budget: TimeBudget) -> int:
+        return for_each(self.reconciler.database, close_expired_groups, lambda _: True, budget)
 
-    def reconcile_groups(self, turn: Turn) -> int:
-        """Also where nothing can be sent: what is done is settled all the same."""
+    def dispatch_requests(self, budget: TimeBudget) -> int:
+        def send(request_id: UUID) -> bool:
+            return self._send(DispatchRequest(request_id=request_id))
 
-        def look(found: tuple[UUID, int]) -> bool:
-            reconcile_and_send(self._watcher, *found, dispatch_no=None)
+        return self._send_each(take_requests_to_dispatch, send, budget, give_back=give_back_requests)
+
+    def reconcile_groups(self, budget: TimeBudget) -> int:
+        """Even if nothing can be sent: groups whose images are done are settled all the same."""
+        reconciler = replace(self.reconciler, send=self._send)
+
+        def act(group: Group) -> bool:
+            reconciler.run(*group, dispatch_no=None)
             return True
 
-        return each(self._database, rules.groups_to_reconcile, look, turn)
+        return for_each(reconciler.database, take_due_groups, act, budget, give_back=give_back_groups)
 
-    def enqueue_due_deliveries(self, turn: Turn) -> int:
-        return self._send_each(rules.deliveries_due, lambda found: Deliver(delivery_id=found), turn)
+    def enqueue_due_deliveries(self, budget: TimeBudget) -> int:
+        def send(delivery_id: UUID) -> bool:
+            return self._send(Deliver(delivery_id=delivery_id))
 
-    def measure(self, _: Turn) -> int:
-        """Last, so that it shows what the round left undone."""
-        metrics.show(self._database.transact(metrics.measure))
+        return self._send_each(take_due_deliveries, send, budget, give_back=give_back_deliveries)
+
+    def measure(self, _: TimeBudget) -> int:
+        metrics.show(self.reconciler.database.transact(metrics.measure))
         return 0
 
-    def _send_each(self, find: Callable[[Session], list[UUID]], message: Callable[[UUID], Message], turn: Turn) -> int:
-        """Rows are found for half a minute at least, so none are looked for while nothing can be sent."""
-        if not self._outgoing.works:
+    def _send(self, message: Message) -> bool:
+        """Each message that cannot be sent costs a second, and the next run is soon."""
+        self._broker_works = self._broker_works and self.reconciler.send(message)
+        return self._broker_works
+
+    def _send_each(
+        self,
+        take: Callable[[Session, int], list[UUID]],
+        send: Callable[[UUID], bool],
+        budget: TimeBudget,
+        *,
+        give_back: Callable[..., None],
+    ) -> int:
+        if not self._broker_works:
             return 0
-        return each(self._database, find, lambda found: self._outgoing(message(found)), turn)
+        return for_each(self.reconciler.database, take, send, budget, give_back=give_back)
+
+
+def expire_requests(session: Session, limit: int) -> list[UUID]:
+    """Stop requests whose deadline has come. Their groups follow in batches: there may be thousands."""
+    rows = execute(
+        session,
+        """
+        WITH expired AS MATERIALIZED (
+            SELECT id FROM processing_request
+            WHERE deadline_at <= now() AND finished_at IS NULL AND stop_reason IS NULL
+            ORDER BY deadline_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE processing_request r SET stop_reason = 'expired', dispatch_at = NULL
+        FROM expired e WHERE r.id = e.id RETURNING r.id
+        """,
+        {"limit": limit},
+    )
+    return [row["id"] for row in rows]
+
+
+def close_expired_groups(session: Session, limit: int) -> list[Group]:
+    """Make groups of expired requests due; reconciling each then fails what is left of it.
+
+    Groups that are due, or that a sweeper has taken, are left out: so a run that was killed goes on where it was.
+    """
+    rows = execute(
+        session,
+        """
+        WITH open AS MATERIALIZED (
+            SELECT g.request_id, g.number
+            FROM processing_request r JOIN image_group g ON g.request_id = r.id
+            WHERE r.deadline_at <= now() AND r.finished_at IS NULL AND r.stop_reason IS NOT NULL
+              AND g.state <> 'settled'
+              AND (g.reconcile_at IS NULL OR g.reconcile_at > now() + make_interval(secs => %(taken)s))
+            LIMIT %(limit)s FOR NO KEY UPDATE OF g SKIP LOCKED
+        )
+        UPDATE image_group g SET reconcile_at = now()
+        FROM open o WHERE g.request_id = o.request_id AND g.number = o.number
+        RETURNING g.request_id, g.number
+        """,
+        {"limit": limit, "taken": TAKEN_SECONDS},
+    )
+    return [(row["request_id"], row["number"]) for row in rows]
+
+
+def take_requests_to_dispatch(session: Session, limit: int) -> list[UUID]:
+    """Requests with waiting groups for which no `DispatchRequest` came in time."""
+    rows = execute(
+        session,
+        """
+        WITH due AS MATERIALIZED (
+            SELECT id FROM processing_request
+            WHERE dispatch_at <= now() AND finished_at IS NULL AND stop_reason IS NULL
+            ORDER BY dispatch_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE processing_request r SET dispatch_at = now() + make_interval(secs => %(taken)s)
+        FROM due WHERE r.id = due.id RETURNING r.id
+        """,
+        {"limit": limit, "taken": TAKEN_SECONDS},
+    )
+    return [row["id"] for row in rows]
+
+
+def give_back_requests(session: Session, untouched: list[UUID]) -> None:
+    at = col(ProcessingRequest.dispatch_at)
+    session.exec(
+        update(ProcessingRequest)
+        .where(col(ProcessingRequest.id).in_(untouched), at > func.now())
+        .values({at: func.now()})
+    )
+
+
+def take_due_groups(session: Session, limit: int) -> list[Group]:
+    """Groups whose `reconcile_at` has come."""
+    rows = execute(
+        session,
+        """
+        WITH due AS MATERIALIZED (
+            SELECT request_id, number FROM image_group
+            WHERE reconcile_at <= now() ORDER BY reconcile_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE image_group g SET reconcile_at = now() + make_interval(secs => %(taken)s)
+        FROM due WHERE g.request_id = due.request_id AND g.number = due.number
+        RETURNING g.request_id, g.number
+        """,
+        {"limit": limit, "taken": TAKEN_SECONDS},
+    )
+    return [(row["request_id"], row["number"]) for row in rows]
+
+
+def give_back_groups(session: Session, untouched: list[Group]) -> None:
+    at = col(ImageGroup.reconcile_at)
+    session.exec(
+        update(ImageGroup)
+        .where(tuple_(col(ImageGroup.request_id), col(ImageGroup.number)).in_(untouched), at > func.now())
+        .values({at: func.now()})
+    )
+
+
+def take_due_deliveries(session: Session, limit: int) -> list[UUID]:
+    """Deliveries that are due and for which no `Deliver` is on its way."""
+    rows = execute(
+        session,
+        """
+        WITH due AS MATERIALIZED (
+            SELECT d.id FROM delivery d
+            WHERE status = 'pending' AND next_attempt_at <= now()
+              AND (enqueued_at IS NULL OR enqueued_at < now() - make_interval(secs => %(lost)s)
+                   OR enqueued_at < (SELECT begun_at FROM broker_epoch))
+            ORDER BY next_attempt_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE delivery d SET enqueued_at = now() FROM due WHERE d.id = due.id RETURNING d.id
+        """,
+        {"limit": limit, "lost": DELIVER_LOST_SECONDS},
+    )
+    return [row["id"] for row in rows]
+
+
+def give_back_deliveries(session: Session, untouched: list[UUID]) -> None:
+    session.exec(update(Delivery).where(col(Delivery.id).in_(untouched)).values({col(Delivery.enqueued_at): None}))

@@ -84,6 +84,7 @@ class ProcessingRequest(SQLModel, table=True):
     products: int = Field(sa_type=Integer)
     images: int = Field(sa_type=Integer)
     rejected: int = Field(default=0, sa_type=Integer)
+    open_groups: int = Field(default=0, sa_type=Integer)  # that are not settled; the last one finishes the request
     completed: int = Field(default=0, sa_type=Integer)
     failed: int = Field(default=0, sa_type=Integer)
     cancelled: int = Field(default=0, sa_type=Integer)
@@ -139,6 +140,8 @@ class ImageGroup(SQLModel, table=True):
         ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),
         Index("group_reconcile_at", "reconcile_at", postgresql_where=text("reconcile_at IS NOT NULL")),
         Index("group_open", "request_id", "state", "number", postgresql_where=text("state <> 'settled'")),
+        # Only these open groups can hold settled images: a huge request has thousands that were never dispatched.
+        Index("group_counted", "request_id", "number", postgresql_where=text("state <> 'settled' AND dispatch_no > 0")),
     )
 
     request_id: UUID = Field(primary_key=True)
@@ -253,12 +256,18 @@ class DeliveryAttempt(SQLModel, table=True):
 
 
 class BrokerEpoch(SQLModel, table=True):
-    """One row: the epoch that Redis must know too; where it does not, Redis was wiped."""
+    """One row: the epoch that Redis must know too, or it was wiped.
+
+    `repair_request` and `repair_group` say how far the repair after a wipe has come; both are None once it is complete.
+    """
 
     __tablename__ = "broker_epoch"
 
     id: int = Field(default=1, primary_key=True, sa_type=Integer)
     epoch: UUID
+    begun_at: datetime = _time(nullable=False, default=True)
+    repair_request: UUID | None = None
+    repair_group: int | None = Field(default=None, sa_type=Integer)
 
 
 class StoreIdentity(SQLModel, table=True):

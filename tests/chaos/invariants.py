@@ -59,8 +59,8 @@ def counters_are_the_images(database: Database, ids: Sequence[str]) -> Iterator[
     for row in rows_of(database, _COUNTS, list(ids)):
         if row["counted"] != row["there"]:
             yield f"{row['id']}: counts {row['counted']}, images {row['there']}"
-        if row["open_groups"]:
-            yield f"{row['id']}: {row['open_groups']} groups are not settled"
+        if row["unsettled"] or row["open_groups"]:
+            yield f"{row['id']}: {row['unsettled']} groups are not settled, {row['open_groups']} are counted"
 
 
 def status_follows_the_images(database: Database, ids: Sequence[str]) -> Iterator[str]:
@@ -184,7 +184,7 @@ SELECT r.id, ARRAY[r.completed, r.failed, r.cancelled, r.images, r.source_bytes,
                      coalesce(sum(source_bytes) FILTER (WHERE state = 'completed'), 0),
                      coalesce(sum(rendition_bytes) FILTER (WHERE state = 'completed'), 0)]::bigint[]
         FROM image WHERE request_id = r.id) AS there,
-       (SELECT count(*) FROM image_group WHERE request_id = r.id AND state <> 'settled') AS open_groups
+       (SELECT count(*) FROM image_group WHERE request_id = r.id AND state <> 'settled') AS unsettled, r.open_groups
 FROM processing_request r WHERE r.id = ANY(%s::uuid[])
 """
 _EVENTS: LiteralString = """

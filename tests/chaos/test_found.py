@@ -1,11 +1,10 @@
 """What the runs have found, each as the small test that would have found it sooner."""
 
 from collections.abc import Iterator
-from uuid import UUID
 
 import pytest
 
-from services.notifier import rules
+from services.notifier import wiped_broker
 from services.notifier.reconcile import reconcile
 from shared.db import Database, execute
 from shared.ids import uuid7
@@ -31,8 +30,10 @@ def test_images_that_wait_for_a_retry_do_not_hold_up_the_groups_behind_them(data
 
 
 def test_a_wiped_broker_lets_claims_go_and_gives_their_attempts_back(database: Database) -> None:
-    seen: UUID = database.transact(rules.epoch)
-    assert database.transact(lambda session: rules.begin_epoch(session, seen=seen, new=uuid7()))
+    seen = database.transact(wiped_broker.epoch)
+    assert database.transact(lambda session: wiped_broker.begin_epoch(session, seen=seen, new=uuid7()))
+    while database.transact(wiped_broker.repair_batch):
+        pass
     rows = database.transact(
         lambda session: execute(
             session, "SELECT attempts, claimed_by, not_before <= now() AS due FROM image ORDER BY number"
@@ -45,8 +46,8 @@ def test_a_wiped_broker_lets_claims_go_and_gives_their_attempts_back(database: D
 
 
 _REQUEST = """
-INSERT INTO processing_request (id, account_id, status, products, images, started_at, deadline_at)
-SELECT %(id)s, id, 'processing', 1, 130, now(), now() + interval '1 day' FROM account
+INSERT INTO processing_request (id, account_id, status, products, images, open_groups, started_at, deadline_at)
+SELECT %(id)s, id, 'processing', 1, 130, 2, now(), now() + interval '1 day' FROM account
 """
 _GROUPS = """
 INSERT INTO image_group (request_id, number, state, dispatch_no, images, reconcile_at)

@@ -33,6 +33,7 @@ def test_a_request_as_it_should_be_has_no_violation(good: Scene) -> None:
         ("counters_are_the_images", "UPDATE processing_request SET completed = 0"),
         ("counters_are_the_images", "UPDATE processing_request SET source_bytes = 1"),
         ("counters_are_the_images", "UPDATE image_group SET state = 'dispatched'"),
+        ("counters_are_the_images", "UPDATE processing_request SET open_groups = 1"),
         ("status_follows_the_images", "UPDATE processing_request SET status = 'failed'"),
         ("one_event_for_each_run", "DELETE FROM event"),
         ("one_event_for_each_run", "UPDATE processing_request SET run = 2"),

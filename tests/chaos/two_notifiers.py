@@ -14,14 +14,14 @@ SECOND = "notifier-2"
 
 
 class PlanWithTwo(Plan):
-    """The same plan and one process more."""
+    """The same plan with one more process."""
 
     def __init__(self, settings: LocalSettings, places: Places) -> None:
         super().__init__(settings, places)
         self.port = places.ports([*self.port, SECOND])
 
     def services(self) -> list[Spec]:
-        return [*super().services(), self._module(SECOND, "services.notifier.__main__")]
+        return [*super().services(), self._module(SECOND, "services.notifier")]
 
 
 def main() -> int:

@@ -60,7 +60,8 @@ class Invariants:
             settled = sum(group[state] for group in groups if group["state"] == "settled")
             assert request[state] == settled
             assert settled + sum(group[state] for group in groups if group["state"] != "settled") == counted[state]
-        all_settled = all(group["state"] == "settled" for group in groups)
+        assert request["open_groups"] == sum(group["state"] != "settled" for group in groups)
+        all_settled = request["open_groups"] == 0
         assert status.terminal == (request["finished_at"] is not None) == all_settled
         assert all(image["run"] == request["run"] for image in images if image["state"] == "pending")
         runs = request["run"] if status.terminal else request["run"] - 1

@@ -23,8 +23,9 @@ def add_request(database: Database, *, images: int, webhook_url: str | None = No
         database,
         """
         WITH request AS (
-            INSERT INTO processing_request (id, account_id, products, images, deadline_at, webhook_url)
-            SELECT %(id)s, id, %(images)s, %(images)s, now() + interval '24 h', %(webhook_url)s
+            INSERT INTO processing_request (id, account_id, products, images, open_groups, deadline_at, webhook_url)
+            SELECT %(id)s, id, %(images)s, %(images)s, (%(images)s + %(size)s - 1) / %(size)s,
+                   now() + interval '24 h', %(webhook_url)s
             FROM account WHERE name = 'default'
             RETURNING id
         ), products AS (

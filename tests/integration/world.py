@@ -5,10 +5,13 @@ Nothing here decides what happens when; that is for whoever drives it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
-from services.notifier import rules
-from services.notifier.watch import Reconciler, reconcile_and_send
+from sqlmodel import Session
+
+from services.notifier import sweep
+from services.notifier.reconcile import Reconciler
 from services.worker.claim import defer
 from services.worker.dispatch import Pipeline, dispatch_group, dispatch_request
 from services.worker.fetch import retry_delay
@@ -19,6 +22,7 @@ from shared.messages import Batch, CompressBatch, DispatchGroup, DispatchRequest
 from tests.integration.batches import NOT_FOUND, compress_after, done, report, slow_after, take
 from tests.integration.seed import pass_time
 
+T = TypeVar("T")
 REFUSED = ConnectFailure("images.example refused the connection.")
 
 
@@ -79,15 +83,19 @@ class World:
             self._move_on(work, outcomes)
 
     def reconcile(self, request_id: UUID, group: int, *, dispatch_no: int | None) -> None:
-        reconcile_and_send(self._watcher, request_id, group, dispatch_no=dispatch_no)
+        self._reconciler.run(request_id, group, dispatch_no=dispatch_no)
 
     def sweep(self) -> None:
         """What the sweeper does about requests and groups."""
-        self.database.transact(rules.expire_requests)
-        for request_id in self.database.transact(rules.requests_to_dispatch):
+        self._take(sweep.expire_requests)
+        self._take(sweep.close_expired_groups)
+        for request_id in self._take(sweep.take_requests_to_dispatch):
             self._send(DispatchRequest(request_id=request_id))
-        for request_id, group in self.database.transact(rules.groups_to_reconcile):
+        for request_id, group in self._take(sweep.take_due_groups):
             self.reconcile(request_id, group, dispatch_no=None)
+
+    def _take(self, take: Callable[[Session, int], list[T]]) -> list[T]:
+        return self.database.transact(lambda session: take(session, 200))
 
     def pass_time(self, seconds: float) -> None:
         for request_id in self.requests:
@@ -102,7 +110,7 @@ class World:
             self.hands.clear()
 
     @property
-    def _watcher(self) -> Reconciler:
+    def _reconciler(self) -> Reconciler:
         return Reconciler(database=self.database, send=self._send, public_url="https://shop.example")
 
     def _send(self, message: Message) -> bool:

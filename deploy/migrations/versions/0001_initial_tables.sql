@@ -24,6 +24,7 @@ CREATE TABLE processing_request (
     products              integer NOT NULL,
     images                integer NOT NULL,
     rejected              integer NOT NULL DEFAULT 0,
+    open_groups           integer NOT NULL DEFAULT 0 CHECK (open_groups >= 0),
     completed             integer NOT NULL DEFAULT 0,
     failed                integer NOT NULL DEFAULT 0,
     cancelled             integer NOT NULL DEFAULT 0,
@@ -90,6 +91,7 @@ CREATE TABLE image_group (
 ) WITH (fillfactor = 50);  -- updated once a batch: leave room for it on the same page
 CREATE INDEX group_reconcile_at ON image_group (reconcile_at) WHERE reconcile_at IS NOT NULL;
 CREATE INDEX group_open ON image_group (request_id, state, number) WHERE state <> 'settled';
+CREATE INDEX group_counted ON image_group (request_id, number) WHERE state <> 'settled' AND dispatch_no > 0;
 
 CREATE TABLE image (
     request_id        uuid NOT NULL REFERENCES processing_request (id) ON DELETE CASCADE,
@@ -160,8 +162,11 @@ CREATE TABLE delivery_attempt (
 );
 
 CREATE TABLE broker_epoch (
-    id    integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
-    epoch uuid NOT NULL
+    id             integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    epoch          uuid NOT NULL,
+    begun_at       timestamptz NOT NULL DEFAULT now(),
+    repair_request uuid,
+    repair_group   integer
 );
 INSERT INTO broker_epoch (epoch) VALUES (gen_random_uuid());
 

@@ -1,11 +1,17 @@
-"""A reconciler that keeps what it would send, and requests whose images are all done."""
+"""A reconciler that keeps what it would send, a sweeper, and requests whose images are all done."""
 
+from collections.abc import Iterator
+from threading import Event
 from uuid import UUID
 
 import pytest
+import redis
 
-from services.notifier.watch import Reconciler, reconcile_and_send
+from services.notifier.reconcile import Reconciler
+from services.notifier.sweep import Sweeper
+from services.notifier.wiped_broker import epoch
 from services.worker.dispatch import dispatch_request
+from shared.broker.epoch import EpochKey
 from shared.db import Database
 from shared.messages import Message
 from tests.integration.batches import Post, done, report
@@ -13,6 +19,7 @@ from tests.integration.seed import add_request
 
 PUBLIC_URL = "https://shop.example"
 HOOK = f"{PUBLIC_URL}/hook"
+NOWHERE = EpochKey(redis.Redis.from_url("redis://127.0.0.1:1"))
 
 
 @pytest.fixture
@@ -30,8 +37,22 @@ def reconciler(database: Database, sent: list[Message]) -> Reconciler:
     return Reconciler(database=database, send=send, public_url=PUBLIC_URL)
 
 
+@pytest.fixture
+def valkey(redis_url: str) -> Iterator["redis.Redis"]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def sweeper(reconciler: Reconciler, valkey: "redis.Redis") -> Sweeper:
+    """Its Valkey knows the epoch."""
+    epoch_key = EpochKey(valkey)
+    epoch_key.write(reconciler.database.transact(epoch))
+    return Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=5.0, stop=Event())
+
+
 def reported(database: Database, *, webhook_url: str | None = None) -> UUID:
-    """A request whose one group waits to be looked at."""
+    """A request whose one group waits to be reconciled."""
     request_id = add_request(database, images=1, webhook_url=webhook_url)
     post = Post()
     dispatch_request(database, post, request_id)
@@ -42,5 +63,5 @@ def reported(database: Database, *, webhook_url: str | None = None) -> UUID:
 def finished(database: Database, reconciler: Reconciler, webhook_url: str | None = HOOK) -> UUID:
     """A finished request whose delivery is due; None: without one."""
     request_id = reported(database, webhook_url=webhook_url)
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     return request_id

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from threading import Event
 from typing import Any
@@ -12,9 +13,9 @@ from prometheus_client import REGISTRY
 from standardwebhooks import Webhook
 
 from services.ingest.changes import redeliver
-from services.notifier.deliver import WebhookSender, _claim, deliver
+from services.notifier.deliver import CLAIM_MARGIN_SECONDS, WebhookSender, claim_delivery, deliver
 from services.notifier.host_queue import PerHostQueue
-from services.notifier.watch import Reconciler
+from services.notifier.reconcile import Reconciler
 from shared.db import Database
 from shared.egress import Egress
 from shared.schemas.tables import DEFAULT_ACCOUNT
@@ -36,7 +37,7 @@ def receiver() -> Iterator[Origin]:
 @pytest.fixture
 def sender(database: Database, receiver: Origin) -> Iterator[WebhookSender]:
     egress = Egress((receiver.place,))
-    yield WebhookSender(database=database, egress=egress, lanes=PerHostQueue(2, Event()), seconds=2.0)
+    yield WebhookSender(database=database, egress=egress, queue=PerHostQueue(2, Event()), seconds=2.0)
     egress.close()
 
 
@@ -144,7 +145,7 @@ def test_no_answer_is_an_attempt_too(
     database: Database, reconciler: Reconciler, receiver: Origin, behaviour: Any, code: str
 ) -> None:
     egress = Egress((receiver.place,))
-    sender = WebhookSender(database=database, egress=egress, lanes=PerHostQueue(2, Event()), seconds=0.3)
+    sender = WebhookSender(database=database, egress=egress, queue=PerHostQueue(2, Event()), seconds=0.3)
     receiver.on(HOOK, behaviour)
     request_id = finished(database, reconciler, receiver.url(HOOK))
     assert attempt(sender, request_id)["status"] == "pending"
@@ -165,7 +166,7 @@ def test_an_event_that_cannot_be_signed_is_given_up_in_the_end_like_any_other(
 
 
 def test_a_private_address_is_never_posted_to(database: Database, request_id: UUID, receiver: Origin) -> None:
-    sender = WebhookSender(database=database, egress=Egress(), lanes=PerHostQueue(2, Event()), seconds=2.0)
+    sender = WebhookSender(database=database, egress=Egress(), queue=PerHostQueue(2, Event()), seconds=2.0)
     assert attempt(sender, request_id)["status"] == "pending"
     assert attempts_of(database, request_id)[0]["error"].startswith("blocked_url: ")
     assert receiver.hits(HOOK) == 0
@@ -231,17 +232,18 @@ def test_after_a_rotation_the_old_secret_signs_no_more(
 
 def test_a_message_that_comes_twice_at_once_is_one_attempt(database: Database, request_id: UUID) -> None:
     delivery_id = delivery_of(database, request_id)["id"]
-    claim = partial(_claim, delivery_id=delivery_id)
+    claim = partial(claim_delivery, delivery_id=delivery_id, seconds=60)
     first, second = overtaken(database, claim, claim)
     assert (first is not None, second) == (True, None)
     assert delivery_of(database, request_id)["attempt"] == 1
 
 
-def test_an_attempt_that_never_reported_is_on_record_and_the_next_is_due_in_a_minute(
+def test_an_attempt_that_never_reported_is_on_record_and_the_next_is_due_after_its_claim(
     sender: WebhookSender, request_id: UUID, receiver: Origin
 ) -> None:
     receiver.on(HOOK, status(200))
-    sender.database.transact(lambda session: _claim(session, delivery_of(sender.database, request_id)["id"]))
+    delivery_id = delivery_of(sender.database, request_id)["id"]
+    sender.database.transact(lambda session: claim_delivery(session, delivery_id, seconds=60))
     assert 50 < attempt(sender, request_id)["due_in"] <= 60
     pass_time(sender.database, request_id, 61)
     assert attempt(sender, request_id)["status"] == "delivered"
@@ -259,6 +261,22 @@ class Gate:
         status(200)(exchange)
 
 
+def test_a_slow_receiver_gets_one_post_at_a_time_however_long_a_post_may_take(
+    sender: WebhookSender, request_id: UUID, receiver: Origin
+) -> None:
+    gate = Gate()
+    receiver.on(HOOK, gate)
+    patient = replace(sender, seconds=90.0)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(attempt, patient, request_id)
+        until(lambda: receiver.hits(HOOK) == 1)
+        pass_time(sender.database, request_id, 90)
+        assert attempt(patient, request_id)["attempt"] == 1
+        gate.open.set()
+        assert slow.result(timeout=10)["status"] == "delivered"
+    assert receiver.hits(HOOK) == 1
+
+
 def test_the_result_of_an_older_attempt_does_not_overwrite(
     sender: WebhookSender, request_id: UUID, receiver: Origin
 ) -> None:
@@ -267,7 +285,7 @@ def test_the_result_of_an_older_attempt_does_not_overwrite(
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(attempt, sender, request_id)
         until(lambda: receiver.hits(HOOK) == 1)
-        pass_time(sender.database, request_id, 61)
+        pass_time(sender.database, request_id, sender.seconds + CLAIM_MARGIN_SECONDS)
         assert attempt(sender, request_id)["attempt"] == 2
         gate.open.set()
         slow.result(timeout=10)

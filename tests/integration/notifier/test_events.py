@@ -3,8 +3,7 @@ from datetime import UTC, datetime
 import orjson
 from sqlmodel import Session
 
-from services.notifier.reconcile import reconcile
-from services.notifier.watch import Reconciler, reconcile_and_send
+from services.notifier.reconcile import Reconciler, reconcile
 from services.status.queries import find_request
 from services.worker.dispatch import dispatch_request
 from services.worker.settle import failed
@@ -22,7 +21,7 @@ def test_the_event_carries_the_request_as_get_shows_it(database: Database, recon
     dispatch_request(database, post, request_id)
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [failed(8, NOT_FOUND), *(done(number) for number in range(1, 8))])
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     found = database.transact(lambda session: find_request(session, DEFAULT_ACCOUNT, request_id))
     assert found is not None
     body = orjson.loads(events_of(database, request_id)[0]["body"])
@@ -37,7 +36,7 @@ def test_the_largest_event_stays_below_20_kilobytes(database: Database, reconcil
     request_id = add_request(database, images=1, webhook_url=longest)
     sql(database, "UPDATE image SET state = 'failed', error_code = 'timeout', error_detail = %(text)s", text="x" * 500)
     sql(database, "UPDATE image_group SET failed = 1")
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
     assert len(events_of(database, request_id)[0]["body"].encode()) < 20_000
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
 from uuid import UUID
@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
-from services.notifier import orphans, periodic, retention
-from services.notifier.housekeeping import Housekeeper
+from services.notifier import orphans, periodic
+from services.notifier.housekeeping import Housekeeper, forget_request, sources_deleted
+from services.notifier.reconcile import Reconciler
 from services.notifier.settings import NotifierSettings
-from services.notifier.watch import Reconciler
 from shared.blobs import Blobs, connect, identity, output_key, source_key
 from shared.blobs.disk import DiskBlobs
 from shared.db import Database, execute
@@ -56,11 +56,11 @@ def blobs(tmp_path: Path) -> Watched:
     return Watched(tmp_path / "blobs")
 
 
-Keeper = Callable[..., Housekeeper]
+Housekeepers = Callable[..., Housekeeper]
 
 
 @pytest.fixture
-def keeper(database: Database, blobs: Watched) -> Keeper:
+def housekeepers(database: Database, blobs: Watched) -> Housekeepers:
     def make(database: Database = database, blobs: Blobs = blobs, **settings: float) -> Housekeeper:
         # A copy is not validated: a negative age makes orphans of files that are of this very moment.
         chosen = NotifierSettings(database_url="postgresql://unused", retention_days=30).model_copy(update=settings)
@@ -92,14 +92,14 @@ def old_requests(database: Database, reconciler: Reconciler, blobs: Blobs, count
 
 
 def test_sources_and_old_requests_are_deleted_with_their_files_and_no_others(
-    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper
+    database: Database, reconciler: Reconciler, blobs: Watched, housekeepers: Housekeepers
 ) -> None:
     fresh, used, ancient = requests = [finished(database, reconciler, None) for _ in range(3)]
     pass_time(database, used, 1.1 * DAY)
     pass_time(database, ancient, 30.1 * DAY)
     for request_id in requests:
         put_files(blobs, request_id)
-    assert not keeper().keep_house()
+    assert not housekeepers().run_once()
     assert [has_source(blobs, request_id) for request_id in requests] == [True, False, False]
     assert blobs.exists(output_key(used, "a" * 64, "jpg"))
     assert not blobs.exists(output_key(ancient, "a" * 64, "jpg"))
@@ -109,33 +109,32 @@ def test_sources_and_old_requests_are_deleted_with_their_files_and_no_others(
 
 
 def test_a_process_killed_while_it_deletes_sources_leaves_them_to_the_next_round(
-    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper
+    database: Database, reconciler: Reconciler, blobs: Watched, housekeepers: Housekeepers
 ) -> None:
     (request_id,) = old_requests(database, reconciler, blobs, 1, days=2)
     blobs.failing[f"{request_id}/source"] = SystemExit()
     with pytest.raises(SystemExit):
-        keeper().keep_house()
+        housekeepers().run_once()
     assert request_row(database, request_id)["sources_deleted_at"] is None
     blobs.failing.clear()
-    keeper().keep_house()
+    housekeepers().run_once()
     assert not has_source(blobs, request_id)
 
 
 @pytest.mark.parametrize(("days", "folder"), [(2, "/source"), (31, "")], ids=["sources", "requests"])
 def test_requests_whose_files_cannot_be_deleted_do_not_keep_the_others(
-    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper, monkeypatch: pytest.MonkeyPatch,
-    days: float, folder: str,
+    database: Database, reconciler: Reconciler, blobs: Watched, housekeepers: Housekeepers,
+    monkeypatch: pytest.MonkeyPatch, days: float, folder: str,
 ) -> None:  # fmt: skip
-    for module in (retention, periodic):
-        monkeypatch.setattr(module, "MOST", 2)
+    monkeypatch.setattr(periodic, "BATCH_ROWS", 2)
     *stuck, _ = requests = old_requests(database, reconciler, blobs, 4, days=days)
     blobs.failing |= {f"{request_id}{folder}": StorageError("no") for request_id in stuck}
     sql(database, "UPDATE processing_request SET sources_deleted_at = now() WHERE %(days)s > 30", days=days)
-    housekeeper = keeper()
-    housekeeper.keep_house()
+    housekeeper = housekeepers()
+    housekeeper.run_once()
     assert [has_source(blobs, request_id) for request_id in requests] == [True, True, True, False]
     blobs.failing.clear()
-    housekeeper.keep_house()
+    housekeeper.run_once()
     if folder:
         assert not any(has_source(blobs, request_id) for request_id in stuck)
     else:  # their rows are gone: the files are orphans now
@@ -147,36 +146,36 @@ def test_a_request_that_runs_again_meanwhile_keeps_its_new_sources(
 ) -> None:
     (request_id,) = old_requests(database, reconciler, blobs, 1, days=2)
     sql(database, "UPDATE processing_request SET finished_at = NULL, run = 2, status = 'pending'")
-    database.transact(lambda session: retention.sources_deleted(session, request_id, hours=24))
+    database.transact(lambda session: sources_deleted(session, request_id, kept=timedelta(days=1)))
     assert request_row(database, request_id)["sources_deleted_at"] is None
 
 
 def test_a_request_that_someone_holds_does_not_hold_up_the_others(
-    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper
+    database: Database, reconciler: Reconciler, blobs: Watched, housekeepers: Housekeepers
 ) -> None:
     held, other = old_requests(database, reconciler, blobs, 2, days=31)
     with Session(database.engine) as session, session.begin():
         execute(session, "SELECT 1 FROM processing_request WHERE id = %(id)s FOR UPDATE", {"id": held})
         sql(database, "UPDATE processing_request SET sources_deleted_at = now() WHERE id = %(id)s", id=other)
-        keeper(source_retention_hours=1e6).keep_house()
+        housekeepers(source_retention_hours=1e6).run_once()
     assert known(database) == {held}
 
 
 def test_a_request_of_which_its_owner_is_still_to_be_told_is_not_forgotten(
-    database: Database, reconciler: Reconciler, keeper: Keeper
+    database: Database, reconciler: Reconciler, housekeepers: Housekeepers
 ) -> None:
     request_id = finished(database, reconciler)
     pass_time(database, request_id, 31 * DAY)
-    keeper().keep_house()
-    assert not database.transact(lambda session: retention.forget(session, request_id, days=30))
+    housekeepers().run_once()
+    assert not database.transact(lambda session: forget_request(session, request_id, kept=timedelta(days=30)))
     assert known(database) == {request_id}
     sql(database, "UPDATE delivery SET status = 'exhausted'")
-    keeper().keep_house()
+    housekeepers().run_once()
     assert known(database) == set()
 
 
 def test_a_large_request_may_take_longer_to_forget_than_any_other_statement(
-    database: Database, reconciler: Reconciler, blobs: Watched, keeper: Keeper
+    database: Database, reconciler: Reconciler, blobs: Watched, housekeepers: Housekeepers
 ) -> None:
     """Its cascade waits for a row here, for longer than the time limit."""
     old_requests(database, reconciler, blobs, 1, days=31)
@@ -184,7 +183,7 @@ def test_a_large_request_may_take_longer_to_forget_than_any_other_statement(
     with ThreadPoolExecutor(1) as pool:
         with Session(database.engine) as session, session.begin():
             execute(session, "SELECT 1 FROM image FOR UPDATE")
-            forgetting = pool.submit(keeper(hasty, source_retention_hours=1e6).keep_house)
+            forgetting = pool.submit(housekeepers(hasty, source_retention_hours=1e6).run_once)
             until(lambda: _waiting(database))
             time.sleep(0.6)
         forgetting.result(timeout=10)
@@ -199,21 +198,21 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
 
 
 def test_files_of_unknown_requests_are_deleted_once_they_are_old(
-    database: Database, store: Blobs, keeper: Keeper
+    database: Database, store: Blobs, housekeepers: Housekeepers
 ) -> None:
     identity.introduce(database, store)
     ours, unknown = add_request(database, images=1), uuid7()
     for request_id in (ours, unknown):
         put_files(store, request_id)
-    keeper(blobs=store).keep_house()
+    housekeepers(blobs=store).run_once()
     assert has_source(store, unknown)
-    keeper(blobs=store, orphan_hours=-1).keep_house()
+    housekeepers(blobs=store, orphan_hours=-1).run_once()
     assert [has_source(store, request_id) for request_id in (ours, unknown)] == [True, False]
 
 
 @pytest.mark.parametrize("written", [None, b"0198c0de-0000-7000-8000-000000000000", b"no id"])
 def test_with_the_wrong_database_no_orphan_is_deleted_and_the_log_says_so_once(
-    database: Database, store: Blobs, keeper: Keeper, monkeypatch: pytest.MonkeyPatch, written: bytes | None
+    database: Database, store: Blobs, housekeepers: Housekeepers, monkeypatch: pytest.MonkeyPatch, written: bytes | None
 ) -> None:
     unknown = uuid7()
     put_files(store, unknown)
@@ -222,18 +221,18 @@ def test_with_the_wrong_database_no_orphan_is_deleted_and_the_log_says_so_once(
     identity.introduce(database, store)
     said: list[str] = []
     monkeypatch.setattr(orphans.log, "warning", lambda event, **line: said.append(line["advice"]))
-    housekeeper = keeper(blobs=store, orphan_hours=-1)
-    housekeeper.keep_house()
-    housekeeper.keep_house()
+    housekeeper = housekeepers(blobs=store, orphan_hours=-1)
+    housekeeper.run_once()
+    housekeeper.run_once()
     assert has_source(store, unknown)
     assert [str(database.transact(identity.of_database)) in advice for advice in said] == [True]
 
 
-def test_the_advice_of_the_log_helps(database: Database, store: Blobs, keeper: Keeper) -> None:
+def test_the_advice_of_the_log_helps(database: Database, store: Blobs, housekeepers: Housekeepers) -> None:
     unknown = uuid7()
     put_files(store, unknown)
     store.put(identity.KEY, f"{database.transact(identity.of_database)}\n".encode())
-    keeper(blobs=store, orphan_hours=-1).keep_house()
+    housekeepers(blobs=store, orphan_hours=-1).run_once()
     assert not has_source(store, unknown)
 
 
@@ -255,15 +254,15 @@ def test_a_store_that_does_not_answer_stops_no_worker(database: Database, tmp_pa
 
 
 def test_only_unknown_folders_are_asked_for_their_age_and_only_once_an_hour(
-    database: Database, blobs: Watched, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    database: Database, blobs: Watched, housekeepers: Housekeepers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphans, "ASKED_AT_ONCE", 2)
+    monkeypatch.setattr(orphans, "IDS_AT_ONCE", 2)
     identity.introduce(database, blobs)
     blobs.listed = 0
     unknown = uuid7()
     for request_id in (*(add_request(database, images=1) for _ in range(4)), unknown):
         put_files(blobs, request_id)
-    housekeeper = keeper()
-    housekeeper.keep_house()
-    housekeeper.keep_house()
+    housekeeper = housekeepers()
+    housekeeper.run_once()
+    housekeeper.run_once()
     assert (blobs.listed, blobs.ages) == (1, [str(unknown)])

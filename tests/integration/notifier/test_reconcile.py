@@ -1,10 +1,12 @@
+from typing import LiteralString
 from uuid import UUID
 
-from services.notifier.reconcile import Actions, reconcile
-from services.notifier.watch import Reconciler, reconcile_and_send
+from sqlmodel import Session
+
+from services.notifier.reconcile import Actions, Reconciler, reconcile
 from services.worker.dispatch import dispatch_group, dispatch_request
 from services.worker.settle import due_again, failed, settle
-from shared.db import Database
+from shared.db import Database, execute
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, FetchBatch, Message
 from tests.integration.batches import NOT_FOUND, Post, done, fetch_isolated, report, take
 from tests.integration.race import overtaken, together
@@ -41,7 +43,7 @@ def test_a_group_whose_images_are_settled_is_settled_and_its_counters_go_to_the_
     request_id, post = dispatched(database, images=130)
     for batch in post.batches[:16]:
         complete(database, batch)
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     group, request = group_row(database, request_id), request_row(database, request_id)
     assert (group["state"], group["reconcile_at"], group["in_flight"]) == ("settled", None, 0)
     assert (request["status"], request["completed"], request["source_bytes"]) == ("processing", 128, 128_000)
@@ -55,7 +57,7 @@ def test_the_last_group_finishes_the_request_with_its_event_and_its_delivery(
     batch = post.batches[0]
     take(database, batch, range(1, 9))
     report(database, batch, [*(done(number) for number in range(1, 8)), failed(8, NOT_FOUND)])
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     request = request_row(database, request_id)
     assert (request["status"], request["completed"], request["failed"]) == ("completed", 7, 1)
     assert (request["finished_at"] is None, request["dispatch_at"]) == (False, None)
@@ -70,7 +72,7 @@ def test_a_request_without_a_rendition_has_failed(database: Database, reconciler
     request_id, post = dispatched(database, images=2)
     take(database, post.batches[0], [1, 2])
     report(database, post.batches[0], [failed(1, NOT_FOUND), failed(2, NOT_FOUND)])
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert request_row(database, request_id)["status"] == "failed"
     assert [event["type"] for event in events_of(database, request_id)] == ["request.failed"]
 
@@ -80,7 +82,7 @@ def test_without_a_webhook_there_is_an_event_and_no_delivery(
 ) -> None:
     request_id, post = dispatched(database, images=2, webhook_url=None)
     complete(database, post.batches[0])
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert len(events_of(database, request_id)) == 1
     assert (deliveries_of(database, request_id), sent) == ([], [])
 
@@ -91,7 +93,7 @@ def test_a_callback_that_comes_twice_or_late_changes_nothing(
     request_id, post = dispatched(database, images=8)
     complete(database, post.batches[0])
     for _ in range(3):
-        reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+        reconciler.run(request_id, 1, dispatch_no=1)
     request = request_row(database, request_id)
     assert (request["completed"], len(events_of(database, request_id)), len(sent)) == (8, 1, 1)
 
@@ -126,7 +128,7 @@ def test_many_at_once_count_every_group_once(database: Database, reconciler: Rec
     request_id, post = dispatched(database, images=500)
     for batch in post.batches:
         complete(database, batch)
-    together([lambda n=n: reconcile_and_send(reconciler, request_id, n, dispatch_no=1) for n in (1, 2, 3, 4, 4, 3)])  # type: ignore[misc]
+    together([lambda n=n: reconciler.run(request_id, n, dispatch_no=1) for n in (1, 2, 3, 4, 4, 3)])  # type: ignore[misc]
     request = request_row(database, request_id)
     assert (request["completed"], len(events_of(database, request_id))) == (500, 1)
     assert [type(message) for message in sent] == [Deliver]
@@ -149,7 +151,7 @@ def test_a_settled_group_makes_room_for_those_that_wait(
     request_id, post = dispatched(database, images=700)
     for batch in post.batches[:16]:
         complete(database, batch)
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert sent == [DispatchRequest(request_id=request_id)]
     request = request_row(database, request_id)
     assert (request["dispatch_at"] - request["now"]).total_seconds() <= 5
@@ -160,7 +162,7 @@ def test_images_that_are_due_are_to_be_dispatched_again(
 ) -> None:
     request_id, post = dispatched(database, images=16)
     complete(database, post.batches[0])
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert sent == [DispatchGroup(request_id=request_id, group=1, dispatch_no=1)]
     assert 20 < group_row(database, request_id)["reconcile_in"] <= 30
 
@@ -171,7 +173,7 @@ def test_images_that_are_not_due_are_looked_at_when_the_first_is(
     request_id, post = dispatched(database, images=8)
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [due_again(1, delay=300), due_again(2, delay=20)])
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert sent == []
     assert 15 < group_row(database, request_id)["reconcile_in"] <= 20
 
@@ -181,7 +183,7 @@ def test_a_callback_before_the_images_are_reported_waits_for_their_claim(
 ) -> None:
     request_id, post = dispatched(database, images=8)
     take(database, post.batches[0], range(1, 9))
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert (sent, group_row(database, request_id)["state"]) == ([], "dispatched")
     assert 110 < group_row(database, request_id)["reconcile_in"] <= 120
 
@@ -191,10 +193,10 @@ def test_a_stale_callback_settles_but_never_dispatches(
 ) -> None:
     request_id, post = dispatched(database, images=8)
     dispatch_group(database, post, request_id, group=1, seen=1)
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert sent == []
     complete(database, post.batches[0])
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert request_row(database, request_id)["status"] == "completed"
 
 
@@ -204,10 +206,10 @@ def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_
     request_id, post = dispatched(database, images=8)
     set_images(database, request_id, [3], attempts=4, isolated=True)
     take(database, post.batches[0], [3])
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
     assert image_rows(database, request_id)[3]["state"] == "pending"
     pass_time(database, request_id, 121)
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
     rows = image_rows(database, request_id)
     assert (rows[3]["state"], rows[3]["error_code"], rows[3]["claimed_by"]) == ("failed", "worker_lost", None)
     assert {row["state"] for number, row in rows.items() if number != 3} == {"pending"}
@@ -222,7 +224,7 @@ def test_a_fifth_attempt_that_was_lost_in_company_is_made_again_alone(
     set_images(database, request_id, [3, 4], attempts=4)
     take(database, post.batches[0], [3, 4])
     pass_time(database, request_id, 121)
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
     assert {row["state"] for row in image_rows(database, request_id).values()} == {"pending"}
     dispatch_group(database, post, request_id, group=1, seen=1)
     isolated = [batch for batch in post.batches if batch.isolated]
@@ -231,7 +233,7 @@ def test_a_fifth_attempt_that_was_lost_in_company_is_made_again_alone(
     report(database, isolated[0], [done(3)])
     take(database, isolated[1], [4])
     pass_time(database, request_id, 121)
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
     rows = image_rows(database, request_id)
     assert (rows[3]["state"], rows[4]["error_code"]) == ("completed", "worker_lost")
 
@@ -243,20 +245,20 @@ def test_the_last_image_that_is_lost_finishes_the_request(database: Database, re
         pass_time(database, request_id, 121)
         take(database, fetch_isolated(request_id, 1), [1])
     pass_time(database, request_id, 121)
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
     assert request_row(database, request_id)["status"] == "failed"
 
 
 def test_a_waiting_group_is_left_to_the_window(database: Database, reconciler: Reconciler, sent: list[Message]) -> None:
     request_id, _ = dispatched(database, images=700)
-    reconcile_and_send(reconciler, request_id, 6, dispatch_no=None)
+    reconciler.run(request_id, 6, dispatch_no=None)
     assert (sent, group_row(database, request_id, 6)["state"]) == ([], "waiting")
 
 
 def test_a_waiting_group_is_looked_at_no_more_once_it_was(database: Database, reconciler: Reconciler) -> None:
     request_id, _ = dispatched(database, images=700)
     sql(database, "UPDATE image_group SET reconcile_at = now() WHERE number = 6")
-    reconcile_and_send(reconciler, request_id, 6, dispatch_no=None)
+    reconciler.run(request_id, 6, dispatch_no=None)
     assert group_row(database, request_id, 6)["reconcile_at"] is None
 
 
@@ -270,13 +272,13 @@ def test_a_group_that_waits_in_line_does_not_lose_an_image_whose_last_attempt_is
     sql(database, "UPDATE image_group SET state = 'waiting', reconcile_at = NULL WHERE number = 1")
     set_images(database, request_id, [1], attempts=4)
     take(database, post.batches[0], [1])  # the old message comes after all, and its worker dies
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert 110 < group_row(database, request_id, 1)["reconcile_in"] <= 120
     pass_time(database, request_id, 121)
     sql(database, "UPDATE image_group SET reconcile_at = NULL WHERE number = 1")
     dispatch_request(database, post, request_id)
     assert group_row(database, request_id, 1)["reconcile_in"] <= 0
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
     complete(database, post.batches[16])  # makes room
     dispatch_request(database, post, request_id)
     assert [image.number for batch in post.batches if batch.isolated for image in batch.images] == [1]
@@ -284,6 +286,42 @@ def test_a_group_that_waits_in_line_does_not_lose_an_image_whose_last_attempt_is
 
 def test_a_look_at_what_is_gone_is_nothing(database: Database, reconciler: Reconciler, sent: list[Message]) -> None:
     request_id, _ = dispatched(database, images=1)
-    reconcile_and_send(reconciler, request_id, 7, dispatch_no=1)
-    reconcile_and_send(reconciler, UUID(int=1), 1, dispatch_no=1)
+    reconciler.run(request_id, 7, dispatch_no=1)
+    reconciler.run(UUID(int=1), 1, dispatch_no=1)
     assert sent == []
+
+
+def test_settling_a_group_of_a_huge_request_reads_no_other_group(database: Database) -> None:
+    """7,995 groups wait, four are dispatched, and the statistics are those of an empty table."""
+    request_id = add_request(database, images=128)
+    sql(
+        database,
+        """
+        INSERT INTO image_group (request_id, number, state, dispatch_no, images, reconcile_at)
+        SELECT %(id)s, n, CASE WHEN n <= 5 THEN 'dispatched' ELSE 'waiting' END, (n <= 5)::int, 128,
+               CASE WHEN n <= 5 THEN now() + interval '60 s' END
+        FROM generate_series(2, 8000) AS n
+        """,
+        id=request_id,
+    )
+    sql(database, "UPDATE processing_request SET open_groups = 8000, status = 'processing', started_at = now()")
+    sql(database, "UPDATE image SET state = 'completed', rendition_sha256 = 'a'")
+    sql(database, "UPDATE image_group SET state = 'dispatched', dispatch_no = 1, completed = 128 WHERE number = 1")
+    sql(database, "UPDATE image_group SET completed = 2 WHERE number = 3")
+    with Session(database.engine) as session, session.begin():
+        before = _rows_read(session)
+        assert reconcile(session, request_id, 1, dispatch_no=1, public_url="").fill_window
+        assert _rows_read(session) - before < 50
+    request = request_row(database, request_id)
+    assert (request["open_groups"], request["completed"], request["mark_settled"]) == (7999, 128, 130)
+
+
+def _rows_read(session: Session) -> int:
+    """Rows and index entries of `image_group` that this transaction has read so far."""
+    statement: LiteralString = """
+        SELECT sum(pg_stat_get_xact_tuples_returned(c.oid) + pg_stat_get_xact_tuples_fetched(c.oid))::int AS read
+        FROM pg_class c
+        WHERE c.oid = 'image_group'::regclass
+           OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'image_group'::regclass)
+    """
+    return int(execute(session, statement)[0]["read"])

@@ -11,8 +11,8 @@ from services.notifier.__main__ import connect
 from services.notifier.actors import Actors
 from services.notifier.deliver import WebhookSender
 from services.notifier.host_queue import PerHostQueue
+from services.notifier.reconcile import Reconciler
 from services.notifier.settings import NotifierSettings
-from services.notifier.watch import Reconciler
 from shared.broker import Broker, declare, send
 from shared.db import Database
 from shared.egress import Egress
@@ -44,10 +44,10 @@ def silent(exchange: Exchange) -> None:
 def notifier(database: Database, reconciler: Reconciler, redis_url: str, receivers: list[Origin]) -> Iterator[Broker]:
     settings = NotifierSettings(database_url="postgresql://unused", redis_url=redis_url, threads=THREADS)
     stop, egress, broker = Event(), Egress(tuple(origin.place for origin in receivers)), connect(settings)
-    lanes = PerHostQueue(settings.host_deliveries, stop)
+    queue = PerHostQueue(settings.host_deliveries, stop)
     declare(
         broker,
-        Actors(reconciler=reconciler, sender=WebhookSender(database=database, egress=egress, lanes=lanes, seconds=30)),
+        Actors(reconciler=reconciler, sender=WebhookSender(database=database, egress=egress, queue=queue, seconds=30)),
     )
     worker = dramatiq.Worker(broker, worker_threads=settings.threads, worker_timeout=50)
     worker.start()

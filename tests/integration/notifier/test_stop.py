@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.rules import expire_requests, groups_to_reconcile
-from services.notifier.watch import Reconciler, reconcile_and_send
+from services.notifier.reconcile import Reconciler
+from services.notifier.sweep import close_expired_groups, expire_requests, take_due_groups
 from services.worker.dispatch import dispatch_request
 from services.worker.settle import Result, failed
 from shared.db import Database
@@ -39,7 +39,7 @@ def test_a_cancel_closes_what_is_not_settled(database: Database, reconciler: Rec
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [done(1), failed(2, NOT_FOUND)])
     stop(database, request_id, "cancelled")
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
     rows = image_rows(database, request_id)
     assert states(database, request_id) == {"completed": 1, "failed": 1, "cancelled": 18}
     assert (rows[3]["error_code"], rows[3]["claimed_by"]) == ("cancelled", None)
@@ -52,7 +52,7 @@ def test_a_cancel_closes_groups_that_were_never_dispatched(database: Database, r
     request_id = add_request(database, images=300)
     stop(database, request_id, "cancelled")
     for group in (1, 2, 3):
-        reconcile_and_send(reconciler, request_id, group, dispatch_no=None)
+        reconciler.run(request_id, group, dispatch_no=None)
     assert request_row(database, request_id)["status"] == "cancelled"
     assert states(database, request_id) == {"cancelled": 300}
 
@@ -65,7 +65,7 @@ def test_a_cancelled_request_is_cancelled_even_if_everything_was_done_in_time(
     dispatch_request(database, post, request_id)
     stop(database, request_id, "cancelled")
     report(database, post.batches[0], [done(1), done(2)])
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=1)
+    reconciler.run(request_id, 1, dispatch_no=1)
     assert request_row(database, request_id)["status"] == "cancelled"
 
 
@@ -78,9 +78,10 @@ def test_the_deadline_fails_what_is_left(
     dispatch_request(database, post, request_id)
     report(database, post.batches[0], [done(number) for number in finished])
     pass_time(database, request_id, 24 * 3600 + 1)
-    assert database.transact(expire_requests) == [request_id]
-    for _, group in database.transact(groups_to_reconcile):
-        reconcile_and_send(reconciler, request_id, group, dispatch_no=None)
+    assert database.transact(partial(expire_requests, limit=10)) == [request_id]
+    database.transact(partial(close_expired_groups, limit=10))
+    for _, group in database.transact(partial(take_due_groups, limit=10)):
+        reconciler.run(request_id, group, dispatch_no=None)
     assert request_row(database, request_id)["status"] == status
     assert image_rows(database, request_id)[2]["error_code"] == "expired"
     assert states(database, request_id)["failed"] == 200 - len(finished)
@@ -96,7 +97,7 @@ def test_cancelling_against_settling_always_adds_up(
         dispatch_request(database, post, request_id)
         for batch in post.batches:
             take(database, batch, [image.number for image in batch.images])
-        again = partial(reconcile_and_send, reconciler, request_id, 1, dispatch_no=None)
+        again = partial(reconciler.run, request_id, 1, dispatch_no=None)
         calls: list[Callable[[], object]] = [partial(stop, database, request_id, "cancelled"), again, again]
         calls += [partial(report, database, batch, _results(batch)) for batch in post.batches]
         random.shuffle(calls)

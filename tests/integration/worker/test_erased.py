@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from services.ingest.changes import cancel, erase_rows
-from services.notifier.watch import Reconciler, reconcile_and_send
+from services.notifier.reconcile import Reconciler
 from services.worker.compress import Compressor, compress_batch
 from services.worker.fetch import Fetcher, FetchLimits, fetch_batch
 from shared.blobs import Blobs, connect, identity, source_key
@@ -62,7 +62,7 @@ def stop_and_close(database: Database, request_id: UUID) -> None:
     """It is finished, and may be deleted, though a worker that lives still holds its images."""
     database.transact(lambda session: cancel(session, DEFAULT_ACCOUNT, request_id))
     reconciler = Reconciler(database=database, send=lambda _: True, public_url="https://shop.example")
-    reconcile_and_send(reconciler, request_id, 1, dispatch_no=None)
+    reconciler.run(request_id, 1, dispatch_no=None)
 
 
 def erase(database: Database, blobs: Blobs, request_id: UUID) -> None:

@@ -7,8 +7,8 @@ from functools import partial
 
 from services.worker.actors import Actors
 from services.worker.codec import Limits, compress
-from services.worker.codec.child import Codec
 from services.worker.codec_pool import CodecPool, PoolLimits
+from services.worker.codec_pool.child import Codec
 from services.worker.compress_batch import Compressor
 from services.worker.fetch import FetchLimits
 from services.worker.fetch_batch import Fetcher

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.worker.codec.guards import decoding
-from services.worker.codec.picture import has_transparency
+from services.worker.codec.picture import has_transparency, is_flat
 from services.worker.codec.probe import Source
 from shared.errors import TooManyPixels
 from shared.recipe import Recipe, TargetFormat
@@ -22,7 +22,7 @@ class Plan:
 
 
 def plans_for(source: Source, recipe: Recipe) -> list[Plan]:
-    """Usually one; more where the encoded sizes decide.
+    """Usually one; two where the encoded sizes decide between PNG and JPEG.
 
     Raises `TooManyPixels` where a wanted format cannot hold the picture.
     """
@@ -30,7 +30,7 @@ def plans_for(source: Source, recipe: Recipe) -> list[Plan]:
 
 
 def _targets(source: Source, wanted: TargetFormat) -> tuple[str, ...]:
-    """A BMP or TIFF becomes PNG if it has transparency, otherwise JPEG."""
+    """A BMP or TIFF becomes PNG if it has transparency, PNG or JPEG if it is flat, otherwise JPEG."""
     if wanted is not TargetFormat.KEEP:
         return (str(wanted.value),)
     if source.format not in _NOT_FOR_THE_WEB:
@@ -39,7 +39,7 @@ def _targets(source: Source, wanted: TargetFormat) -> tuple[str, ...]:
         source.image.load()
     if has_transparency(source.image):
         return ("png",)
-    return ("jpeg",)
+    return ("png", "jpeg") if is_flat(source.image) else ("jpeg",)
 
 
 def _plan(source: Source, recipe: Recipe, target: str) -> Plan:

@@ -7,8 +7,8 @@ from functools import partial
 
 from services.worker.actors import Actors
 from services.worker.codec import Limits, compress
-from services.worker.codec.child import Codec
 from services.worker.codec_pool import CodecPool, PoolLimits
+from services.worker.codec_pool.child import Codec
 from services.worker.compress import Compressor
 from services.worker.fetch import Fetcher, FetchLimits
 from services.worker.settings import WorkerSettings

@@ -1,14 +1,13 @@
 """The codec: bytes and a recipe in, a rendition out, with no other input or output.
 
-The trap: the worker's parent process imports this package for its types, and Pillow belongs in the children alone,
-so nothing here imports Pillow until `compress` is called.
+The trap: the worker's parent process imports this package for its types, and Pillow belongs in the children alone.
+So nothing here imports Pillow until `compress` is called.
 """
 
-from services.worker.codec.model import Facts, Limits, Rendition
+from services.worker.codec.model import FileInfo, Limits, Rendition
 from shared.recipe import Recipe
 
-__all__ = ["Facts", "Limits", "Rendition", "compress"]
-
+__all__ = ["FileInfo", "Limits", "Rendition", "compress"]
 
 _DEFAULT = Limits()
 

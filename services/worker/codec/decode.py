@@ -1,18 +1,18 @@
-"""Decode a source into a picture: all frames where the rendition can move, otherwise the first."""
+"""Decode a source into a picture: all frames where the rendition is animated, otherwise the first."""
 
 from PIL import ExifTags, Image
 
 from services.worker.codec.picture import Picture
 from services.worker.codec.plan import Plan
 from services.worker.codec.probe import Source
-from services.worker.codec.resize import fitting
+from services.worker.codec.steps.resize import fitting
 
 
 def decode(source: Source, plan: Plan) -> Picture:
     image = source.image
     if plan.max_side is not None and source.format == "jpeg":
         width, height = fitting(source.size, plan.max_side)
-        image.draft(None, (2 * width, 2 * height))  # libjpeg shrinks for nothing; half of it is left to Lanczos
+        image.draft(None, (2 * width, 2 * height))  # libjpeg shrinks at no cost; the last half is for Lanczos
     if plan.animated:
         frames, durations = _frames(source)
     else:
@@ -31,7 +31,7 @@ def _frames(source: Source) -> tuple[list[Image.Image], list[float]]:
     image = source.image
     frames: list[Image.Image] = []
     durations: list[float] = []
-    first = 1 if getattr(image, "default_image", False) else 0  # a PNG's still picture for those who cannot animate
+    first = 1 if getattr(image, "default_image", False) else 0  # an animated PNG's still picture for other viewers
     for number in range(first, source.frames):
         image.seek(number)
         image.load()
@@ -41,12 +41,12 @@ def _frames(source: Source) -> tuple[list[Image.Image], list[float]]:
 
 
 def _within(frame: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """A GIF's later frame may leave the canvas, and Pillow makes the canvas grow; browsers cut it off."""
+    """A later frame of a GIF may leave the canvas: Pillow then enlarges the canvas, browsers cut the frame off."""
     return frame if frame.size == size else frame.crop((0, 0, *size))
 
 
 def _plays(image_format: str, image: Image.Image) -> int:
-    """GIF says how often to repeat, and nothing for "once"; the others say how often to play, 0 for ever."""
+    """GIF stores the number of repeats, and nothing for "once"; the others the number of plays, 0 for ever."""
     loop = image.info.get("loop")
     if image_format != "gif":
         return int(loop or 0)
@@ -56,9 +56,9 @@ def _plays(image_format: str, image: Image.Image) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8 as in EXIF; an unreadable or absent tag is 1. Pillow has turned a TIFF already.
+    """1 to 8 as in EXIF; an unreadable or absent tag is 1. A TIFF was turned by Pillow while it was loaded.
 
-    Pillow's `getexif` would take the tag from XMP too, which no browser does.
+    The trap: Pillow's `getexif` would also take the tag from XMP, which no browser does.
     """
     block = image.info.get("exif")
     if not block:

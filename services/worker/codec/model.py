@@ -1,7 +1,9 @@
-"""What goes into the codec and what comes out, as plain values that travel between processes."""
+"""The codec's input limits and its result: plain values that travel between processes."""
 
+import builtins
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +17,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """One file. `width` and `height` are those of its header: an orientation tag is not applied to them."""
+class FileInfo:
+    """One image file. `width` and `height` are those of its header: an orientation tag is not applied to them."""
 
     bytes: int
     format: str
@@ -24,22 +26,22 @@ class Facts:
     height: int
     sha256: str
 
+    @classmethod
+    def of(cls, body: builtins.bytes, image_format: str, size: tuple[int, int]) -> Self:
+        digest = sha256(body).hexdigest()
+        return cls(bytes=len(body), format=image_format, width=size[0], height=size[1], sha256=digest)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
     """The compressed picture.
 
-    `quality` is the one the encoder was given; None where `kept_original`, that is where the source's own image data
-    was kept because no encoding of it was smaller. In the mode `bytes`, a `quality` of 1 with more bytes than asked
-    for says that the target could not be met.
+    `quality` is the one given to the encoder, or None where `kept_original`: no encoding was smaller, so the source's
+    own image data stay. In mode `bytes`, quality 1 with more bytes than asked for means the target cannot be met.
     """
 
     body: bytes
-    facts: Facts
-    source: Facts
+    facts: FileInfo
+    source: FileInfo
     quality: int | None
     kept_original: bool
-
-
-def facts_of(body: bytes, image_format: str, size: tuple[int, int]) -> Facts:
-    return Facts(bytes=len(body), format=image_format, width=size[0], height=size[1], sha256=sha256(body).hexdigest())

@@ -1,8 +1,8 @@
 """Reduce pictures to a palette of at most 256 colours, one palette for all frames of an animation.
 
-Pillow's own `quantize` spends half a second on a megapixel and knows no good method for transparency. Here the palette
-comes from a sample of the pixels, refined by k-means (3 dB better at a fifth of the time), and every pixel is mapped to
-it. Transparency gets entries of its own: one for the fully clear, a few levels times a few colours for soft edges.
+Pillow's own `quantize` takes half a second a megapixel and has no good method for transparency. Here the palette
+comes from a sample of the pixels, refined by k-means (3 dB better in a fifth of the time), and every pixel is mapped to
+it. Transparency has its own entries: one for fully clear, a few levels times a few colours for soft edges.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _NEAREST = Image.Resampling.NEAREST
 
 
 def colours_for(quality: int) -> int:
-    """How many colours a quality of 1..95 buys."""
+    """The number of colours for a quality of 1..95."""
     return max(2, min(256, round(quality * 2.56)))
 
 
@@ -32,7 +32,7 @@ class Palette:
 
     @classmethod
     def of(cls, frames: Sequence[Image.Image], colours: int, *, partial: bool = True) -> Self:
-        """`partial` is whether the target knows partial transparency; if not, a pixel is clear or it is not."""
+        """`partial`: the target has partial transparency; otherwise each pixel is either clear or opaque."""
         solid, soft = _samples(frames, partial=partial)
         clear = frames[0].mode == "RGBA"
         room = max(2, colours - clear)
@@ -78,14 +78,14 @@ class Palette:
 
 
 def exact(image: Image.Image, colours: int) -> Image.Image | None:
-    """`image` with a palette and without any loss, where it has no more than `colours` colours."""
+    """`image` with a palette, without loss; None where it has more than `colours` colours."""
     if image.mode not in {"RGB", "L"} or image.getcolors(colours) is None:
         return None
     return image.quantize(colours)
 
 
 def _samples(frames: Sequence[Image.Image], *, partial: bool) -> tuple[list[bytes], list[bytes]]:
-    """Pixels (three bytes each) that are opaque, and those that are partly transparent."""
+    """Samples of the opaque and of the partly transparent pixels, three bytes each."""
     solid: list[bytes] = []
     soft: list[bytes] = []
     side = sqrt(_SAMPLE / len(frames) / (frames[0].width * frames[0].height))
@@ -112,7 +112,7 @@ def _partial_histogram(frames: Sequence[Image.Image]) -> list[int]:
 
 
 def _pick_levels(histogram: Sequence[int], count: int) -> tuple[int, ...]:
-    """The levels themselves where they are few, otherwise the middles of `count` equal shares of the range used."""
+    """The levels themselves where they are at most `count`, otherwise the middles of `count` equal ranges."""
     used = [level for level, pixels in enumerate(histogram) if pixels]
     if len(used) <= count:
         return tuple(used)
@@ -121,7 +121,7 @@ def _pick_levels(histogram: Sequence[int], count: int) -> tuple[int, ...]:
 
 
 def _palette(pixels: Sequence[bytes], colours: int) -> Image.Image:
-    """A "P" image that holds nothing but the palette, without duplicates."""
+    """A "P" image of one pixel that carries the palette, without duplicates."""
     row = Image.frombytes("RGB", (len(pixels), 1), b"".join(pixels)) if pixels else Image.new("RGB", (1, 1))
     found = row.quantize(colours, kmeans=1).getpalette() or [0, 0, 0]
     entries = dict.fromkeys(tuple(found[at : at + 3]) for at in range(0, min(len(found), 3 * colours), 3))

@@ -1,9 +1,11 @@
-"""A decoded picture on its way through the steps: its frames, its colour profile, how often it plays."""
+"""A decoded picture: its frames, its colour profile, how often it plays."""
 
 from dataclasses import dataclass, replace
 from typing import Self
 
 from PIL import Image
+
+_FLAT_COLOURS = 128  # as many as a PNG's palette has at the default quality
 
 
 @dataclass(slots=True)
@@ -39,3 +41,10 @@ def has_transparency(image: Image.Image) -> bool:
         return False
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     return rgba.getchannel("A").getextrema() != (255, 255)
+
+
+def is_flat(image: Image.Image) -> bool:
+    """Whether `image` is 1 bit or a palette, or has so few colours that it is a drawing rather than a photograph."""
+    if image.mode in {"1", "P"}:
+        return True
+    return image.mode in {"L", "RGB", "RGBA"} and image.getcolors(_FLAT_COLOURS) is not None

@@ -1,62 +1,70 @@
-"""The way of one picture: probed, planned, decoded, led through the steps, encoded, and compared with the original."""
+"""Compress one picture: probe, plan, decode, apply the steps, encode, compare with the original."""
 
 from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from services.worker.codec.alpha import flatten
-from services.worker.codec.colour import settle_colours
 from services.worker.codec.decode import decode
 from services.worker.codec.encode import ENCODERS
-from services.worker.codec.estimate import jpeg_quality
+from services.worker.codec.guards import bounded, decoding
 from services.worker.codec.metadata import without_metadata
-from services.worker.codec.model import Facts, Limits, Rendition, facts_of
-from services.worker.codec.modes import simplify
-from services.worker.codec.orient import turn_upright
+from services.worker.codec.model import FileInfo, Limits, Rendition
 from services.worker.codec.picture import Picture
-from services.worker.codec.plan import Plan, plan_for, settle_target
+from services.worker.codec.plan import Plan, plans_for
 from services.worker.codec.probe import Source, probe
-from services.worker.codec.resize import shrink
-from services.worker.codec.search import best_fitting
-from services.worker.codec.trouble import bounded, decoding
+from services.worker.codec.quality import best_fitting, jpeg_quality
+from services.worker.codec.steps.alpha import flatten
+from services.worker.codec.steps.colour import settle_colours
+from services.worker.codec.steps.modes import simplify
+from services.worker.codec.steps.orient import turn_upright
+from services.worker.codec.steps.resize import shrink
 from shared.recipe import Mode, Recipe
 
 Step = Callable[[Picture, Plan], Picture]
 STEPS: Final[tuple[Step, ...]] = (simplify, shrink, settle_colours, turn_upright, flatten)
 _TRIES: Final = ((25e6, 8), (50e6, 5), (inf, 3))  # encodes that a search may take, by the pixels of all frames
-_WORTH_A_LOOK = 2  # an output below half of the source is smaller than the source without its metadata, nearly always
+_WORTH_STRIPPING = 2  # an output below half of the source is nearly always below the source without its metadata
 
 
 def run(source: bytes, recipe: Recipe, limits: Limits) -> Rendition:
     with bounded(limits.max_pixels):
         with decoding():
             opened = probe(source, limits)
-        plan = plan_for(opened, recipe)
-        with decoding():
-            picture = decode(opened, plan)
-        plan = settle_target(plan, picture)
-        for step in STEPS:
-            picture = step(picture, plan)
-        return _rendition(opened, plan, picture, recipe)
+        renditions = [_rendition(opened, plan, recipe) for plan in plans_for(opened, recipe)]
+        return min(renditions, key=_rank)
 
 
-def _rendition(source: Source, plan: Plan, picture: Picture, recipe: Recipe) -> Rendition:
-    facts = facts_of(source.body, source.format, source.size)
+def _rank(rendition: Rendition) -> tuple[int, int]:
+    """Of two formats the higher quality wins (they differ in mode `bytes` alone), then the smaller file."""
+    return -(rendition.quality or 0), len(rendition.body)
+
+
+def _rendition(source: Source, plan: Plan, recipe: Recipe) -> Rendition:
+    picture = _prepared(source, plan)
+    info = FileInfo.of(source.body, source.format, source.size)
     target = recipe.quality * len(source.body) // 100 if recipe.mode is Mode.BYTES else None
     original = _original(source, plan, picture) if target is not None else None
     if original is not None and target is not None and len(original) <= target:
-        return _kept(original, facts)
+        return _kept(original, info)
     quality, body = _encoded(source, plan, picture, recipe, target)
-    if plan.only_quality and original is None and len(body) * _WORTH_A_LOOK >= len(source.body):
+    if plan.only_quality and original is None and len(body) * _WORTH_STRIPPING >= len(source.body):
         original = _original(source, plan, picture)
     if original is not None and len(original) <= len(body):
-        return _kept(original, facts)
-    rendition = facts_of(body, plan.fixed_target, picture.size)
-    return Rendition(body=body, facts=rendition, source=facts, quality=quality, kept_original=False)
+        return _kept(original, info)
+    facts = FileInfo.of(body, plan.target, picture.size)
+    return Rendition(body=body, facts=facts, source=info, quality=quality, kept_original=False)
+
+
+def _prepared(source: Source, plan: Plan) -> Picture:
+    with decoding():
+        picture = decode(source, plan)
+    for step in STEPS:
+        picture = step(picture, plan)
+    return picture
 
 
 def _encoded(source: Source, plan: Plan, picture: Picture, recipe: Recipe, target: int | None) -> tuple[int, bytes]:
-    encode = ENCODERS[plan.fixed_target]
+    encode = ENCODERS[plan.target]
     if target is not None:
         tries = next(tries for most, tries in _TRIES if picture.pixels <= most)
         return best_fitting(lambda quality: encode(picture, quality, tries), target, max_encodes=tries)
@@ -67,10 +75,8 @@ def _encoded(source: Source, plan: Plan, picture: Picture, recipe: Recipe, targe
 
 
 def _own_quality(source: Source) -> int:
-    if source.format != "jpeg":
-        return 100
     layers, tables = getattr(source.image, "layer", None), getattr(source.image, "quantization", None)
-    if not layers or not tables:
+    if source.format != "jpeg" or not layers or not tables:
         return 100
     return jpeg_quality(tables.get(layers[0][3]) or next(iter(tables.values())))
 
@@ -80,6 +86,6 @@ def _original(source: Source, plan: Plan, picture: Picture) -> bytes | None:
     return without_metadata(source.body, source.format, picture.orientation) if plan.only_quality else None
 
 
-def _kept(original: bytes, source: Facts) -> Rendition:
-    facts = facts_of(original, source.format, (source.width, source.height))
+def _kept(original: bytes, source: FileInfo) -> Rendition:
+    facts = FileInfo.of(original, source.format, (source.width, source.height))
     return Rendition(body=original, facts=facts, source=source, quality=None, kept_original=True)

@@ -1,7 +1,7 @@
-"""Open a source without decoding it, and refuse what would cost too much: pixels and frames as its header claims them.
+"""Open a source without decoding it, and refuse too many pixels or frames by what its header claims.
 
 The trap: Pillow's WebP plugin allocates the canvas while opening, and its GIF plugin grows the canvas while decoding;
-both ask `Image.MAX_IMAGE_PIXELS`, which `trouble.bounded` therefore sets from our own limit.
+both check `Image.MAX_IMAGE_PIXELS`, which `guards.bounded` therefore sets from our own limit.
 """
 
 import io
@@ -26,7 +26,7 @@ from services.worker.codec.sniff import sniff
 from shared.errors import TooLarge, TooManyFrames, TooManyPixels
 
 _PLUGINS: Final[dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {
-    "jpeg": JpegImagePlugin.JpegImageFile,  # not `Image.open`: it makes an "animation" of a phone's depth map (MPO)
+    "jpeg": JpegImagePlugin.JpegImageFile,  # `Image.open` would make an "animation" of a phone's depth map (MPO)
     "png": PngImagePlugin.PngImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
     "avif": AvifImagePlugin.AvifImageFile,
@@ -72,7 +72,7 @@ def _open(body: bytes, image_format: str) -> ImageFile.ImageFile:
     except (ValueError, SyntaxError):
         if image_format != "png":
             raise
-        return _PLUGINS[image_format](io.BytesIO(png.without_text(body)))  # a bomb of a text may hide a fine picture
+        return _PLUGINS[image_format](io.BytesIO(png.without_text(body)))  # perhaps its text alone is a bomb
 
 
 def _check(size: tuple[int, int], frames: int, limits: Limits) -> None:

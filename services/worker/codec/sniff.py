@@ -1,6 +1,6 @@
-"""What a file is by its first bytes: one of our formats, a picture of another kind, or no picture at all.
+"""Tell by the first bytes what a file is: one of our formats, a picture of another kind, or no picture at all.
 
-The trap: names and media types lie, and Pillow would try forty decoders; only what is listed here reaches one.
+The trap: names and media types lie, and Pillow would try forty decoders; only the formats listed here reach one.
 """
 
 import re

@@ -9,8 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from services.worker.codec import Rendition
-from services.worker.codec.model import facts_of
+from services.worker.codec import FileInfo, Rendition
 from services.worker.compress import Compressor, compress_batch
 from shared.blobs import connect, output_key, source_key
 from shared.db import Database
@@ -45,8 +44,8 @@ def _halved(source: bytes) -> Rendition:
     half = source[: len(source) // 2]
     return Rendition(
         body=half,
-        facts=facts_of(half, "jpeg", (20, 10)),
-        source=facts_of(source, "png", (40, 20)),
+        facts=FileInfo.of(half, "jpeg", (20, 10)),
+        source=FileInfo.of(source, "png", (40, 20)),
         quality=50,
         kept_original=False,
     )

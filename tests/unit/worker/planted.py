@@ -5,8 +5,9 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from services.worker.codec import Facts, Rendition, compress
+from services.worker.codec import FileInfo, Rendition, compress
 from shared.errors import CorruptImage
 from shared.recipe import Recipe
 
@@ -52,6 +53,10 @@ def bug(_rest: bytes) -> Rendition:
     raise UnpicklableError(1, 2)
 
 
+def nothing(_rest: bytes) -> Any:
+    return None
+
+
 def pid(_rest: bytes) -> Rendition:
     return echo(str(os.getpid()).encode())
 
@@ -64,8 +69,13 @@ class UnpicklableError(Exception):
 
 
 def echo(body: bytes) -> Rendition:
-    facts = Facts(bytes=len(body), format="png", width=1, height=1, sha256="0" * 64)
+    facts = FileInfo(bytes=len(body), format="png", width=1, height=1, sha256="0" * 64)
     return Rendition(body=body, facts=facts, source=facts, quality=50, kept_original=False)
+
+
+def slow_echo(body: bytes) -> Rendition:
+    time.sleep(0.002)
+    return echo(body)
 
 
 VICES: dict[bytes, Callable[[bytes], Rendition]] = {
@@ -76,6 +86,8 @@ VICES: dict[bytes, Callable[[bytes], Rendition]] = {
     b"kill once": kill_once,
     b"corrupt": corrupt,
     b"bug": bug,
+    b"nothing": nothing,
     b"pid": pid,
     b"echo": echo,
+    b"slow echo": slow_echo,
 }

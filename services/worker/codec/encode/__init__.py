@@ -1,7 +1,7 @@
 """One encoder per format, each `(picture, quality, tries) -> bytes`.
 
-`tries` is how many encodes the picture will see (more than one while a quality is searched for): the slow encoders
-work less hard where pixels and tries would add up to more than the time limit.
+`tries` is the number of encodes of this picture (more than one while a quality is searched for). The slow encoders
+switch to a faster setting where pixels times tries would exceed the time limit.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Write an AVIF, with as many frames as the picture has; an animation plays for ever, Pillow can say nothing else."""
+"""Write an AVIF with all frames; an animation plays for ever, because Pillow cannot write a number of plays."""
 
 import io
 

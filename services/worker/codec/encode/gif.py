@@ -11,7 +11,7 @@ from PIL import Image
 from services.worker.codec.palette import Palette, colours_for
 from services.worker.codec.picture import Picture
 
-_CLEAR_EACH_TIME = 2  # GIF's disposal "to background": a moving hole must not keep what was there before
+_CLEAR_EACH_TIME = 2  # GIF's disposal "to background": the frame before must not show through holes
 _LEAVE = 1
 
 
@@ -22,7 +22,7 @@ def encode_gif(picture: Picture, quality: int, _tries: int) -> bytes:
         _bare(first).save(stream, "GIF", optimize=True)
         return stream.getvalue()
     frames = [frame if frame.mode == "RGBA" else _opaque(frame) for frame in picture.frames]
-    # The last of the 256 entries is for "clear" or, within an animation, for "as before".
+    # The last of the 256 entries means "clear" or, within an animation, "as in the frame before".
     palette = Palette.of(frames, min(255, colours_for(quality)), partial=False)
     indexed = [palette.apply(frame) for frame in frames]
     if rest:
@@ -55,7 +55,7 @@ def _save_animation(
 
 
 def _table(frame: Image.Image, clear: int) -> bytes:
-    """RGB entries with a colour at `clear` that occurs nowhere else: Pillow looks entries up by colour."""
+    """RGB entries, with a colour at `clear` that no other entry has: Pillow looks entries up by colour."""
     flat = bytes(frame.getpalette("RGB") or b"")[: 3 * clear]
     entries = {flat[at : at + 3] for at in range(0, len(flat), 3)}
     unused = next(bytes((255, level, 255)) for level in range(256) if bytes((255, level, 255)) not in entries)
@@ -73,7 +73,7 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _bare(image: Image.Image) -> Image.Image:
-    """Without the source's comment, which Pillow would write again."""
+    """Without the source's comment, which Pillow would copy."""
     bare = image.copy()
     bare.info = {key: value for key, value in image.info.items() if key == "transparency"}
     return bare

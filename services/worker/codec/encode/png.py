@@ -1,4 +1,4 @@
-"""Write a PNG with a palette; the quality is the size of the palette. What has few colours anyway loses nothing."""
+"""Write a PNG with a palette. The quality is the palette's size; a picture with no more colours loses nothing."""
 
 import io
 
@@ -38,7 +38,7 @@ def _reduced(frames: list[Image.Image], colours: int) -> list[Image.Image]:
             return [lossless]
         frames = [_expanded(frames[0])]
         if frames[0].mode == "RGBA" and frames[0].getcolors(colours) is None:
-            # Pillow's octree: our palette would be 3 to 5 dB better, and up to half as large again.
+            # Pillow's octree: our palette is 3 to 5 dB better, but the file up to half as large again.
             return [frames[0].quantize(colours)]
     palette = Palette.of(frames, colours)
     return [palette.apply(frame) for frame in frames]

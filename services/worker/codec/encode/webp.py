@@ -1,4 +1,4 @@
-"""Write a WebP, lossy, with as many frames as the picture has."""
+"""Write a lossy WebP with all frames."""
 
 import io
 
@@ -12,7 +12,7 @@ _FLAGS, _HAS_ALPHA = 20, 0x10  # of the chunk VP8X, which comes first
 def encode_webp(picture: Picture, quality: int, tries: int) -> bytes:
     stream = io.BytesIO()
     first, *rest = picture.frames
-    # Method 0 is no choice for a large still: at high qualities its first partition overflows ("encoding error 6").
+    # Not method 0 for a large still: at high qualities its first partition overflows ("encoding error 6").
     method = 4 if picture.pixels * tries <= _MUCH else 0 if rest else 2
     if not rest:
         first.save(stream, "WEBP", quality=quality, method=method, icc_profile=picture.icc)
@@ -34,5 +34,5 @@ def encode_webp(picture: Picture, quality: int, tries: int) -> bytes:
 
 
 def _with_alpha(body: bytes) -> bytes:
-    """With the flag "alpha", which libwebp leaves out where each frame is an opaque part of a clear canvas."""
+    """Set the flag "alpha", which libwebp omits where each frame is an opaque part of a clear canvas."""
     return body[:_FLAGS] + bytes([body[_FLAGS] | _HAS_ALPHA]) + body[_FLAGS + 1 :] if body[12:16] == b"VP8X" else body

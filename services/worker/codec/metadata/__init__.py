@@ -1,7 +1,7 @@
-"""Take the private metadata out of a file without touching its image data.
+"""Remove the private metadata from a file without touching its image data.
 
-Everything is copied by a list of what a picture needs, so what nobody thought of (and whatever is appended after the
-end) goes too. An orientation other than 1 is written back as the only EXIF tag.
+Only listed parts are copied, so unknown parts and data after the end are dropped as well. An orientation other than 1
+is written back as the only EXIF tag.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ STRIPPERS: Final[dict[str, Callable[[bytes, int], bytes]]] = {
 
 
 def without_metadata(source: bytes, image_format: str, orientation: int) -> bytes | None:
-    """None where the file's structure is not what its format says, though a decoder made a picture of it."""
+    """None where the file breaks its format's rules, although a decoder accepted it."""
     try:
         return STRIPPERS[image_format](source, orientation)
     except (IndexError, ValueError):

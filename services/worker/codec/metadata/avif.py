@@ -1,7 +1,7 @@
-"""AVIF: metadata are items whose bytes are found by their place in the file, so nothing may move.
+"""AVIF: items are found by their position in the file, so nothing may move.
 
-They are overwritten in place: the items' bytes with zeros, their type with one that readers skip. The orientation of
-an AVIF is a property of the image item and is not touched.
+Metadata are overwritten in place: the items' bytes with zeros, their type with one that readers skip. The orientation
+is a property of the image item and stays.
 """
 
 import struct
@@ -11,7 +11,6 @@ from typing import Final
 
 _PRIVATE: Final = (b"Exif", b"mime", b"uri ")
 _SKIPPED = b"skip"
-_CONTAINERS: Final = {b"meta": 4, b"iinf": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def _boxes(source: bytes, at: int, end: int) -> Iterator[_Box]:
 
 
 def _private_items(source: bytes, iinf: _Box) -> Iterator[tuple[int, int]]:
-    """Item id, and where its type stands."""
+    """The id of each private item, and the position of its type."""
     first = iinf.start + (6 if source[iinf.start] == 0 else 8)
     for box in _boxes(source, first, iinf.end):
         version = source[box.start]

@@ -1,4 +1,4 @@
-"""The smallest EXIF block that says which way up a picture is."""
+"""The smallest EXIF block with an orientation."""
 
 import struct
 

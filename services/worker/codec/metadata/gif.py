@@ -1,4 +1,4 @@
-"""GIF: a list of blocks; the same walk counts frames and leaves out comments."""
+"""GIF: a list of blocks. The same walk counts frames and leaves out comments."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -17,7 +17,7 @@ def strip_gif(source: bytes, _orientation: int) -> bytes:
 
 
 def extent(source: bytes, *, stop_at: int) -> tuple[tuple[int, int], int]:
-    """The size that holds the canvas and every frame, and the number of frames (`stop_at`: at least so many)."""
+    """The size that holds the canvas and every frame, and the number of frames, counted up to `stop_at`."""
     width, height = _word(source, 6), _word(source, 8)
     frames = 0
     for kind, start, _end in _blocks(source):
@@ -39,7 +39,7 @@ def _kept(source: bytes, start: int) -> bool:
 
 
 def _blocks(source: bytes) -> Iterator[tuple[int, int, int]]:
-    """Kind, start and end of each block up to the trailer, or to where the file breaks off."""
+    """Kind, start and end of each block, up to the trailer or the end of the file."""
     at = _header_end(source)
     while at < len(source) and source[at] != _TRAILER:
         kind = source[at]
@@ -65,7 +65,7 @@ def _header_end(source: bytes) -> int:
 
 
 def _table(source: bytes, flags_at: int) -> int:
-    """The bytes of the colour table that the flags announce."""
+    """The size of the colour table that the flags announce, in bytes."""
     flags = source[flags_at] if flags_at < len(source) else 0
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 

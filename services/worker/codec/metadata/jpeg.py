@@ -1,4 +1,4 @@
-"""JPEG: a list of segments, then scans, then perhaps things that nobody asked for."""
+"""JPEG: a list of segments, then scans, then possibly data that belongs to no picture."""
 
 import re
 import struct
@@ -19,7 +19,7 @@ def strip_jpeg(source: bytes, orientation: int) -> bytes:
     exif = _exif_segment(orientation) if orientation != 1 else b""
     for marker, segment in _segments(source):
         kept = _kept(marker, segment)
-        if exif and marker != _APP0:  # JFIF wants to be first, EXIF right after it
+        if exif and marker != _APP0:  # JFIF must come first, EXIF right after it
             parts.append(exif)
             exif = b""
         parts.append(kept)

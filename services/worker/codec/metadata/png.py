@@ -25,7 +25,7 @@ def strip_png(source: bytes, orientation: int) -> bytes:
 
 
 def without_text(source: bytes) -> bytes:
-    """Without the chunks that may unpack to a thousand times their size, which Pillow refuses, picture and all."""
+    """Without text and profile: Pillow refuses the whole picture where one of them unpacks to too much."""
     kept = [chunk for name, chunk in _chunks(source) if name not in _TEXT]
     return b"".join([_SIGNATURE, *kept, _chunk(b"IEND", b"")])
 

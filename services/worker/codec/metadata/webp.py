@@ -1,4 +1,4 @@
-"""WebP: a RIFF list of chunks; a byte of flags in VP8X says which of them there are."""
+"""WebP: a RIFF list of chunks; the flags in VP8X announce which of them are present."""
 
 import struct
 from collections.abc import Iterator

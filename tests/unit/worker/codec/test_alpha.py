@@ -66,23 +66,6 @@ def bmp_with_alpha(image: Image.Image) -> bytes:
     return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(rows), 0, 0, 14 + len(head)) + head + rows
 
 
-@pytest.mark.parametrize(
-    "source", [bmp_with_alpha(cutout(120, 90)), encode(cutout(120, 90), "tiff")], ids=["bmp", "tiff"]
-)
-def test_bmp_and_tiff_become_png_where_something_is_transparent(source: bytes) -> None:
-    made = compress(source, Recipe(quality=90))
-    assert made.facts.format == "png"
-    assert looks_like(decode(made.body), cutout(120, 90), decibels=25)
-
-
-@pytest.mark.parametrize("image_format", ["bmp", "tiff"])
-def test_bmp_and_tiff_become_jpeg_where_nothing_is(image_format: str) -> None:
-    opaque = photo(120, 90).convert("RGBA")
-    made = compress(encode(opaque, image_format), Recipe(quality=90))
-    assert made.facts.format == "jpeg"
-    assert psnr(decode(made.body), opaque) > 28
-
-
 def test_a_transparent_level_of_sixteen_bit_grey_is_exact() -> None:
     levels = b"".join((level * 64).to_bytes(2, "little") for level in range(1024))
     image = Image.frombytes("I;16", (32, 32), levels)

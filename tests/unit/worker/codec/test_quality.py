@@ -4,8 +4,7 @@ import pytest
 from PIL import Image
 
 from services.worker.codec import compress
-from services.worker.codec.estimate import jpeg_quality, scaled_table
-from services.worker.codec.search import best_fitting
+from services.worker.codec.quality import best_fitting, jpeg_quality, scaled_table
 from shared.recipe import Mode, Recipe, TargetFormat
 from tests.pictures import cutout, decode, encode, photo
 from tests.unit.worker.codec.measure import psnr

@@ -1,4 +1,4 @@
-"""Turn the pixels the way the EXIF orientation tag says, so that the tag can go."""
+"""Turn the pixels the way the EXIF orientation tag says, so that the tag can be dropped."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Bring more than eight bits a channel down to eight.
+"""Reduce more than eight bits a channel to eight.
 
 The trap: Pillow's own `convert("L")` clips 16-bit grey at 255, so nearly everything comes out white.
 """
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
-    """An "L" image from any of Pillow's deep grey modes (`I;16` and its kin, `I`, `F`)."""
+    """An "L" image from any of Pillow's deep grey modes (`I;16` and its variants, `I`, `F`)."""
     if image.mode.startswith("I;16"):
         return _scaled(image.convert("I"), 1 / 257)
     low, high = _extrema(image)

@@ -1,4 +1,4 @@
-"""Keep Pillow within our limits, and turn whatever a decoder raises into the one error that it means."""
+"""Keep Pillow within our limits, and turn any exception of a decoder into the `ImageError` that it means."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,12 +8,19 @@ from PIL import Image
 
 from shared.errors import CorruptImage, ImageError, TooManyPixels
 
+_KEPT_BLOCKS = 4  # of 16 MB each
+
+
+def keep_freed_pixels() -> None:
+    """Let Pillow use the pixel memory of one picture for the next: saves a quarter of a 1 MP JPEG's time."""
+    Image.core.set_blocks_max(_KEPT_BLOCKS)  # type: ignore[attr-defined]
+
 
 @contextmanager
 def bounded(max_pixels: int) -> Iterator[None]:
-    """Pillow checks some pictures while it opens them; it raises at twice its own limit, and warns above it.
+    """Apply our limit where Pillow checks the size while it opens a picture: it raises at twice its own limit.
 
-    What else it warns of, the plan deals with or is no news (a wrong EXIF block, an APNG that is none).
+    Its warnings are silenced: they are about that limit, a wrong EXIF block or an APNG without frames.
     """
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels // 2
@@ -27,9 +34,9 @@ def bounded(max_pixels: int) -> Iterator[None]:
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Decoders raise anything from `SyntaxError` to `struct.error`: here, and only here, it all means a bad file.
+    """Decoders raise anything from `SyntaxError` to `struct.error`: within this block it all means a bad file.
 
-    Lack of memory is no fault of the file, or may be none: the pool decides.
+    A `MemoryError` passes through: the file may be innocent, and the pool decides.
     """
     try:
         yield

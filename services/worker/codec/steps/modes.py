@@ -1,14 +1,14 @@
-"""Bring Pillow's two dozen pixel modes down to the few that the later steps know: 1, L, P, RGB, RGBA, CMYK, LAB.
+"""Reduce Pillow's two dozen pixel modes to the few that the later steps know: 1, L, P, RGB, RGBA, CMYK, LAB.
 
-"P" and "1" survive only where the target takes them as they are, pixel by pixel; an alpha channel only where
-something in it is transparent.
+"P" and "1" stay only where the target stores palette indexes and nothing is resized; an alpha channel only where
+a pixel is transparent.
 """
 
 from PIL import Image, ImageMath
 
-from services.worker.codec.depth import to_eight_bits
 from services.worker.codec.picture import Picture, has_transparency
 from services.worker.codec.plan import Plan
+from services.worker.codec.steps.depth import to_eight_bits
 
 _INDEXED_TARGETS = frozenset({"png", "gif"})
 
@@ -35,7 +35,7 @@ def _simple(image: Image.Image, *, indexed: bool) -> Image.Image:
 
 
 def _simple_deep(image: Image.Image) -> Image.Image:
-    """A 16-bit PNG may name one grey level that is transparent; it is exact only before the lower bits go."""
+    """A 16-bit PNG may name one grey level that is transparent; so it is compared before the depth is reduced."""
     level = image.info.get("transparency")
     grey = to_eight_bits(image)
     if not isinstance(level, int):

@@ -1,6 +1,6 @@
-"""Right colours: an ICC profile is kept where the rendition can carry it, otherwise the pixels are converted to sRGB.
+"""Keep an ICC profile where the rendition can carry it, otherwise convert the pixels to sRGB.
 
-The trap: Pillow reads every CMYK JPEG as inverted, which is Adobe's habit; without Adobe's marker the values are plain.
+The trap: Pillow reads every CMYK JPEG as inverted, as Adobe writes them; without Adobe's marker they are not inverted.
 """
 
 import io
@@ -48,7 +48,7 @@ def _fits(icc: bytes | None, mode: str) -> bool:
 
 
 def _carried(icc: bytes, mode: str, plan: Plan) -> bool:
-    return len(icc) <= _LARGE_PROFILE and mode in _CARRIES.get(plan.target or "png", ())
+    return len(icc) <= _LARGE_PROFILE and mode in _CARRIES.get(plan.target, ())
 
 
 def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
@@ -75,7 +75,7 @@ def _opened(icc: bytes | None) -> ImageCms.ImageCmsProfile | None:
 
 
 def _transformed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image | None:
-    """None where the profile is broken: plain colours are better than no picture."""
+    """None where the profile is broken: colours without it are better than no picture."""
     try:
         return ImageCms.profileToProfile(
             image,

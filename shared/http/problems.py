@@ -71,11 +71,11 @@ class Problem(HalftoneError):
 
 
 def not_found(what: str | None = None) -> Problem:
-    """For an unknown path, or for an unknown id of `what`."""
+    """For an unknown path, or `what` was asked for by its id."""
     return Problem(404, "not_found", f"No {what} with this id." if what else "Nothing exists at this path.")
 
 
 def unavailable() -> Problem:
     return Problem(
-        503, "unavailable", "The database is temporarily unavailable; try again soon.", headers={"Retry-After": "5"}
+        503, "unavailable", "The database does not answer in time; try again soon.", headers={"Retry-After": "5"}
     )

@@ -20,14 +20,21 @@ ROOM = 100_000
 
 
 @pytest.fixture(scope="module")
-def cramped(tables: Database, settings: IngestSettings) -> Iterator[httpx.Client]:
-    """Ingest in its own process, whose files are limited to `ROOM` bytes."""
+def cramped(
+    tables: Database, settings: IngestSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """Ingest in a process of its own, whose files cannot grow beyond `ROOM`."""
     [port] = reserve_ports(1)
-    urls = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url, "BLOB_URL": settings.blob_url}
+    env = {
+        **os.environ,
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "BLOB_URL": tmp_path_factory.mktemp("cramped").as_uri(),
+    }
     command = [sys.executable, "-m", "uvicorn", "services.ingest.app:create", "--factory", "--port", str(port)]
     process = subprocess.Popen(
         [*command, "--log-level", "warning"],
-        env=os.environ | urls,
+        env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, ROOM)),  # noqa: PLW1509 - one system call

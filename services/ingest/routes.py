@@ -22,7 +22,7 @@ from services.ingest.retry import retry
 from services.ingest.stores import Stores, stores_of
 from services.ingest.submit import Validated, submit
 from services.ingest.upload import Kind, Upload, received
-from shared.blobs.erase import erase_files
+from shared.blobs import erase_files
 from shared.db import allow_time
 from shared.http.problems import Problem, not_found
 from shared.ids import parse_id

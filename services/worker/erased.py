@@ -6,8 +6,7 @@ last finds them all. A killed worker is followed by its message; where that is l
 
 from uuid import UUID
 
-from shared.blobs import Blobs, identity
-from shared.blobs.erase import erase_files
+from shared.blobs import Blobs, erase_files, identity
 from shared.db import Database, execute
 
 

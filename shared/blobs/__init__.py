@@ -4,9 +4,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from shared.blobs.keys import BlobMissing, output_key, source_key
-from shared.blobs.store import Blobs
+from shared.blobs.store import Blobs, erase_files
 
-__all__ = ["BlobMissing", "Blobs", "connect", "output_key", "source_key"]
+__all__ = ["BlobMissing", "Blobs", "connect", "erase_files", "output_key", "source_key"]
 
 
 def connect(blob_url: str) -> Blobs:

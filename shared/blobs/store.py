@@ -3,7 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import datetime
+from uuid import UUID
 
+from shared.errors import StorageError
+from shared.log import get_logger
+
+log = get_logger(__name__)
 Bytes = bytes | bytearray | memoryview
 CHUNK = 256 * 1024
 
@@ -51,3 +56,11 @@ class Blobs(ABC):
     @abstractmethod
     def signed_url(self, key: str, *, seconds: float) -> str | None:
         """A URL that anyone may read it from for a while; None where the gateway serves the files itself."""
+
+
+def erase_files(blobs: Blobs, request_id: UUID) -> None:
+    """Delete a request's files once its rows are gone; if the store is away, housekeeping finds them as orphans."""
+    try:
+        blobs.delete_prefix(str(request_id))
+    except StorageError as error:
+        log.warning("files_not_erased", request_id=str(request_id), error=str(error))

@@ -17,8 +17,7 @@ from services.notifier.watch import Reconciler, reconcile_and_send
 from services.worker.compress_batch import Compressor, compress_batch
 from services.worker.fetch import FetchLimits
 from services.worker.fetch_batch import Fetcher, fetch_batch
-from shared.blobs import Blobs, connect, identity, source_key
-from shared.blobs.erase import erase_files
+from shared.blobs import Blobs, connect, erase_files, identity, source_key
 from shared.db import Database
 from shared.egress import Egress
 from shared.messages import CompressBatch, ImageRef

@@ -1,4 +1,4 @@
-"""Where sources and renditions are kept: a folder on disk, or an object store."""
+"""The store of sources and renditions: a folder on disk, or an object store."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit

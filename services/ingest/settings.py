@@ -4,8 +4,7 @@ from datetime import timedelta
 
 from pydantic import PositiveFloat, PositiveInt
 
-from shared.setting_types import Duration
-from shared.settings import HttpSettings
+from shared.settings import Duration, HttpSettings
 
 
 class IngestSettings(HttpSettings):

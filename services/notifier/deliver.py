@@ -19,7 +19,7 @@ from services.notifier.schedule import DELAYS, GONE, RETRY_AFTER_STATUSES, next_
 from services.notifier.signature import signed_headers
 from shared.db import Database, execute
 from shared.egress import Answer, Egress
-from shared.egress.verdict import retry_after
+from shared.egress.response import retry_after
 from shared.errors import ImageError
 from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger

@@ -1,12 +1,12 @@
-"""Which IP addresses a user's URL may lead to: public unicast ones, and none that could be a way inside.
+"""Which IP addresses a user's URL may lead to: public unicast addresses only.
 
-Python's `is_global` is not enough: it passes addresses that carry another one inside (NAT64, 6to4, translated) and
-differs between releases. What embeds an IPv4 address is refused altogether, whatever it embeds.
+Python's `is_global` is not enough: it passes addresses that embed another one (NAT64, 6to4, translated) and differs
+between releases. An address that embeds an IPv4 address is always refused, even if the embedded one is public.
 """
 
 import socket
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 Address = IPv4Address | IPv6Address
 
@@ -56,26 +56,22 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("fec0::/10", "RFC 3879: site-local"),
     ("ff00::/8", "RFC 4291: multicast"),
 )
-GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291, the only part of IPv6 that IANA has handed out
+GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291: the only part of IPv6 that IANA has allocated
 
 _NETWORKS = tuple(ip_network(text) for text, _ in REFUSED)
 
 
 @lru_cache(maxsize=4096)
 def is_public(address: Address) -> bool:
-    """True where a stranger's URL may lead."""
+    """Whether a user's URL may lead there."""
     if isinstance(address, IPv6Address) and (address.scope_id or address not in GLOBAL_UNICAST):
         return False
     return not any(address.version == network.version and address in network for network in _NETWORKS)
 
 
-def literal_address(host: str) -> Address | None:
-    """The address a host spells out, None for a name; to a resolver `2130706433` and `0x7f.1` are 127.0.0.1 too."""
+def parse_ipv4(text: str) -> IPv4Address | None:
+    """The address in any spelling that a resolver takes (`2130706433`, `0x7f.1`); None for a name."""
     try:
-        return ip_address(host.strip("[]"))
-    except ValueError:
-        pass
-    try:
-        return IPv4Address(socket.inet_aton(host.rstrip(".")))
+        return IPv4Address(socket.inet_aton(text))
     except (OSError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a request or an image, as one tree; the type decides whether to try again.
+"""Every error of a request or an image, as one tree; the type decides whether to try again.
 
 HalftoneError
 ├── ImageError                     one image, one code; its neighbours go on
@@ -10,22 +10,22 @@ HalftoneError
 │       ├── BlockedUrl  TooManyRedirects  HttpProtocol  HttpStatus  TooLarge
 │       ├── NotAnImage  UnsupportedFormat  TooManyPixels  TooManyFrames  CorruptImage
 │       └── CodecTimeout  WorkerLost  Cancelled  Expired
-└── StorageError                   the blob store could not take or give a file; no error of the image
+└── StorageError                   the blob store failed; not an error of the image
 """
 
 from typing import ClassVar
 
 
 class HalftoneError(Exception):
-    """The root: whatever Halftone raises on purpose."""
+    """The root of every error that Halftone raises on purpose."""
 
 
 class StorageError(HalftoneError):
-    """The blob store failed (disk full, bucket away); the work is done again later."""
+    """The blob store failed (disk full, bucket unreachable); the work is done again later."""
 
 
 class ImageError(HalftoneError):
-    """One image cannot be had. `code` is stable and public, `detail` is public text for a person."""
+    """One image failed. `code` is stable and public, `detail` is public text for a person."""
 
     code: ClassVar[str]
     transient: ClassVar[bool]
@@ -36,7 +36,7 @@ class ImageError(HalftoneError):
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Errors travel from the codec's child processes."""
+        """Pickled when it comes from one of the codec's child processes."""
         return (_rebuild, (type(self), self.detail, self.retry_after))
 
 

@@ -24,7 +24,7 @@ EXTENSIONS: Final = {
 
 
 def media_type_of(key: str) -> str:
-    """By the extension of a rendition's key; a source has none, and nobody is to believe what it claims to be."""
+    """By the extension of a rendition's key; a source has no extension, and what its host claimed is not trusted."""
     extension = key.rpartition(".")[2]
     known = {EXTENSIONS[name]: media_type for name, media_type in MEDIA_TYPES.items()}
     return known.get(extension, "application/octet-stream")

@@ -1,7 +1,7 @@
 """Structured logs to stdout: readable lines for a person, JSON lines for a collector.
 
-The trap: our users' URLs are secrets (presigned queries, webhook tokens), and exceptions quote them: a constraint of
-PostgreSQL shows its row, Dramatiq the whole message. So every line is redacted last, whoever wrote it.
+The trap: our users' URLs are secrets (presigned queries, webhook tokens), and exceptions quote them: PostgreSQL shows
+the row that broke a constraint, Dramatiq the whole message. So every finished line is redacted, ours or a library's.
 """
 
 import logging
@@ -11,23 +11,23 @@ from typing import Any
 
 import structlog
 
-# Stored URLs hold no space, backslash, quote, < or > (shared/urls), and neither ends a line of JSON too early.
+# Stored URLs hold no space, backslash, quote, < or > (shared/urls.py); in JSON a quote or backslash ends the text.
 _USER_INFO = re.compile(r"(://)[^\s/?#@\"<>\\]+@")
-# Up to the next URL at most: to go on from each of a thousand to the end would take its square.
+# Each match stops at the next URL: scanning from each of a thousand URLs to the end would take quadratic time.
 _QUERY = re.compile(r"(https?://(?:(?!https?://)[^\s?#\"<>\\])*\?)[^\s\"<>\\]+", re.IGNORECASE)
-# What a terminal obeys instead of showing: C0 and C1 but for newline, line separators, direction marks.
+# Characters that a terminal obeys instead of showing: C0 and C1 (except newline), line separators, direction marks.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SECRET = re.compile(r"\b(whsec_|ht_[0-9a-z]+_)[\w+/=-]+", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Without the queries and user info of URLs, and without our own secrets."""
+    """Hide the queries and user info of URLs, and our own secrets."""
     text = _USER_INFO.sub(r"\1***@", text)
     return _SECRET.sub(r"\1***", _QUERY.sub(r"\1***", text))
 
 
 def harmless(text: str) -> str:
-    """As a terminal may have it. Only the first line begins at the margin, so that nothing quoted passes for a line."""
+    """Escape terminal controls, and indent all lines but the first, so that quoted text cannot pass for a log line."""
     escaped = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     return escaped.replace("\n", "\n    ")
 
@@ -38,7 +38,7 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
 
 
 def _name_messages(record: logging.LogRecord) -> bool:
-    """A Dramatiq message is logged with all its arguments; its actor and its id say enough."""
+    """Dramatiq logs a message with all its arguments; show only its actor and id."""
     if isinstance(record.args, tuple):
         record.args = tuple(_name(value) for value in record.args)
     return True
@@ -78,7 +78,7 @@ def configure(*, level: str, style: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
     handler.addFilter(_name_messages)
-    logging.raiseExceptions = False  # a line that cannot be written would be printed to stderr, as it was
+    logging.raiseExceptions = False  # otherwise a line that cannot be written goes to stderr unredacted
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -90,7 +90,7 @@ def configure(*, level: str, style: str) -> None:
 
 
 def _renderer_for_people() -> structlog.dev.ConsoleRenderer:
-    """Plain tracebacks: the pretty ones print every local variable, secrets among them, and take seconds."""
+    """With plain tracebacks: the pretty ones print every local variable, secrets too, and take seconds."""
     return structlog.dev.ConsoleRenderer(
         colors=False, pad_event_to=24, pad_level=False, exception_formatter=structlog.dev.plain_traceback
     )

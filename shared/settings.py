@@ -1,21 +1,123 @@
-"""Settings that every service shares, read once from the environment; deploy/env.example is their manual."""
+"""Settings that every service shares, read once from the environment; deploy/env.example is their manual.
+
+The types judge a value as the library that uses it does, so that a wrong one is found at the start, not by a request.
+"""
 
 import sys
+from base64 import b64decode
+from binascii import Error as NotBase64
 from collections.abc import Iterable
-from typing import Literal, NoReturn, TypeVar
+from datetime import timedelta
+from typing import Annotated, Literal, NoReturn, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
-from shared.setting_types import BlobUrl, DatabaseUrl, FetchAllow, LogFormat, LogLevel, Port, PublicUrl, RedisUrl
+from shared.urls import allowed_pair, refusal
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 CUSTOMARY = {"DATABASE_URL", "REDIS_URL", "BLOB_URL"}
-NO_KEYS_YET = "`required` is not possible yet: there are no API keys; `off` lets in whoever reaches the gateway"
+BUCKETS = ("s3", "gs", "az")
+NO_KEYS_YET = "`required` is not possible yet: there are no API keys; `off` lets in everyone who reaches the gateway"
+
+
+def _database(url: str) -> str:
+    """Judged by SQLAlchemy: a password may hold characters that other parsers take for the end of the host."""
+    url = url.replace("postgresql+psycopg://", "postgresql://", 1)  # as SQLAlchemy spells it
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        parts = None
+    if parts is None or parts.drivername not in ("postgresql", "postgres") or parts.port == 0:
+        raise ValueError("must be postgresql://user:password@host:port/database")
+    return url
+
+
+def _redis(url: str) -> str:
+    parts = _require(url, ("redis", "rediss", "unix"), "redis://host:port/0")
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("must be unix:///path/of/the/socket")
+    return url
+
+
+def _blobs(url: str) -> str:
+    wanted = "file:///an/absolute/folder, or a bucket (s3://..., gs://..., az://...)"
+    parts = _require(url, ("file", *BUCKETS), wanted)
+    if (parts.netloc or not parts.path.strip("/")) if parts.scheme == "file" else not parts.netloc:
+        raise ValueError(f"must be {wanted}")
+    return url
+
+
+def _require(url: str, schemes: tuple[str, ...], wanted: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        complete = "://" in url and parts.scheme in schemes and parts.port != 0
+    except ValueError:  # the port is not a number
+        raise ValueError(f"must be {wanted}") from None
+    if not complete:
+        raise ValueError(f"must be {wanted}")
+    return parts
+
+
+def _public(url: str) -> str:
+    if refusal(url) or "?" in url or "#" in url:
+        raise ValueError("must be an address like https://halftone.example")
+    return url.rstrip("/")
+
+
+def _pair(text: str) -> str:
+    try:
+        return allowed_pair(text)
+    except ValueError:
+        raise ValueError("must be host:port, or several with commas") from None
+
+
+def _signing_secret(text: str) -> str:
+    try:
+        key = b64decode(text.removeprefix("whsec_"), validate=True)
+    except (NotBase64, ValueError):
+        key = b""
+    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
+    return text
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_database)]
+RedisUrl = Annotated[str, AfterValidator(_redis)]
+BlobUrl = Annotated[str, AfterValidator(_blobs)]
+PublicUrl = Annotated[str, AfterValidator(_public)]
+HostPort = Annotated[str, AfterValidator(_pair)]
+FetchAllow = Annotated[tuple[HostPort, ...], NoDecode, BeforeValidator(_split)]
+SigningSecret = Annotated[str, AfterValidator(_signing_secret)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
+LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lower)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Duration = Annotated[timedelta, Field(gt=timedelta(0))]
+"""More than zero; ISO 8601, or seconds."""
 
 
 class Settings(BaseSettings):
-    """The three addresses have their customary names; everything else has the prefix `HALFTONE_`."""
+    """`DATABASE_URL`, `REDIS_URL` and `BLOB_URL` have their customary names; all others begin with `HALFTONE_`."""
 
     model_config = SettingsConfigDict(
         env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
@@ -37,10 +139,10 @@ class Settings(BaseSettings):
 
 
 class HttpSettings(Settings):
-    """What every service that speaks HTTP needs.
+    """What every service that answers HTTP needs.
 
-    `database_pool`: connections kept open; as many again may be opened under load. `http_at_once`: requests that are
-    being answered; the next one is turned away.
+    `database_pool`: connections kept open; as many again may be opened under load. `http_at_once`: requests answered at
+    a time; further ones are refused.
     """
 
     auth: Literal["off", "required"] = "off"
@@ -56,30 +158,30 @@ class HttpSettings(Settings):
 
 
 class ConsumerSettings(Settings):
-    """What every service that consumes messages needs: `threads` run them; a stop takes at most `shutdown_seconds`."""
+    """What every service that consumes messages needs; stopping takes at most `shutdown_seconds`."""
 
     threads: PositiveInt = 8
     shutdown_seconds: PositiveFloat = 10.0
 
 
 def from_environment(kind: type[AnySettings]) -> AnySettings:
-    """The settings; where they are wrong, the process ends with one line for each that names the variable."""
+    """The settings; if any is wrong, the process exits with a line for each that names the variable."""
     try:
         return kind()
     except ValidationError as error:
-        refuse(complaints(error))
+        exit_with(error_lines(error))
 
 
-def complaints(error: ValidationError) -> list[str]:
+def error_lines(error: ValidationError) -> list[str]:
     """One line for each wrong setting."""
-    told = []
+    lines = []
     for problem in error.errors():
         name, why = str(problem["loc"][0]).upper(), problem["msg"].removeprefix("Value error, ")
-        told.append(f"{name if name in CUSTOMARY else f'HALFTONE_{name}'}: {why}")
-    return told
+        lines.append(f"{name if name in CUSTOMARY else f'HALFTONE_{name}'}: {why}")
+    return lines
 
 
-def refuse(told: Iterable[str]) -> NoReturn:
-    """End the process as wrong settings do: a line for each, said once, and exit status 2."""
-    sys.stderr.writelines(f"halftone: {line}\n" for line in dict.fromkeys(told))
+def exit_with(messages: Iterable[str]) -> NoReturn:
+    """Exit with status 2, as for wrong settings, after one line for each distinct message."""
+    sys.stderr.writelines(f"halftone: {message}\n" for message in dict.fromkeys(messages))
     raise SystemExit(2)

@@ -1,19 +1,32 @@
-"""What an http(s) URL may look like before anyone resolves or dials it: image URLs and webhook URLs alike.
+"""The one judge of http(s) URLs: image URLs, webhook URLs, redirects and the allow-list are all read by `Target`.
 
-Only the form is judged. Where the name leads is the business of `shared/egress.py`, except for a host that is itself an
-address in any spelling a resolver would take (`127.1`, `0x7f.1`): `literal_address` finds it.
+No name is looked up here. Where a name leads is judged when it is dialled (`shared/egress/guard.py`).
 """
 
-import ipaddress
 import re
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from urllib.parse import quote, urljoin
 
-from shared import addresses
-from shared.addresses import Address
+import idna
+
+from shared.addresses import Address, is_public, parse_ipv4
 
 MAX_LENGTH = 2048
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# The ports that browsers refuse (Fetch standard, "port blocking"): no picture that a browser can show is served there,
+# but mail servers and the like are, and a user must not make us talk to those.
+# fmt: off
+REFUSED_PORTS = frozenset((
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
+    111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532,
+    540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061,
+    6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+))
+# fmt: on
 
-# What nearly every URL looks like; a match needs no second look. Anything else goes through `_refusal`.
+# Nearly every URL in a manifest looks like this and is well formed; only the others are parsed.
 _PLAIN = re.compile(
     r"https?://(?=[^/]{1,253}/)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.){1,9}[a-z]{2,24}/[a-z0-9._~%!$&'()*+,;=:@/?-]*",
     re.IGNORECASE | re.ASCII,
@@ -21,73 +34,172 @@ _PLAIN = re.compile(
 _FORBIDDEN = re.compile(
     r'[\x00-\x20\x7f-\xa0\\"<>\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff\ud800-\udfff]'
 )
-_HOST = re.compile(r"[a-z0-9._\-\u00a1-\U0010ffff]+", re.IGNORECASE)
+_URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{0,5}))?")
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+# A name without a dot, one reserved for a machine or a private network (RFC 6761, RFC 6762, RFC 8375, ICANN's
+# `.internal`), or one that ends in a number without being an address: no public name server knows any of these.
+_LOCAL_NAME = re.compile(r"[^.]*|(?:.*\.)?(?:localhost|local|internal|home\.arpa|[0-9]+|0x[0-9a-f]*)")
+_PATH_SAFE = "!$%&'()*+,/:;=@[]^|"
+_QUERY_SAFE = _PATH_SAFE + "?`{}"
+
+
+class InvalidUrl(ValueError):
+    """The text is not an http(s) URL. The message is a sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes, normalised.
+
+    `host` is the name as DNS knows it (lower case, IDNA, no final dot) or an address without brackets; `address` is set
+    for an address in any spelling that a resolver takes (`127.1`, `0x7f.1`). `path` is encoded and includes the query.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    address: Address | None
+
+    @classmethod
+    def parse(cls, url: str) -> "Target":
+        """Raises InvalidUrl for anything but a well-formed http or https URL without user info."""
+        if _FORBIDDEN.search(url):
+            raise InvalidUrl("The URL contains a control character, space, backslash, quote, < or >.")
+        found = _URL.fullmatch(url)
+        if not found:
+            raise InvalidUrl("The URL must begin with http:// or https://.")
+        scheme, authority, path, query = found[1].lower(), found[2], found[3], found[4] or ""
+        if "@" in authority:
+            raise InvalidUrl("The URL must not contain a user name or password.")
+        host, port = _split_authority(authority)
+        name, address = _read_host(host)
+        path = quote(_without_dot_segments(path), safe=_PATH_SAFE) + quote(query, safe=_QUERY_SAFE)
+        return cls(scheme, name, DEFAULT_PORTS[scheme] if port is None else port, path, address)
+
+    @property
+    def host_port(self) -> str:
+        """The form in which the allow-list (`HALFTONE_FETCH_ALLOW`) names the target; an IPv6 address in brackets."""
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def netloc(self) -> str:
+        """The `Host` header: the port is left out if it is the scheme's default."""
+        return self._bracketed if self.port == DEFAULT_PORTS[self.scheme] else self.host_port
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Targets of one origin can share a connection."""
+        return (self.scheme, self.host, self.port)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.netloc}{self.path}"
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    def blocked(self, allow: Collection[str] = ()) -> str | None:
+        """Why nothing may be sent here, as far as it can be judged without a lookup; None if nothing speaks against it.
+
+        `allow` holds the `host_port` of targets that are let through.
+        """
+        if self.host_port in allow:
+            return None
+        if self.port in REFUSED_PORTS:
+            return f"Port {self.port} is not a port for web servers."
+        if self.address:
+            return None if is_public(self.address) else f"The address of {self.host} is not public."
+        return f"The name {self.host} is not public." if _LOCAL_NAME.fullmatch(self.host) else None
+
+    def join(self, reference: str) -> "Target":
+        """Where a redirect leads. Forbidden characters are encoded, as browsers do. Raises InvalidUrl."""
+        encoded = _FORBIDDEN.sub(lambda found: quote(found[0]), reference)
+        try:
+            return Target.parse(urljoin(self.url, encoded))
+        except InvalidUrl:
+            raise
+        except ValueError as error:  # urljoin's own
+            raise InvalidUrl("The URL's host or port cannot be read.") from error
 
 
 def refusal(url: str, *, max_length: int = MAX_LENGTH) -> str | None:
-    """Why the URL is refused by its form, as a sentence for a person; None if it is well formed."""
+    """Why the URL is refused by its length or form, as a sentence for a person; None if it is well formed."""
     if len(url) > max_length:
         return f"The URL has {len(url)} characters; at most {max_length} are allowed."
-    return None if _PLAIN.fullmatch(url) else _refusal(url)
-
-
-def _refusal(url: str) -> str | None:
-    if _FORBIDDEN.search(url):
-        return "The URL contains a character that no URL may have (control character, space, backslash, quote, < or >)."
+    if _PLAIN.fullmatch(url):
+        return None
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "The URL's host or port cannot be read."
-    if parts.scheme not in ("http", "https") or not url[len(parts.scheme) :].startswith("://"):
-        return "The URL must begin with http:// or https://."
-    if "@" in parts.netloc:
-        return "The URL must not contain a user name or password."
-    if port == 0:
-        return "The URL's port must be between 1 and 65535."
-    return _host_refusal(parts)
-
-
-def _host_refusal(parts: SplitResult) -> str | None:
-    host = parts.hostname or ""
-    if not host:
-        return "The URL has no host."
-    if parts.netloc.startswith("["):
-        return None if _is_ipv6(host) else "The URL's host is not a valid IPv6 address."
-    if not _HOST.fullmatch(host) or ascii_host(host) is None:
-        return "The URL's host is not a valid name."
+        Target.parse(url)
+    except InvalidUrl as error:
+        return str(error)
     return None
 
 
-def _is_ipv6(host: str) -> bool:
-    try:
-        return ipaddress.IPv6Address(host).scope_id is None
-    except ValueError:
-        return False
-
-
-def ascii_host(host: str) -> str | None:
-    """The host as DNS knows it (lower case, IDNA, no trailing dot), or None if there is no such name."""
-    name = host.removesuffix(".")
-    try:
-        encoded = name.encode("idna").decode("ascii").lower()
-    except UnicodeError:  # an empty or too long label, or a character that no name may have
-        return None
-    return encoded if 0 < len(encoded) <= 253 and _HOST.fullmatch(encoded) else None
-
-
-def literal_address(url: str) -> Address | None:
-    """The address that a well-formed URL spells out instead of a name; `localhost` counts as 127.0.0.1 (RFC 6761)."""
-    host = urlsplit(url).hostname or ""
-    name = host if ":" in host else (ascii_host(host) or "")
-    if name == "localhost" or name.endswith(".localhost"):
-        return ipaddress.IPv4Address("127.0.0.1")
-    return addresses.literal_address(name)
-
-
 def host_port(url: str) -> str:
-    """`host:port` of a well-formed URL, the port spelt out: the form in which `HALFTONE_FETCH_ALLOW` names it."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    name = f"[{host}]" if ":" in host else (ascii_host(host) or host)
-    return f"{name}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    """`host:port` of a well-formed URL."""
+    return Target.parse(url).host_port
+
+
+def allowed_pair(text: str) -> str:
+    """One entry of the allow-list, normalised as `Target.host_port` is. Raises ValueError."""
+    if re.search(r"[/?#]", text) or not re.search(r":[0-9]+$", text):
+        raise ValueError("not host:port")
+    return host_port(f"http://{text}")
+
+
+def _split_authority(authority: str) -> tuple[str, int | None]:
+    found = _AUTHORITY.fullmatch(authority)
+    if not found:
+        raise InvalidUrl("The URL's host or port cannot be read.")
+    port = int(found[2]) if found[2] else None
+    if port is not None and not 1 <= port <= 65535:
+        raise InvalidUrl("The URL's port must be between 1 and 65535.")
+    return found[1], port
+
+
+def _read_host(text: str) -> tuple[str, Address | None]:
+    if not text:
+        raise InvalidUrl("The URL has no host.")
+    if text.startswith("["):
+        ipv6 = _read_ipv6(text[1:-1])
+        return str(ipv6), ipv6
+    name = _ascii_name(text)
+    ipv4 = parse_ipv4(name)
+    return (str(ipv4), ipv4) if ipv4 else (name, None)
+
+
+def _read_ipv6(text: str) -> IPv6Address:
+    try:
+        address = IPv6Address(text)
+    except ValueError:
+        address = None
+    if address is None or address.scope_id:
+        raise InvalidUrl("The URL's host is not a valid IPv6 address.")
+    return address
+
+
+def _ascii_name(host: str) -> str:
+    """As browsers do it (UTS 46): `faß.de` is not `fass.de`, and emoji are allowed. Strict IDNA 2008 refuses those."""
+    try:
+        name = idna.uts46_remap(host, std3_rules=False).removesuffix(".")
+        labels = [label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in name.split(".")]
+    except UnicodeError:  # idna's errors too
+        labels = []
+    encoded = ".".join(labels)
+    if len(encoded) > 253 or not labels or not all(_LABEL.fullmatch(label) for label in labels):
+        raise InvalidUrl("The URL's host is not a valid name.")
+    return encoded
+
+
+def _without_dot_segments(path: str) -> str:
+    """RFC 3986, section 5.2.4."""
+    kept: list[str] = []
+    for segment in path.split("/")[1:]:
+        if segment == "..":
+            kept[-1:] = []
+        elif segment != ".":
+            kept.append(segment)
+    return "/" + "/".join(kept) + ("/" if kept and path.endswith(("/.", "/..")) else "")

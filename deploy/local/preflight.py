@@ -20,7 +20,7 @@ from services.ingest.settings import IngestSettings
 from services.notifier.settings import NotifierSettings
 from services.status.settings import StatusSettings
 from services.worker.settings import WorkerSettings
-from shared.settings import complaints, refuse
+from shared.settings import error_lines, exit_with
 
 SERVICES = (IngestSettings, WorkerSettings, NotifierSettings, StatusSettings, MigrationSettings)
 ANY_DATABASE = "postgresql://127.0.0.1/halftone"
@@ -37,9 +37,9 @@ def read_settings() -> LocalSettings:
         try:
             kind(**values)
         except ValidationError as error:
-            told += complaints(error)
+            told += error_lines(error)
     if told:
-        refuse(told)
+        exit_with(told)
     return LocalSettings()
 
 
@@ -48,9 +48,9 @@ def require_address(settings: LocalSettings) -> None:
     try:
         is_free(settings.bind, settings.port)
     except socket.gaierror:
-        refuse([f"HALFTONE_BIND: nothing has the name {settings.bind}"])
+        exit_with([f"HALFTONE_BIND: nothing has the name {settings.bind}"])
     except OSError as error:
-        refuse([why_not(error, settings)])
+        exit_with([why_not(error, settings)])
 
 
 def why_not(error: OSError, settings: LocalSettings) -> str:
@@ -69,7 +69,7 @@ def require_own_folder(places: Places) -> None:
         return
     if owner != os.geteuid():
         told = f"{places.folder} belongs to {_user(owner)}, and this is {_user(os.geteuid())}"
-        refuse([f"HALFTONE_DATA_DIR: {told}: start it as {_user(owner)}, or choose another folder"])
+        exit_with([f"HALFTONE_DATA_DIR: {told}: start it as {_user(owner)}, or choose another folder"])
 
 
 def _user(uid: int) -> str:

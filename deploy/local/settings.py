@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.setting_types import BlobUrl, DatabaseUrl, FetchAllow, PublicUrl, RedisUrl
-from shared.settings import NO_KEYS_YET
+from shared.settings import NO_KEYS_YET, BlobUrl, DatabaseUrl, FetchAllow, PublicUrl, RedisUrl
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,7 +8,7 @@ from sqlmodel import SQLModel
 import shared.schemas.tables  # noqa: F401 - fills SQLModel.metadata
 from deploy.migrations.secret import BOTH_SIGN_HOURS, rotate_to
 from deploy.migrations.settings import MigrationSettings
-from shared.settings import from_environment, refuse
+from shared.settings import exit_with, from_environment
 
 LOCK = 0x68616C66  # "half": two stacks that start at once migrate one after the other
 
@@ -32,7 +32,7 @@ def _connect(engine: Engine) -> Connection:
     try:
         return engine.connect()
     except OperationalError as error:
-        refuse([f"DATABASE_URL: {' '.join(str(error.orig).split())}"])
+        exit_with([f"DATABASE_URL: {' '.join(str(error.orig).split())}"])
 
 
 run()

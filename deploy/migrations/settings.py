@@ -3,7 +3,7 @@
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.setting_types import DatabaseUrl, SigningSecret
+from shared.settings import DatabaseUrl, SigningSecret
 
 
 class MigrationSettings(BaseSettings):

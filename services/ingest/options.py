@@ -6,11 +6,10 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from services.ingest.manifest.errors import shown
-from shared.addresses import is_public
-from shared.booleans import parse_boolean
+from shared.http.booleans import parse_boolean
 from shared.http.problems import Problem
 from shared.recipe import Mode, Recipe, TargetFormat
-from shared.urls import host_port, literal_address, refusal
+from shared.urls import Target, refusal
 
 Choice = TypeVar("Choice", bound=StrEnum)
 DEFAULT_QUALITY = Recipe().quality
@@ -117,11 +116,8 @@ def _webhook(value: Any, allow: tuple[str, ...]) -> str | None:
         return None
     if not isinstance(value, str):
         raise _refused("webhook_url", "must be a URL", value)
-    if reason := refusal(value):
+    if reason := refusal(value) or Target.parse(value).blocked(allow):
         raise _refused("webhook_url", "is refused", value, why=f" {reason}")
-    address = literal_address(value)
-    if address and not is_public(address) and host_port(value) not in allow:
-        raise _refused("webhook_url", "must not lead to a private, loopback or reserved address", value)
     return value
 
 

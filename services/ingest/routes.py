@@ -18,7 +18,7 @@ from services.ingest.context import IngestContext
 from services.ingest.idempotency import read_key
 from services.ingest.submit import Validated, submit
 from services.ingest.upload import Kind, received
-from shared.blobs.erase import erase_files
+from shared.blobs import erase_files
 from shared.db import allow_time
 from shared.http.context import account_of, context_of, id_of
 from shared.http.problems import Problem

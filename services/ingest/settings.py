@@ -5,8 +5,7 @@ from datetime import timedelta
 from pydantic import PositiveFloat, PositiveInt
 
 from services.ingest.manifest.rows import Limits
-from shared.setting_types import Duration
-from shared.settings import HttpSettings
+from shared.settings import Duration, HttpSettings
 
 
 class IngestSettings(HttpSettings):

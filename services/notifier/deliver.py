@@ -18,7 +18,7 @@ from services.notifier.host_queue import PerHostQueue
 from services.notifier.webhook import RETRY_AFTER_STATUSES, RETRY_DELAYS, AttemptResult, next_step, signed_headers
 from shared.db import Database, execute
 from shared.egress import Answer, Egress
-from shared.egress.verdict import retry_after
+from shared.egress.response import retry_after
 from shared.errors import ImageError
 from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger

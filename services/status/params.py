@@ -11,8 +11,8 @@ from starlette.requests import Request as HttpRequest
 
 from services.status import paging
 from shared.blobs import Blobs
-from shared.booleans import parse_boolean
 from shared.db import Database
+from shared.http.booleans import parse_boolean
 from shared.http.problems import Problem, not_found
 from shared.ids import parse_id
 from shared.schemas.tables import DEFAULT_ACCOUNT

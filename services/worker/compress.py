@@ -14,8 +14,7 @@ from services.worker.claim import claim, renew
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError
 from services.worker.settle import Result, due_again, failed, settle, unstored
-from shared.blobs import BlobMissing, Blobs, identity, output_key, source_key
-from shared.blobs.erase import erase_files
+from shared.blobs import BlobMissing, Blobs, erase_files, identity, output_key, source_key
 from shared.db import Database, execute
 from shared.errors import ImageError, StorageError
 from shared.formats import EXTENSIONS

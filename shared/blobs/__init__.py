@@ -1,12 +1,12 @@
-"""Where sources and renditions are kept: a folder on disk, or an object store."""
+"""The store of sources and renditions: a folder on disk, or an object store."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from shared.blobs.keys import BlobMissing, output_key, source_key
-from shared.blobs.store import Blobs
+from shared.blobs.store import Blobs, erase_files
 
-__all__ = ["BlobMissing", "Blobs", "connect", "output_key", "source_key"]
+__all__ = ["BlobMissing", "Blobs", "connect", "erase_files", "output_key", "source_key"]
 
 
 def connect(blob_url: str) -> Blobs:

@@ -1,8 +1,8 @@
-"""Blobs as files below one folder, which all replicas share.
+"""Blobs as files below one folder that all replicas share.
 
-A file appears under its name only when it is whole: written in `.tmp` (same volume, and swept without looking through
-every request's folder), then renamed. Others in the system (the gateway) read these files, so modes are set, whatever
-the umask.
+A file appears under its name only when it is complete: it is written in `.tmp` (on the same volume, and swept without
+looking through every request's folder), then renamed. The gateway reads these files as another user, so modes are set
+explicitly, whatever the umask.
 """
 
 import os
@@ -24,7 +24,7 @@ FOLDER_MODE = 0o755
 
 
 class DiskBlobs(Blobs):
-    """`root` is made if it is not there."""
+    """Creates `root` if it is missing."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -45,7 +45,7 @@ class DiskBlobs(Blobs):
                     with suppress(OSError):
                         temporary.unlink(missing_ok=True)
                     raise
-            # Also where the file was there: its writer may have died between the rename and this.
+            # Even if the file existed: its writer may have died between the rename and this.
             _sync_folder(path.parent, durable=durable)
 
     def get(self, key: str) -> bytes:
@@ -60,23 +60,16 @@ class DiskBlobs(Blobs):
         with _storage_errors(key):
             return self._path(key).stat().st_size
 
-    def exists(self, key: str) -> bool:
-        try:
-            self.size(key)
-        except BlobMissing:
-            return False
-        return True
-
     def delete(self, key: str) -> None:
         with _storage_errors(key):
             self._path(key).unlink(missing_ok=True)
 
     def delete_prefix(self, prefix: str) -> None:
-        """Renamed out of the way first: nobody can add a file to a folder that is being emptied."""
+        """Renamed first, so that no file can be added to a folder that is being emptied."""
         trash = self._temporary()
         with _storage_errors(prefix), suppress(FileNotFoundError):
             self._path(prefix).rename(trash)
-            shutil.rmtree(trash, ignore_errors=True)  # what is left, `sweep_temporary` takes
+            shutil.rmtree(trash, ignore_errors=True)  # `sweep_temporary` removes the rest
 
     def folders(self) -> Iterator[str]:
         with _storage_errors("the store"), os.scandir(self.root) as entries:
@@ -85,9 +78,9 @@ class DiskBlobs(Blobs):
                     yield entry.name
 
     def changed_at(self, folder: str) -> datetime | None:
-        """The newest of the folder and those in it: a file that lands in `out` does not touch the folder itself."""
+        """The newest time of the folder and its entries: a new file in `out` does not change the folder itself."""
         path = self._path(folder)
-        with _storage_errors(folder), suppress(FileNotFoundError):  # removed while we look
+        with _storage_errors(folder), suppress(FileNotFoundError):  # removed meanwhile
             with os.scandir(path) as inner:
                 newest = max([path.stat().st_mtime, *(entry.stat().st_mtime for entry in inner)])
             return datetime.fromtimestamp(newest, UTC)
@@ -126,7 +119,7 @@ class DiskBlobs(Blobs):
             temporary.replace(path)
 
     def _make_folder(self, folder: Path, *, durable: bool) -> None:
-        """Its name must survive too, so the folder that holds it is synced, up to the root."""
+        """Its name must survive a power cut too, so its parent is synced, and so on up to the root."""
         if folder != self.root:
             self._make_folder(folder.parent, durable=durable)
             _make(folder)

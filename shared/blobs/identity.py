@@ -1,6 +1,6 @@
-"""The id that a database and its blob store share: only who finds its own id in a store may clear up there.
+"""The id that a database and its blob store share: files are cleaned up only in a store with the database's own id.
 
-A wrong or empty database knows none of the requests whose files it sees; without this it would delete them all.
+A wrong or empty database knows none of the requests in a store; without this check it would delete all their files.
 """
 
 from uuid import UUID
@@ -15,14 +15,14 @@ from shared.log import get_logger
 
 log = get_logger(__name__)
 KEY = "store-id"
-"""At the top of the store: no request's folder, and nothing that the gateway serves."""
+"""At the top of the store: not in a request's folder, and not served by the gateway."""
 
 
 def introduce(database: Database, blobs: Blobs) -> None:
-    """Give a store that holds no request and has no id the id of our database; call it before anything is stored.
+    """Give the database's id to a store that has neither an id nor a request; call this before anything is stored.
 
-    However many replicas do it at once, they write the same. A store that cannot be written to just now stays without
-    an id, which stops nothing but the clearing up.
+    Replicas that do it at the same time write the same. A store that cannot be written to stays without an id, which
+    only disables the cleaning up.
     """
     ours = database.transact(of_database)
     try:
@@ -33,7 +33,7 @@ def introduce(database: Database, blobs: Blobs) -> None:
 
 
 def is_shared(database: Database, blobs: Blobs) -> bool:
-    """Whether both have the same id. A store that cannot be asked counts as a stranger's."""
+    """Whether both have the same id; False if the store cannot be read."""
     try:
         return of_store(blobs) == database.transact(of_database)
     except StorageError as error:
@@ -47,7 +47,7 @@ def of_database(session: Session) -> UUID:
 
 
 def of_store(blobs: Blobs) -> UUID | None:
-    """None where it has none. Raises StorageError."""
+    """None if it has no id. Raises StorageError."""
     try:
         return parse_id(blobs.get(KEY).decode(errors="replace").strip())
     except BlobMissing:

@@ -18,7 +18,7 @@ DELETE_AT_ONCE = 1000
 
 
 class ObjectBlobs(Blobs):
-    """`url` is `s3://bucket/folder` or the like; credentials come from where the cloud's own tools find them."""
+    """`url` is `s3://bucket/folder` or the like; credentials are found as the cloud's own tools find them."""
 
     def __init__(self, url: str) -> None:
         with _storage_errors(url):
@@ -40,13 +40,6 @@ class ObjectBlobs(Blobs):
     def size(self, key: str) -> int:
         with _storage_errors(key):
             return obstore.head(self._store, checked(key))["size"]
-
-    def exists(self, key: str) -> bool:
-        try:
-            self.size(key)
-        except BlobMissing:
-            return False
-        return True
 
     def delete(self, key: str) -> None:
         with _storage_errors(key):
@@ -72,7 +65,7 @@ class ObjectBlobs(Blobs):
             return max((blob["last_modified"] for chunk in found for blob in chunk), default=None)
 
     def sweep_temporary(self, older_than_seconds: float) -> int:  # noqa: ARG002
-        return 0  # an upload is there whole or not at all
+        return 0  # an upload is complete or absent
 
     def signed_url(self, key: str, *, seconds: float) -> str:
         store = cast("S3Store | GCSStore | AzureStore", self._store)

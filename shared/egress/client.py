@@ -1,4 +1,4 @@
-"""The one door to the outside: every URL a user gives (image or webhook) is fetched or posted to through here.
+"""Fetch images and post webhooks: the only way out to a URL that a user gave.
 
 Blocking, and safe to use from many threads at once. No proxies, no cookies, no decompression, HTTP/1.1 only.
 """
@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from shared.egress.deadline import Deadline
-from shared.egress.dial import dial, tls_context
-from shared.egress.exchange import Exchange, ask
+from shared.egress.connection import Connection, Deadline, dial, tls_context
 from shared.egress.guard import Guard
-from shared.egress.line import IdleLines, Line
-from shared.egress.stream import DeadlineStream
-from shared.egress.target import Target, parse_target
-from shared.egress.verdict import redirect_target, status_error
-from shared.errors import ConnectFailure, FetchTimeout, HttpProtocol, TooManyRedirects
+from shared.egress.pool import ConnectionPool
+from shared.egress.response import Response, request
+from shared.errors import BlockedUrl, ConnectFailure, FetchTimeout, HttpProtocol, TooManyRedirects
+from shared.urls import InvalidUrl, Target
 
 MAX_REDIRECTS = 5
 CONNECT_SECONDS = 5.0
@@ -29,16 +26,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole body. `content_type` is what the host claims: never to be trusted."""
+    """A whole body, and the URL that it came from after all redirects."""
 
     body: bytes | bytearray
-    content_type: str
     final_url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a webhook's receiver said, whatever it said. Header names are lower case."""
+    """A webhook receiver's response, whatever its status. Header names are lower case."""
 
     status_code: int
     headers: Mapping[str, str]
@@ -46,7 +42,7 @@ class Answer:
 
 
 class Egress:
-    """`allow` lets `host:port` pairs through the address check; `max_idle` connections are kept for later."""
+    """`allow` lists `host:port` pairs that the guard lets through; up to `max_idle` connections are kept for later."""
 
     def __init__(
         self,
@@ -57,7 +53,7 @@ class Egress:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._guard = Guard(allow)
-        self._idle = IdleLines(max_idle)
+        self._pool = ConnectionPool(max_idle)
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._tls = tls or tls_context()
 
@@ -66,14 +62,15 @@ class Egress:
     ) -> Fetched:
         """GET, redirects followed; everything together within the deadline. Raises an ImageError."""
         deadline = Deadline(deadline_seconds)
-        target = parse_target(url)
+        target = _parse(url)
         for _ in range(MAX_REDIRECTS + 1):
-            with self._get(target, deadline=deadline, connect_seconds=connect_seconds) as exchange:
-                onward = redirect_target(exchange.response.status, exchange.headers, target)
-                if onward is None:
-                    return _fetched(exchange, max_bytes=max_bytes)
-                exchange.skip_body()
-                target = onward
+            with self._get(target, deadline=deadline, connect_seconds=connect_seconds) as response:
+                next_target = response.redirect()
+                if next_target is None:
+                    response.check_status(now=datetime.now(UTC))
+                    return Fetched(response.read_body(max_bytes=max_bytes), target.url)
+                response.skip_body()
+                target = next_target
         raise TooManyRedirects(f"More than {MAX_REDIRECTS} redirects.")
 
     def post(
@@ -81,50 +78,55 @@ class Egress:
     ) -> Answer:
         """POST once, on a connection of its own; any status is an answer, a redirect too. Raises an ImageError."""
         deadline = Deadline(deadline_seconds)
-        target = parse_target(url)
+        target = _parse(url)
         fields = {**self._headers, **headers, "Content-Length": str(len(body)), "Connection": "close"}
-        line = _twice(lambda: self._connect(target, deadline=deadline, connect_seconds=CONNECT_SECONDS))
+        connection = _twice(lambda: self._connect(target, deadline=deadline, connect_seconds=CONNECT_SECONDS))
         try:
-            exchange = ask(line, "POST", target, fields, body, deadline=deadline)
-            excerpt = exchange.read_excerpt(max_response_bytes)
-            return Answer(exchange.response.status, exchange.headers, excerpt)
+            response = request(connection, "POST", target, fields, body, deadline=deadline)
+            return Answer(response.status, response.headers, response.read_excerpt(max_response_bytes))
         finally:
-            line.close()
+            connection.close()
 
     def close(self) -> None:
-        """Close idle connections; one in use is closed when it is given back."""
-        self._idle.close()
+        """Close idle connections; one in use is closed when its request is done."""
+        self._pool.close()
 
     @contextmanager
-    def _get(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Iterator[Exchange]:
-        exchange = self._open(target, deadline=deadline, connect_seconds=connect_seconds)
+    def _get(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Iterator[Response]:
+        response = self._send_get(target, deadline=deadline, connect_seconds=connect_seconds)
         try:
-            yield exchange
+            yield response
         finally:
-            exchange.close()
-            self._idle.give_back(exchange.line)
+            response.close()
+            self._pool.give_back(response.connection)
 
-    def _open(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Exchange:
-        """On a kept connection if it answers (it may be stale, or hold rubbish), else on a new one, tried twice."""
+    def _send_get(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Response:
+        """On an idle connection if it works (it may be stale, or hold garbage), else on a new one, tried twice."""
         fields = {**self._headers, "Accept": "image/*, */*;q=0.5"}
-        if line := self._idle.take(target):
+        if idle := self._pool.take(target):
             with suppress(ConnectFailure, HttpProtocol):
-                return ask(line, "GET", target, fields, None, deadline=deadline)
+                return request(idle, "GET", target, fields, None, deadline=deadline)
 
-        def on_a_new_line() -> Exchange:
-            line = self._connect(target, deadline=deadline, connect_seconds=connect_seconds)
-            return ask(line, "GET", target, fields, None, deadline=deadline)
+        def on_new_connection() -> Response:
+            connection = self._connect(target, deadline=deadline, connect_seconds=connect_seconds)
+            return request(connection, "GET", target, fields, None, deadline=deadline)
 
-        return _twice(on_a_new_line)
+        return _twice(on_new_connection)
 
-    def _connect(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Line:
+    def _connect(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Connection:
         try:
             addresses = self._guard.addresses(target, seconds=connect_seconds, total=deadline)
             connect = deadline.sooner(connect_seconds)
         except TimeoutError as error:
             raise FetchTimeout(f"{target.host} could not be reached in time.") from error
-        sock = dial(target, addresses, tls=self._tls, total=deadline, connect=connect)
-        return Line(target, DeadlineStream(sock, deadline))
+        return dial(target, addresses, tls=self._tls, total=deadline, connect=connect)
+
+
+def _parse(url: str) -> Target:
+    try:
+        return Target.parse(url)
+    except InvalidUrl as error:
+        raise BlockedUrl(str(error)) from error
 
 
 def _twice(call: Callable[[], T]) -> T:
@@ -133,13 +135,3 @@ def _twice(call: Callable[[], T]) -> T:
         return call()
     except ConnectFailure:
         return call()
-
-
-def _fetched(exchange: Exchange, *, max_bytes: int) -> Fetched:
-    host = exchange.target.host
-    error = status_error(exchange.response.status, exchange.headers, host, now=datetime.now(UTC))
-    if error:
-        exchange.skip_body()
-        raise error
-    body = exchange.read_body(max_bytes=max_bytes)
-    return Fetched(body, exchange.headers.get("content-type", ""), str(exchange.target.url))

@@ -1,52 +1,34 @@
-"""The guard: from a URL to addresses that may be dialled, or BlockedUrl.
+"""From a target to the addresses that may be dialled, or BlockedUrl.
 
-The addresses it returns are the ones to dial. Asking the resolver again afterwards would let a name change its mind
-between the check and the call (DNS rebinding).
+Dial these and never look the name up again: it could resolve to another address between check and call (DNS rebinding).
 """
 
 from collections.abc import Iterable
 
-from shared.addresses import Address, is_public, literal_address
-from shared.egress.deadline import Deadline
-from shared.egress.resolve import Resolver
-from shared.egress.target import REFUSED_PORTS, Target, parse_target
+from shared.addresses import Address, is_public
+from shared.egress.connection import Deadline
+from shared.egress.resolver import Resolver
 from shared.errors import BlockedUrl
+from shared.urls import Target, allowed_pair
 
 
 class Guard:
-    """`allow` names `host:port` pairs, spelled as in the URL, that are let through unchecked (demo and tests)."""
+    """`allow` lists `host:port` pairs that are let through unchecked (demo and tests)."""
 
     def __init__(self, allow: Iterable[str]) -> None:
-        self._allow = frozenset(pair.strip().lower() for pair in allow)
+        self._allow = frozenset(allowed_pair(pair) for pair in allow)
         self._resolver = Resolver()
 
-    def check_form(self, target: Target) -> None:
-        """What can be said without asking a name server."""
-        if self._lets_through(target):
-            return
-        if target.port in REFUSED_PORTS:
-            raise BlockedUrl(f"Port {target.port} is not a port for web servers.")
-        literal = literal_address(target.host)
-        if literal and not is_public(literal):
-            raise _not_public(target)
-
     def addresses(self, target: Target, *, seconds: float, total: Deadline) -> tuple[Address, ...]:
-        """Checked addresses, best first. One refused address spoils the name: it answers differently to others."""
-        self.check_form(target)
-        literal = literal_address(target.host)
-        found = (literal,) if literal else self._resolver.addresses(target.host, seconds=seconds, total=total)
-        if not self._lets_through(target) and not all(is_public(address) for address in found):
-            raise _not_public(target)
+        """Checked addresses, best first.
+
+        One refused address blocks the name: its name server decides which one the next lookup returns.
+        """
+        if reason := target.blocked(self._allow):
+            raise BlockedUrl(reason)
+        if target.address:
+            return (target.address,)
+        found = self._resolver.addresses(target.host, seconds=seconds, total=total)
+        if target.host_port not in self._allow and not all(is_public(address) for address in found):
+            raise BlockedUrl(f"The address of {target.host} is not public.")
         return found
-
-    def _lets_through(self, target: Target) -> bool:
-        return target.host_and_port in self._allow
-
-
-def check_url(url: str, *, allow: Iterable[str]) -> None:
-    """Raises BlockedUrl for a URL whose form alone, or whose literal address, is refused; names are not looked up."""
-    Guard(allow).check_form(parse_target(url))
-
-
-def _not_public(target: Target) -> BlockedUrl:
-    return BlockedUrl(f"The address of {target.host} is not public.")

@@ -15,8 +15,7 @@ from services.ingest.changes import cancel, erase_rows
 from services.notifier.reconcile import Reconciler
 from services.worker.compress import Compressor, compress_batch
 from services.worker.fetch import Fetcher, FetchLimits, fetch_batch
-from shared.blobs import Blobs, connect, identity, source_key
-from shared.blobs.erase import erase_files
+from shared.blobs import Blobs, connect, erase_files, identity, source_key
 from shared.db import Database
 from shared.egress import Egress
 from shared.messages import CompressBatch, ImageRef

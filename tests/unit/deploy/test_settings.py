@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from deploy.local.preflight import why_not
 from deploy.local.settings import LocalSettings
-from shared.setting_types import BlobUrl, DatabaseUrl, LogLevel, RedisUrl
+from shared.settings import BlobUrl, DatabaseUrl, LogLevel, RedisUrl
 from tests.unit.deploy.test_auth import started
 
 WRONG = [

@@ -59,6 +59,8 @@ def test_older_spelling_of_the_webhook() -> None:
         ("webhook_url", 5),
         ("webhook_url", "http://127.0.0.1:9001/"),
         ("webhook_url", "http://localhost:9001/"),
+        ("webhook_url", "http://hooks.example.com:25/"),
+        ("webhook_url", "http://hooks.internal/"),
         ("webhook_url", "http://169.254.169.254/latest"),
         ("webhook_url", "http://[::ffff:10.0.0.1]/"),
         ("webhook_url", "http://2130706433/"),

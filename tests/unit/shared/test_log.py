@@ -1,4 +1,4 @@
-"""What users' URLs carry does not get into the log, whoever writes the line."""
+"""Secrets in users' URLs stay out of the log, in our own lines and those of libraries."""
 
 import json
 import logging

@@ -1,30 +1,40 @@
-"""Which URLs are well formed, and which addresses they spell out."""
+"""Which URLs are well formed, what they are read as, and which are blocked without a lookup."""
+
+import re
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from shared.urls import host_port, literal_address, refusal
+from shared import urls
+from shared.urls import Target, allowed_pair, host_port, refusal
 
-GOOD = [
+WELL_FORMED = [
     "http://a.example/",
     "https://a.example",
     "HTTPS://A.Example/x.jpg",
     "https://a.example:8443/a,b;c=d?e=f&g=h#part",
     "https://a_b.example/%20x.jpg",
     "https://bücher.example/größe.jpg",
+    "https://faß.de/",
+    "https://i❤.ws/",
     "https://a.example./x",
+    "https://a.example:/x",
     "http://127.0.0.1:9000/x.jpg",
     "http://[2001:db8::1]:80/x.jpg",
     "https://a.example/{1}|^`",
     "http://localhost/x",
+    "http://hooks.example:25/",
     "https://a.example?x",
 ]
 
-BAD = [
+MALFORMED = [
     "",
     "a.example/x.jpg",
     "//a.example/x.jpg",
     "ftp://a.example/x.jpg",
     "file:///etc/passwd",
+    "gopher://a.example/",
     "javascript:alert(1)",
     "data:image/png;base64,AAAA",
     "http:/a.example/x.jpg",
@@ -39,13 +49,19 @@ BAD = [
     "https://a.example:65536/x.jpg",
     "https://a.example:port/x.jpg",
     "https://a.example:-1/x.jpg",
+    "https://a.example:８０/x.jpg",  # noqa: RUF001
     "https://a..example/x.jpg",
     "https://.example/x.jpg",
+    "https://./x.jpg",
     "https://" + "a" * 64 + ".example/x.jpg",
+    "https://" + "ü" * 64 + ".example/x.jpg",
     "https://" + "a." * 130 + "example/x.jpg",
     "https://a%2eexample/x.jpg",
     "https://a,b.example/x.jpg",
+    "https://a\u2100b.example/x.jpg",  # one character that stands for `a/c`
     "https://[::1/x.jpg",
+    "https://[::1]x/x.jpg",
+    "https://[127.0.0.1]/x.jpg",
     "https://[fe80::1%25eth0]/x.jpg",
     "https://[nonsense]/x.jpg",
     "https://a.example/x y.jpg",
@@ -62,14 +78,17 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("url", GOOD)
+@pytest.mark.parametrize("url", WELL_FORMED)
 def test_well_formed(url: str) -> None:
     assert refusal(url) is None
 
 
-@pytest.mark.parametrize("url", BAD)
-def test_refused(url: str) -> None:
-    assert refusal(url)
+@pytest.mark.parametrize("url", MALFORMED)
+def test_malformed(url: str) -> None:
+    reason = refusal(url)
+    assert reason is not None
+    assert reason.startswith("The URL")
+    assert reason.endswith(".")
 
 
 def test_length_is_limited() -> None:
@@ -79,23 +98,83 @@ def test_length_is_limited() -> None:
     assert refusal(url, max_length=100)
 
 
+@given(
+    st.from_regex(re.compile(urls._PLAIN.pattern.replace("(?=[^/]{1,253}/)", ""), urls._PLAIN.flags), fullmatch=True)
+)
+def test_what_the_fast_path_accepts_the_parser_accepts_too(url: str) -> None:
+    assume(urls._PLAIN.fullmatch(url))
+    assert Target.parse(url).host in url.lower()
+
+
 @pytest.mark.parametrize(
-    ("url", "address"),
+    ("url", "normalised"),
     [
-        ("http://127.0.0.1/", "127.0.0.1"),
-        ("http://127.1/", "127.0.0.1"),
-        ("http://2130706433/", "127.0.0.1"),
-        ("http://0x7f.0.0.1./", "127.0.0.1"),
-        ("http://0177.0.0.1/", "127.0.0.1"),
-        ("http://１２７.0.0.1/", "127.0.0.1"),  # noqa: RUF001 - what IDNA makes of it
-        ("http://localhost/", "127.0.0.1"),
-        ("http://a.LOCALHOST./", "127.0.0.1"),
-        ("http://[::1]/", "::1"),
-        ("http://a.example/", "None"),
+        ("HTTP://A.Example", "http://a.example/"),
+        ("https://a.example.:443/x#part", "https://a.example/x"),
+        ("https://a.example:/x?", "https://a.example/x?"),
+        ("http://a.example:443?x=1", "http://a.example:443/?x=1"),
+        ("http://a.example/grün/%7e 1?ü={}".replace(" ", ""), "http://a.example/gr%C3%BCn/%7e1?%C3%BC={}"),
+        ("http://a.example/a/./b/../c//d/..", "http://a.example/a/c//"),
+        ("http://a.example/../../x", "http://a.example/x"),
+        ("http://a.example/a/.", "http://a.example/a/"),
+        ("http://BÜCHER。example/", "http://xn--bcher-kva.example/"),
+        ("http://faß.de/", "http://xn--fa-hia.de/"),
+        ("http://i❤.ws/", "http://xn--i-7iq.ws/"),
+        ("http://0x7f.0.0.1./", "http://127.0.0.1/"),
+        ("http://[2001:DB8:0::1]:8080/", "http://[2001:db8::1]:8080/"),
     ],
 )
-def test_literal_addresses_in_any_spelling(url: str, address: str) -> None:
-    assert str(literal_address(url)) == address
+def test_a_target_is_normalised(url: str, normalised: str) -> None:
+    assert Target.parse(url).url == normalised
+    assert Target.parse(normalised) == Target.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("reference", "url"),
+    [
+        ("/x", "http://a.example:8080/x"),
+        ("x?y", "http://a.example:8080/dir/x?y"),
+        ("../x y\t", "http://a.example:8080/x%20y%09"),
+        ("//b.example/", "http://b.example/"),
+        ("https://ü.example/ü", "https://xn--tda.example/%C3%BC"),
+    ],
+)
+def test_a_reference_is_joined(reference: str, url: str) -> None:
+    assert Target.parse("http://a.example:8080/dir/file?q").join(reference).url == url
+
+
+@pytest.mark.parametrize(
+    "reference", ["ftp://b.example/", "http://[::1", "http://u@b.example/", "http://b\\@c.example"]
+)
+def test_a_reference_to_a_malformed_url_is_refused(reference: str) -> None:
+    with pytest.raises(urls.InvalidUrl):
+        Target.parse("http://a.example/").join(reference)
+
+
+BLOCKED = [
+    *("127.0.0.1", "127.1", "2130706433", "0x7f.0.0.1.", "0177.0.0.1", "１２７.0.0.1", "0.0.0.0"),  # noqa: RUF001
+    *("10.0.0.1", "169.254.169.254", "100.100.100.200", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[64:ff9b::a9fe:a9fe]"),
+    *("[2002:7f00:1::]", "localhost", "localhost.", "LOCALHOST", "a.localhost", "a.LOCALHOST.", "printer.local"),
+    *("metadata.google.internal", "router.home.arpa", "home.arpa", "intranet", "origin.", "1.2.3.4.5", "1.2.3.300"),
+    *("shop.example:25", "1.1.1.1:25", "[2606:4700:4700::1111]:22"),
+]
+
+
+@pytest.mark.parametrize("place", BLOCKED)
+def test_a_target_is_blocked_by_its_port_address_or_name_unless_it_is_allowed(place: str) -> None:
+    url = f"http://{place}/hook"
+    target = Target.parse(url)
+    reason = target.blocked()
+    assert reason is not None
+    assert reason.endswith((" is not public.", " is not a port for web servers."))
+    assert target.blocked((host_port(url),)) is None
+
+
+@pytest.mark.parametrize(
+    "place", ["shop.example", "1.1.1.1:8080", "[2606:4700:4700::1111]", "mylocalhost.example", "local.example", "a.b1"]
+)
+def test_a_target_is_not_blocked_where_only_a_lookup_could_tell(place: str) -> None:
+    assert Target.parse(f"https://{place}/").blocked() is None
 
 
 @pytest.mark.parametrize(
@@ -109,3 +188,20 @@ def test_literal_addresses_in_any_spelling(url: str, address: str) -> None:
 )
 def test_host_and_port(url: str, pair: str) -> None:
     assert host_port(url) == pair
+    assert allowed_pair(pair) == pair
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [("LocalHost.:9000", "localhost:9000"), ("faß.de:80", "xn--fa-hia.de:80"), ("[0::1]:80", "[::1]:80")],
+)
+def test_the_allow_list_is_read_as_urls_are(text: str, pair: str) -> None:
+    assert allowed_pair(text) == pair
+
+
+@pytest.mark.parametrize(
+    "text", ["foo", "foo:", "127.0.0.1:90000", "http://foo:80", "u@foo:80", "foo/a:80", ":80", "[::1]"]
+)
+def test_the_allow_list_takes_nothing_but_host_and_port(text: str) -> None:
+    with pytest.raises(ValueError, match=r"host:port|The URL"):
+        allowed_pair(text)

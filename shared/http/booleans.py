@@ -1,4 +1,4 @@
-"""Yes and no as people write them in a query or a form."""
+"""Yes and no as people write them in a query or a form field."""
 
 WORDS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -7,7 +7,7 @@ WORDS = {
 
 
 def parse_boolean(text: str) -> bool:
-    """What the text means. Raises ValueError, also for an empty one: a bare `?validate_only` was not meant as no."""
+    """Raises ValueError for any other word, the empty one too: a bare `?validate_only` does not mean no."""
     word = text.strip().lower()
     if word not in WORDS:
         raise ValueError(f"must be one of {', '.join(WORDS)}")

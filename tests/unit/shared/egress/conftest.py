@@ -1,4 +1,4 @@
-"""What the egress tests share: an origin, a door that lets its address through, and a clock."""
+"""An origin on loopback, an `Egress` that is allowed to reach it, and a clock."""
 
 import time
 from collections.abc import Iterator
@@ -9,6 +9,19 @@ import pytest
 from shared.egress import Egress, Fetched
 from shared.errors import ImageError
 from tests.origin import Origin
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin() as origin:
+        yield origin
+
+
+@pytest.fixture
+def egress(origin: Origin) -> Iterator[Egress]:
+    egress = Egress([origin.place])
+    yield egress
+    egress.close()
 
 
 @contextmanager
@@ -26,7 +39,3 @@ def failure(egress: Egress, url: str, *, seconds: float = 5.0, max_bytes: int = 
     with pytest.raises(ImageError) as caught:
         get(egress, url, seconds=seconds, max_bytes=max_bytes)
     return caught.value
-
-
-def door_to(origin: Origin) -> Egress:
-    return Egress([origin.place])

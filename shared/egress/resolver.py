@@ -1,8 +1,7 @@
-"""Names to addresses, within a time limit and remembered for a little while.
+"""Names to addresses, within a time limit and cached for a short while.
 
-The trap: getaddrinfo cannot be interrupted. So it runs in a daemon thread that nobody waits for at exit; callers wait
-for its result only as long as they want. A lookup that hangs thus outlives its callers (10 to 30 s), and names whose
-servers never answer must not take the room of others: see `Resolver`.
+The trap: getaddrinfo cannot be interrupted. It runs in a daemon thread, and a caller stops waiting when its time is up;
+the lookup itself goes on for 10 to 30 s. So `Resolver` limits how many can hang at a time, in all and for each domain.
 """
 
 import socket
@@ -14,11 +13,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from shared.addresses import Address
-from shared.egress.deadline import Deadline
+from shared.egress.connection import Deadline
 from shared.errors import DnsFailure, FetchTimeout
 
 KEEP_SECONDS = 30.0
-KEEP_FAILURE_SECONDS = 3.0  # below the first retry (5 s), enough to spare a thousand images a thousand waits
+KEEP_FAILURE_SECONDS = 3.0  # below the first retry (5 s), but a thousand images of one name do not wait one by one
 KEEP_NAMES = 10_000
 LOOKUPS_AT_ONCE = 256
 LOOKUPS_PER_DOMAIN = 16
@@ -32,14 +31,14 @@ def look_up(host: str) -> tuple[Address, ...]:
 
 
 def domain_of(host: str) -> str:
-    """What is registered, roughly: the last two labels, three below a short one (`co.uk`)."""
-    labels = host.rstrip(".").split(".")
+    """The registered domain, roughly: the last two labels, or three where the second is short (`co.uk`)."""
+    labels = host.split(".")
     return ".".join(labels[-3:] if len(labels) > 2 and len(labels[-2]) <= 3 else labels[-2:])
 
 
 @dataclass(slots=True)
 class _Lookup:
-    """One call of `look_up`, under way or answered; `until` is when its answer is forgotten."""
+    """One call of `look_up`, running or answered; its answer is cached until `until`."""
 
     answer: Future[tuple[Address, ...]] = field(default_factory=Future)
     began: float = field(default_factory=time.monotonic)
@@ -47,11 +46,11 @@ class _Lookup:
 
 
 class Resolver:
-    """A small cache of lookups; everyone who asks for a name while it is being looked up shares the answer.
+    """A small cache of lookups; callers that ask for a name while it is being looked up share the answer.
 
-    A domain has room for a few lookups, so that its silent name servers hold up its own names alone. Somebody with many
-    domains is held back by our callers: each new name that hangs costs one of them its whole patience (5 s), so
-    64 fetching threads have some 130 hanging at a time where the system gives up after 10 s.
+    Each domain may have a few lookups running, so that silent name servers delay only the names of their own domain.
+    Many such domains are limited by our callers: each new name that hangs costs one of them its full timeout (5 s), so
+    64 fetching threads have about 130 lookups hanging at a time if the system gives up after 10 s.
     """
 
     def __init__(self) -> None:
@@ -60,10 +59,10 @@ class Resolver:
         self._running: Counter[str] = Counter()  # by domain
 
     def addresses(self, host: str, *, seconds: float, total: Deadline) -> tuple[Address, ...]:
-        """A lookup may last `seconds`, and may have to wait for its turn until `total`.
+        """A lookup may take `seconds` once it is started, and may have to wait for free room until `total`.
 
-        Raises DnsFailure where there is no answer, at once while a lookup hangs that is older than `seconds`;
-        FetchTimeout where its turn did not come: that says nothing about the name.
+        Raises DnsFailure if there is no answer (at once if a lookup of this name has been hanging for `seconds`), and
+        FetchTimeout if there was no room to start one, which says nothing about the name.
         """
         lookup = self._lookup(host, total)
         patience = min(lookup.began + seconds, total.at) - time.monotonic()
@@ -90,7 +89,7 @@ class Resolver:
 
     def _start(self, host: str, domain: str) -> _Lookup:
         lookup = _Lookup()
-        # Where no thread is to be had, this raises and nothing has changed.
+        # If no thread can be started, this raises before anything has changed.
         threading.Thread(target=self._run, args=(host, domain, lookup), name="halftone-dns", daemon=True).start()
         if len(self._known) >= KEEP_NAMES:
             self._known.clear()
@@ -102,7 +101,7 @@ class Resolver:
         keep = KEEP_SECONDS
         try:
             lookup.answer.set_result(look_up(host))
-        except Exception as error:  # noqa: BLE001  handed to whoever asked
+        except Exception as error:  # noqa: BLE001  raised again in the callers
             keep = KEEP_FAILURE_SECONDS
             lookup.answer.set_exception(error)
         with self._ended:

@@ -1,0 +1,125 @@
+"""Names whose servers never answer delay only themselves: a lookup cannot be interrupted, and all share a process."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from ipaddress import ip_address
+
+import pytest
+
+from shared.addresses import Address
+from shared.egress import Egress, resolver
+from shared.egress.connection import Deadline
+from shared.egress.resolver import LOOKUPS_AT_ONCE, LOOKUPS_PER_DOMAIN, Resolver, domain_of
+from shared.errors import DnsFailure, FetchTimeout, ImageError
+from tests.origin import Origin
+from tests.stack import until
+from tests.unit.shared.egress.conftest import at_most, get
+
+INNOCENT = "shop.innocent.example"
+LOOPBACK = (ip_address("127.0.0.1"),)
+
+
+class SlowNames:
+    """Answers for the innocent name at once, for all others when `answer` is set."""
+
+    def __init__(self) -> None:
+        self.answer = threading.Event()
+        self.asked: list[str] = []
+
+    def look_up(self, host: str) -> tuple[Address, ...]:
+        self.asked.append(host)
+        if host != INNOCENT:
+            self.answer.wait(30)
+        return LOOPBACK
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
+    slow = SlowNames()
+    monkeypatch.setattr(resolver, "look_up", slow.look_up)
+    yield slow
+    slow.answer.set()
+
+
+def hang(resolver: Resolver, *, names: int, domains: int) -> list[str]:
+    """Ask for so many names that hang, without waiting for an answer; the error codes."""
+    codes = []
+    for number in range(names):
+        with pytest.raises(ImageError) as caught:
+            resolver.addresses(f"a{number}.tarpit{number % domains}.example", seconds=0, total=Deadline(0.05))
+        codes.append(caught.value.code)
+    return codes
+
+
+def innocent(resolver: Resolver, *, seconds: float = 5) -> tuple[Address, ...]:
+    return resolver.addresses(INNOCENT, seconds=seconds, total=Deadline(seconds))
+
+
+@pytest.mark.parametrize("domains", [1, 10])
+def test_an_innocent_name_resolves_while_a_hundred_others_hang(slow: SlowNames, domains: int) -> None:
+    resolver = Resolver()
+    hang(resolver, names=100, domains=domains)
+    assert innocent(resolver) == LOOPBACK
+
+
+def test_a_domain_may_have_a_few_lookups_running_and_further_names_time_out(slow: SlowNames) -> None:
+    """`timeout` moves a first fetch to the slow queue and uses up no attempt; `dns_failure` would."""
+    codes = hang(Resolver(), names=LOOKUPS_PER_DOMAIN + 4, domains=1)
+    assert codes == ["dns_failure"] * LOOKUPS_PER_DOMAIN + ["timeout"] * 4
+    assert until(lambda: len(slow.asked) == LOOKUPS_PER_DOMAIN)
+
+
+def test_a_name_waits_for_room_while_as_many_as_allowed_hang(slow: SlowNames) -> None:
+    resolver = Resolver()
+    codes = hang(resolver, names=LOOKUPS_AT_ONCE, domains=LOOKUPS_AT_ONCE)
+    assert codes == ["dns_failure"] * LOOKUPS_AT_ONCE
+    with pytest.raises(FetchTimeout):
+        innocent(resolver, seconds=0.1)
+    assert INNOCENT not in slow.asked
+    with ThreadPoolExecutor(1) as caller:
+        waiting = caller.submit(innocent, resolver, seconds=30)
+        assert wait([waiting], timeout=0.1).not_done
+        slow.answer.set()
+        assert waiting.result(30) == LOOPBACK
+
+
+def test_a_thousand_images_of_a_hanging_name_wait_together_and_not_one_after_the_other(slow: SlowNames) -> None:
+    egress = Egress()
+    with at_most(30):
+        for _ in range(1000):
+            with pytest.raises(DnsFailure):
+                egress.fetch("http://tarpit.example/", deadline_seconds=5, connect_seconds=0.3, max_bytes=9)
+    assert slow.asked == ["tarpit.example"]
+
+
+def test_a_name_that_answered_late_is_known_from_then_on(slow: SlowNames) -> None:
+    with Origin(host="late.example") as late:
+        egress = Egress([late.place])
+        url = late.add("/a", b"x")
+        assert _body(egress, url) is None
+        slow.answer.set()
+        assert until(lambda: _body(egress, url)) == b"x"
+        egress.close()
+    assert slow.asked == ["late.example"]
+
+
+def _body(egress: Egress, url: str) -> bytes | bytearray | None:
+    try:
+        return get(egress, url, seconds=0.2).body
+    except DnsFailure:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [
+        ("cdn.images.shop.example", "shop.example"),
+        ("a.b.shop.co.uk", "shop.co.uk"),
+        ("shop.co.uk", "shop.co.uk"),
+        ("localhost", "localhost"),
+        ("ab.io", "ab.io"),
+    ],
+)
+def test_the_registered_domain_is_guessed_from_the_name(host: str, domain: str) -> None:
+    assert domain_of(host) == domain

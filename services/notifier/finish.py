@@ -42,7 +42,6 @@ def _record_event(
         return None
     delivery = Delivery(event_id=event.id, request_id=request.id, url=request.webhook_url, next_attempt_at=now)
     session.add(delivery)
-    session.flush()
     return delivery.id
 
 

@@ -110,7 +110,7 @@ class Housekeeper:
         return True
 
 
-def sources_to_delete(session: Session, limit: int, *, kept: timedelta, without: Collection[UUID] = ()) -> list[UUID]:
+def sources_to_delete(session: Session, limit: int, *, kept: timedelta, without: Collection[UUID]) -> list[UUID]:
     """Finished requests whose sources have been kept long enough."""
     rows = execute(
         session,
@@ -134,7 +134,7 @@ def sources_deleted(session: Session, request_id: UUID, *, kept: timedelta) -> N
     )
 
 
-def requests_to_forget(session: Session, limit: int, *, kept: timedelta, without: Collection[UUID] = ()) -> list[UUID]:
+def requests_to_forget(session: Session, limit: int, *, kept: timedelta, without: Collection[UUID]) -> list[UUID]:
     """Finished requests that are older than the retention and have no delivery pending."""
     rows = execute(
         session,

@@ -7,6 +7,7 @@ on once. Only the database's clock counts.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Event, Thread
+from typing import Any, LiteralString
 from uuid import UUID
 
 from sqlmodel import Session, col, func, tuple_, update
@@ -80,10 +81,9 @@ class Sweeper:
         return for_each(self.reconciler.database, close_expired_groups, lambda _: True, budget)
 
     def dispatch_requests(self, budget: TimeBudget) -> int:
-        def send(request_id: UUID) -> bool:
-            return self._send(DispatchRequest(request_id=request_id))
-
-        return self._send_each(take_requests_to_dispatch, send, budget, give_back=give_back_requests)
+        return self._send_each(
+            take_requests_to_dispatch, lambda row: DispatchRequest(request_id=row), budget, give_back=give_back_requests
+        )
 
     def reconcile_groups(self, budget: TimeBudget) -> int:
         """Even if nothing can be sent: groups whose images are done are settled all the same."""
@@ -96,10 +96,9 @@ class Sweeper:
         return for_each(reconciler.database, take_due_groups, act, budget, give_back=give_back_groups)
 
     def enqueue_due_deliveries(self, budget: TimeBudget) -> int:
-        def send(delivery_id: UUID) -> bool:
-            return self._send(Deliver(delivery_id=delivery_id))
-
-        return self._send_each(take_due_deliveries, send, budget, give_back=give_back_deliveries)
+        return self._send_each(
+            take_due_deliveries, lambda row: Deliver(delivery_id=row), budget, give_back=give_back_deliveries
+        )
 
     def measure(self, _: TimeBudget) -> int:
         metrics.show(self.reconciler.database.transact(metrics.measure))
@@ -113,19 +112,21 @@ class Sweeper:
     def _send_each(
         self,
         take: Callable[[Session, int], list[UUID]],
-        send: Callable[[UUID], bool],
+        message: Callable[[UUID], Message],
         budget: TimeBudget,
         *,
         give_back: Callable[..., None],
     ) -> int:
         if not self._broker_works:
             return 0
-        return for_each(self.reconciler.database, take, send, budget, give_back=give_back)
+        return for_each(
+            self.reconciler.database, take, lambda row: self._send(message(row)), budget, give_back=give_back
+        )
 
 
 def expire_requests(session: Session, limit: int) -> list[UUID]:
     """Stop requests whose deadline has come. Their groups follow in batches: there may be thousands."""
-    rows = execute(
+    return _ids(
         session,
         """
         WITH expired AS MATERIALIZED (
@@ -138,7 +139,6 @@ def expire_requests(session: Session, limit: int) -> list[UUID]:
         """,
         {"limit": limit},
     )
-    return [row["id"] for row in rows]
 
 
 def close_expired_groups(session: Session, limit: int) -> list[Group]:
@@ -146,7 +146,7 @@ def close_expired_groups(session: Session, limit: int) -> list[Group]:
 
     Groups that are due, or that a sweeper has taken, are left out: so a run that was killed goes on where it was.
     """
-    rows = execute(
+    return _groups(
         session,
         """
         WITH open AS MATERIALIZED (
@@ -163,12 +163,11 @@ def close_expired_groups(session: Session, limit: int) -> list[Group]:
         """,
         {"limit": limit, "taken": TAKEN_SECONDS},
     )
-    return [(row["request_id"], row["number"]) for row in rows]
 
 
 def take_requests_to_dispatch(session: Session, limit: int) -> list[UUID]:
     """Requests with waiting groups for which no `DispatchRequest` came in time."""
-    rows = execute(
+    return _ids(
         session,
         """
         WITH due AS MATERIALIZED (
@@ -181,7 +180,6 @@ def take_requests_to_dispatch(session: Session, limit: int) -> list[UUID]:
         """,
         {"limit": limit, "taken": TAKEN_SECONDS},
     )
-    return [row["id"] for row in rows]
 
 
 def give_back_requests(session: Session, untouched: list[UUID]) -> None:
@@ -195,7 +193,7 @@ def give_back_requests(session: Session, untouched: list[UUID]) -> None:
 
 def take_due_groups(session: Session, limit: int) -> list[Group]:
     """Groups whose `reconcile_at` has come."""
-    rows = execute(
+    return _groups(
         session,
         """
         WITH due AS MATERIALIZED (
@@ -208,7 +206,6 @@ def take_due_groups(session: Session, limit: int) -> list[Group]:
         """,
         {"limit": limit, "taken": TAKEN_SECONDS},
     )
-    return [(row["request_id"], row["number"]) for row in rows]
 
 
 def give_back_groups(session: Session, untouched: list[Group]) -> None:
@@ -222,7 +219,7 @@ def give_back_groups(session: Session, untouched: list[Group]) -> None:
 
 def take_due_deliveries(session: Session, limit: int) -> list[UUID]:
     """Deliveries that are due and for which no `Deliver` is on its way."""
-    rows = execute(
+    return _ids(
         session,
         """
         WITH due AS MATERIALIZED (
@@ -236,8 +233,15 @@ def take_due_deliveries(session: Session, limit: int) -> list[UUID]:
         """,
         {"limit": limit, "lost": DELIVER_LOST_SECONDS},
     )
-    return [row["id"] for row in rows]
 
 
 def give_back_deliveries(session: Session, untouched: list[UUID]) -> None:
     session.exec(update(Delivery).where(col(Delivery.id).in_(untouched)).values({col(Delivery.enqueued_at): None}))
+
+
+def _ids(session: Session, sql: LiteralString, params: dict[str, Any]) -> list[UUID]:
+    return [row["id"] for row in execute(session, sql, params)]
+
+
+def _groups(session: Session, sql: LiteralString, params: dict[str, Any]) -> list[Group]:
+    return [(row["request_id"], row["number"]) for row in execute(session, sql, params)]

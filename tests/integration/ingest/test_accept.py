@@ -46,6 +46,7 @@ def test_images_are_grouped_by_128(client: httpx.Client, sql: Sql) -> None:
         {"number": 2, "images": 128},
         {"number": 3, "images": 44},
     ]
+    assert sql("SELECT open_groups FROM processing_request") == [{"open_groups": 3}]
 
 
 def test_text_with_tabs_newlines_and_backslashes_survives_the_copy(client: httpx.Client, sql: Sql) -> None:

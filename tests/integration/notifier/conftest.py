@@ -13,7 +13,7 @@ from services.notifier.wiped_broker import epoch
 from services.worker.dispatch import dispatch_request
 from shared.broker.epoch import EpochKey
 from shared.db import Database
-from shared.messages import Message
+from shared.messages import FetchBatch, Message
 from tests.integration.batches import Post, done, report
 from tests.integration.seed import add_request
 
@@ -51,12 +51,21 @@ def sweeper(reconciler: Reconciler, valkey: "redis.Redis") -> Sweeper:
     return Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=5.0, stop=Event())
 
 
+def dispatched(database: Database, *, images: int, webhook_url: str | None = HOOK) -> tuple[UUID, Post]:
+    """A request whose window is full, and the messages that were sent for it."""
+    request_id, post = add_request(database, images=images, webhook_url=webhook_url), Post()
+    dispatch_request(database, post, request_id)
+    return request_id, post
+
+
+def complete(database: Database, batch: FetchBatch) -> None:
+    report(database, batch, [done(image.number) for image in batch.images])
+
+
 def reported(database: Database, *, webhook_url: str | None = None) -> UUID:
     """A request whose one group waits to be reconciled."""
-    request_id = add_request(database, images=1, webhook_url=webhook_url)
-    post = Post()
-    dispatch_request(database, post, request_id)
-    report(database, post.batches[0], [done(1)])
+    request_id, post = dispatched(database, images=1, webhook_url=webhook_url)
+    complete(database, post.batches[0])
     return request_id
 
 

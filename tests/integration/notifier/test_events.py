@@ -5,20 +5,17 @@ from sqlmodel import Session
 
 from services.notifier.reconcile import Reconciler, reconcile
 from services.status.queries import find_request
-from services.worker.dispatch import dispatch_request
 from services.worker.settle import failed
 from shared.db import Database
 from shared.schemas.api import request_view, timestamp
 from shared.schemas.tables import DEFAULT_ACCOUNT
-from tests.integration.batches import NOT_FOUND, Post, done, report, take
-from tests.integration.notifier.conftest import PUBLIC_URL
+from tests.integration.batches import NOT_FOUND, done, report, take
+from tests.integration.notifier.conftest import HOOK, PUBLIC_URL, dispatched, reported
 from tests.integration.seed import add_request, deliveries_of, events_of, request_row, sql
 
 
 def test_the_event_carries_the_request_as_get_shows_it(database: Database, reconciler: Reconciler) -> None:
-    request_id = add_request(database, images=8, webhook_url="https://shop.example/hook")
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=8)
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [failed(8, NOT_FOUND), *(done(number) for number in range(1, 8))])
     reconciler.run(request_id, 1, dispatch_no=1)
@@ -40,11 +37,8 @@ def test_the_largest_event_stays_below_20_kilobytes(database: Database, reconcil
     assert len(events_of(database, request_id)[0]["body"].encode()) < 20_000
 
 
-def test_nobody_sees_the_event_before_the_terminal_state(database: Database) -> None:
-    request_id = add_request(database, images=1, webhook_url="https://shop.example/hook")
-    post = Post()
-    dispatch_request(database, post, request_id)
-    report(database, post.batches[0], [done(1)])
+def test_the_event_is_not_visible_before_the_terminal_state(database: Database) -> None:
+    request_id = reported(database, webhook_url=HOOK)
     with Session(database.engine) as session, session.begin():
         assert reconcile(session, request_id, 1, dispatch_no=1, public_url="").delivery is not None
         assert request_row(database, request_id)["status"] == "processing"
@@ -53,11 +47,8 @@ def test_nobody_sees_the_event_before_the_terminal_state(database: Database) -> 
     assert len(events_of(database, request_id)) == len(deliveries_of(database, request_id)) == 1
 
 
-def test_what_a_look_did_is_undone_where_it_fails(database: Database) -> None:
-    request_id = add_request(database, images=1, webhook_url="https://shop.example/hook")
-    post = Post()
-    dispatch_request(database, post, request_id)
-    report(database, post.batches[0], [done(1)])
+def test_a_reconcile_that_fails_leaves_nothing_behind(database: Database) -> None:
+    request_id = reported(database, webhook_url=HOOK)
     with Session(database.engine) as session:
         reconcile(session, request_id, 1, dispatch_no=1, public_url="")
         session.rollback()

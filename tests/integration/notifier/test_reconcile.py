@@ -4,37 +4,21 @@ from uuid import UUID
 from sqlmodel import Session
 
 from services.notifier.reconcile import Actions, Reconciler, reconcile
-from services.worker.dispatch import dispatch_group, dispatch_request
+from services.worker.dispatch import dispatch_group
 from services.worker.settle import due_again, failed, settle
 from shared.db import Database, execute
-from shared.messages import Deliver, DispatchGroup, DispatchRequest, FetchBatch, Message
-from tests.integration.batches import NOT_FOUND, Post, done, fetch_isolated, report, take
+from shared.messages import Deliver, DispatchGroup, DispatchRequest, Message
+from tests.integration.batches import NOT_FOUND, done, report, take
+from tests.integration.notifier.conftest import HOOK, complete, dispatched
 from tests.integration.race import overtaken, together
 from tests.integration.seed import (
     add_request,
     deliveries_of,
     events_of,
     group_row,
-    image_rows,
-    pass_time,
     request_row,
-    set_images,
     sql,
 )
-
-HOOK = "https://shop.example/hook"
-
-
-def dispatched(database: Database, *, images: int, webhook_url: str | None = HOOK) -> tuple[UUID, Post]:
-    """A request whose window is out."""
-    request_id = add_request(database, images=images, webhook_url=webhook_url)
-    post = Post()
-    dispatch_request(database, post, request_id)
-    return request_id, post
-
-
-def complete(database: Database, batch: FetchBatch) -> None:
-    report(database, batch, [done(image.number) for image in batch.images])
 
 
 def test_a_group_whose_images_are_settled_is_settled_and_its_counters_go_to_the_request(
@@ -98,7 +82,7 @@ def test_a_callback_that_comes_twice_or_late_changes_nothing(
     assert (request["completed"], len(events_of(database, request_id)), len(sent)) == (8, 1, 1)
 
 
-def test_two_looks_at_the_last_group_at_once_finish_the_request_once(database: Database) -> None:
+def test_reconciling_the_last_group_twice_at_once_finishes_the_request_once(database: Database) -> None:
     request_id, post = dispatched(database, images=8)
     complete(database, post.batches[0])
     first, second = overtaken(
@@ -110,7 +94,7 @@ def test_two_looks_at_the_last_group_at_once_finish_the_request_once(database: D
     assert len(events_of(database, request_id)) == 1
 
 
-def test_the_last_two_groups_looked_at_at_once_finish_the_request_once(database: Database) -> None:
+def test_the_last_two_groups_reconciled_at_once_finish_the_request_once(database: Database) -> None:
     request_id, post = dispatched(database, images=130)
     for batch in post.batches:
         complete(database, batch)
@@ -134,7 +118,7 @@ def test_many_at_once_count_every_group_once(database: Database, reconciler: Rec
     assert [type(message) for message in sent] == [Deliver]
 
 
-def test_a_look_that_waited_for_the_last_settle_finds_it(database: Database) -> None:
+def test_reconciling_that_waited_for_the_last_settle_finds_it(database: Database) -> None:
     request_id, post = dispatched(database, images=8)
     results = [done(number) for number in range(1, 9)]
     overtaken(
@@ -167,7 +151,7 @@ def test_images_that_are_due_are_to_be_dispatched_again(
     assert 20 < group_row(database, request_id)["reconcile_in"] <= 30
 
 
-def test_images_that_are_not_due_are_looked_at_when_the_first_is(
+def test_a_group_whose_images_are_not_due_is_reconciled_when_the_first_is(
     database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
     request_id, post = dispatched(database, images=8)
@@ -200,91 +184,22 @@ def test_a_stale_callback_settles_but_never_dispatches(
     assert request_row(database, request_id)["status"] == "completed"
 
 
-def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_go_on(
-    database: Database, reconciler: Reconciler, sent: list[Message]
-) -> None:
-    request_id, post = dispatched(database, images=8)
-    set_images(database, request_id, [3], attempts=4, isolated=True)
-    take(database, post.batches[0], [3])
-    reconciler.run(request_id, 1, dispatch_no=None)
-    assert image_rows(database, request_id)[3]["state"] == "pending"
-    pass_time(database, request_id, 121)
-    reconciler.run(request_id, 1, dispatch_no=None)
-    rows = image_rows(database, request_id)
-    assert (rows[3]["state"], rows[3]["error_code"], rows[3]["claimed_by"]) == ("failed", "worker_lost", None)
-    assert {row["state"] for number, row in rows.items() if number != 3} == {"pending"}
-    assert group_row(database, request_id)["failed"] == 1
-    assert sent[-1] == DispatchGroup(request_id=request_id, group=1, dispatch_no=1)
-
-
-def test_a_fifth_attempt_that_was_lost_in_company_is_made_again_alone(
-    database: Database, reconciler: Reconciler, sent: list[Message]
-) -> None:
-    request_id, post = dispatched(database, images=8)
-    set_images(database, request_id, [3, 4], attempts=4)
-    take(database, post.batches[0], [3, 4])
-    pass_time(database, request_id, 121)
-    reconciler.run(request_id, 1, dispatch_no=None)
-    assert {row["state"] for row in image_rows(database, request_id).values()} == {"pending"}
-    dispatch_group(database, post, request_id, group=1, seen=1)
-    isolated = [batch for batch in post.batches if batch.isolated]
-    assert [[image.number for image in batch.images] for batch in isolated] == [[3], [4]]
-    assert take(database, isolated[0], [3]) == {3: 5}
-    report(database, isolated[0], [done(3)])
-    take(database, isolated[1], [4])
-    pass_time(database, request_id, 121)
-    reconciler.run(request_id, 1, dispatch_no=None)
-    rows = image_rows(database, request_id)
-    assert (rows[3]["state"], rows[4]["error_code"]) == ("completed", "worker_lost")
-
-
-def test_the_last_image_that_is_lost_finishes_the_request(database: Database, reconciler: Reconciler) -> None:
-    request_id, post = dispatched(database, images=1)
-    take(database, post.batches[-1], [1])
-    for _ in range(4):
-        pass_time(database, request_id, 121)
-        take(database, fetch_isolated(request_id, 1), [1])
-    pass_time(database, request_id, 121)
-    reconciler.run(request_id, 1, dispatch_no=None)
-    assert request_row(database, request_id)["status"] == "failed"
-
-
 def test_a_waiting_group_is_left_to_the_window(database: Database, reconciler: Reconciler, sent: list[Message]) -> None:
     request_id, _ = dispatched(database, images=700)
     reconciler.run(request_id, 6, dispatch_no=None)
     assert (sent, group_row(database, request_id, 6)["state"]) == ([], "waiting")
 
 
-def test_a_waiting_group_is_looked_at_no_more_once_it_was(database: Database, reconciler: Reconciler) -> None:
+def test_a_waiting_group_is_reconciled_no_more_once_it_was(database: Database, reconciler: Reconciler) -> None:
     request_id, _ = dispatched(database, images=700)
     sql(database, "UPDATE image_group SET reconcile_at = now() WHERE number = 6")
     reconciler.run(request_id, 6, dispatch_no=None)
     assert group_row(database, request_id, 6)["reconcile_at"] is None
 
 
-def test_a_group_that_waits_in_line_does_not_lose_an_image_whose_last_attempt_is_lost(
+def test_reconciling_an_unknown_request_or_group_does_nothing(
     database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
-    request_id, post = dispatched(database, images=700)
-    for batch in post.batches[1:16]:
-        complete(database, batch)
-    report(database, post.batches[0], [done(number) for number in range(2, 9)])
-    sql(database, "UPDATE image_group SET state = 'waiting', reconcile_at = NULL WHERE number = 1")
-    set_images(database, request_id, [1], attempts=4)
-    take(database, post.batches[0], [1])  # the old message comes after all, and its worker dies
-    reconciler.run(request_id, 1, dispatch_no=1)
-    assert 110 < group_row(database, request_id, 1)["reconcile_in"] <= 120
-    pass_time(database, request_id, 121)
-    sql(database, "UPDATE image_group SET reconcile_at = NULL WHERE number = 1")
-    dispatch_request(database, post, request_id)
-    assert group_row(database, request_id, 1)["reconcile_in"] <= 0
-    reconciler.run(request_id, 1, dispatch_no=None)
-    complete(database, post.batches[16])  # makes room
-    dispatch_request(database, post, request_id)
-    assert [image.number for batch in post.batches if batch.isolated for image in batch.images] == [1]
-
-
-def test_a_look_at_what_is_gone_is_nothing(database: Database, reconciler: Reconciler, sent: list[Message]) -> None:
     request_id, _ = dispatched(database, images=1)
     reconciler.run(request_id, 7, dispatch_no=1)
     reconciler.run(UUID(int=1), 1, dispatch_no=1)

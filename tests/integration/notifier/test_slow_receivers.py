@@ -61,7 +61,7 @@ def notifier(database: Database, reconciler: Reconciler, redis_url: str, receive
     broker.client.close()
 
 
-def test_a_group_is_looked_at_while_receivers_that_never_answer_hold_all_the_threads_they_can(
+def test_a_group_is_reconciled_while_receivers_that_never_answer_hold_all_the_threads_they_can(
     database: Database, reconciler: Reconciler, notifier: Broker, receivers: list[Origin]
 ) -> None:
     for _ in range(3):

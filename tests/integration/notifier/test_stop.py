@@ -8,11 +8,11 @@ import pytest
 
 from services.notifier.reconcile import Reconciler
 from services.notifier.sweep import close_expired_groups, expire_requests, take_due_groups
-from services.worker.dispatch import dispatch_request
 from services.worker.settle import Result, failed
 from shared.db import Database
 from shared.messages import FetchBatch, Message
-from tests.integration.batches import NOT_FOUND, Post, done, report, take
+from tests.integration.batches import NOT_FOUND, done, report, take
+from tests.integration.notifier.conftest import dispatched
 from tests.integration.race import together
 from tests.integration.seed import (
     add_request,
@@ -33,9 +33,7 @@ def states(database: Database, request_id: UUID) -> Counter[str]:
 
 
 def test_a_cancel_closes_what_is_not_settled(database: Database, reconciler: Reconciler) -> None:
-    request_id = add_request(database, images=20)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=20)
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [done(1), failed(2, NOT_FOUND)])
     stop(database, request_id, "cancelled")
@@ -60,9 +58,7 @@ def test_a_cancel_closes_groups_that_were_never_dispatched(database: Database, r
 def test_a_cancelled_request_is_cancelled_even_if_everything_was_done_in_time(
     database: Database, reconciler: Reconciler
 ) -> None:
-    request_id = add_request(database, images=2)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=2)
     stop(database, request_id, "cancelled")
     report(database, post.batches[0], [done(1), done(2)])
     reconciler.run(request_id, 1, dispatch_no=1)
@@ -73,9 +69,7 @@ def test_a_cancelled_request_is_cancelled_even_if_everything_was_done_in_time(
 def test_the_deadline_fails_what_is_left(
     database: Database, reconciler: Reconciler, finished: tuple[int, ...], status: str
 ) -> None:
-    request_id = add_request(database, images=200)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=200)
     report(database, post.batches[0], [done(number) for number in finished])
     pass_time(database, request_id, 24 * 3600 + 1)
     assert database.transact(partial(expire_requests, limit=10)) == [request_id]
@@ -92,9 +86,7 @@ def test_cancelling_against_settling_always_adds_up(
 ) -> None:
     """Whoever comes first: every image is settled once, and every counter says so."""
     for _ in range(ROUNDS):
-        request_id = add_request(database, images=24, webhook_url="https://shop.example/hook")
-        post = Post()
-        dispatch_request(database, post, request_id)
+        request_id, post = dispatched(database, images=24)
         for batch in post.batches:
             take(database, batch, [image.number for image in batch.images])
         again = partial(reconciler.run, request_id, 1, dispatch_no=None)

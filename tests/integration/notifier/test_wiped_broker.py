@@ -1,4 +1,4 @@
-"""After Redis lost its messages everything open is due again: once, in batches, whoever is killed meanwhile."""
+"""After Redis lost its messages everything open is due again: once, in batches, even if a notifier is killed."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -34,7 +34,7 @@ _PLAIN = re.compile(
 _FORBIDDEN = re.compile(
     r'[\x00-\x20\x7f-\xa0\\"<>\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff\ud800-\udfff]'
 )
-_URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE)
+_URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE | re.ASCII)
 _AUTHORITY = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{0,5}))?")
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 # A name without a dot, one reserved for a machine or a private network (RFC 6761, RFC 6762, RFC 8375, ICANN's
@@ -116,8 +116,8 @@ class Target:
 
     def join(self, reference: str) -> "Target":
         """Where a redirect leads. Forbidden characters are encoded, as browsers do. Raises InvalidUrl."""
-        encoded = _FORBIDDEN.sub(lambda found: quote(found[0]), reference)
         try:
+            encoded = _FORBIDDEN.sub(lambda found: quote(found[0]), reference)
             return Target.parse(urljoin(self.url, encoded))
         except InvalidUrl:
             raise

@@ -26,7 +26,7 @@ start: $(READY) ## the whole stack in the background
 	@$(PY) -m deploy.local start
 
 demo: $(READY) ## start the stack if need be, and send a catalogue through it
-	@$(PY) -m deploy.local.demo
+	@$(PY) -m deploy.demo
 
 stop: ## end the stack
 	@if test -x $(PY); then $(PY) -m deploy.local stop; else echo "halftone: not running"; fi
@@ -64,7 +64,7 @@ bench: $(READY) ## print speeds, as ratios
 	$(PY) -m pytest -s -m bench tests/bench
 
 compose-test: $(READY) ## build the containers and send one request through them
-	$(PY) -m deploy.compose_test
+	$(PY) -m tests.compose
 
 # uv does not read pip's settings, so they are handed on; no host name may end up in the lock.
 lock: $(READY) ## pin the dependencies of pyproject.toml anew

@@ -20,14 +20,16 @@ ROOM = 100_000
 
 
 @pytest.fixture(scope="module")
-def cramped(tables: Database, settings: IngestSettings) -> Iterator[httpx.Client]:
+def cramped(
+    tables: Database, settings: IngestSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
     """Ingest in a process of its own, whose files cannot grow beyond `ROOM`."""
     [port] = reserve_ports(1)
     env = {
         **os.environ,
         "DATABASE_URL": settings.database_url,
         "REDIS_URL": settings.redis_url,
-        "BLOB_URL": "file:///x",
+        "BLOB_URL": tmp_path_factory.mktemp("cramped").as_uri(),
     }
     command = [sys.executable, "-m", "uvicorn", "services.ingest.app:create", "--factory", "--port", str(port)]
     process = subprocess.Popen(

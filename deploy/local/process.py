@@ -1,7 +1,7 @@
 """One process of the stack: how to start it, when it is ready, how to end it.
 
-A child must not outlive a supervisor that was killed: on Linux the kernel sends it `orphan_signal` (PR_SET_PDEATHSIG).
-The kernel forgets that at a change of user, so it is asked for last, between fork and exec.
+A child must not outlive a killed supervisor: on Linux the kernel then sends it `orphan_signal` (PR_SET_PDEATHSIG).
+A change of user resets that, so it is set last, between fork and exec.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-LAST_WORDS = 0.3  # seconds in which what a process printed last is waited for
+DRAIN_SECONDS = 0.3  # to read the last output of a process that ended
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Tier(IntEnum):
-    """Processes of one tier stop together; tiers stop one after the other, and start the other way round."""
+    """Processes of one tier stop together; tiers stop in this order and start in the reverse order."""
 
     GATEWAY = 0
     SERVICE = 1
@@ -32,7 +32,7 @@ class Tier(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """`ready` says whether it does its work; `user` is a numeric user and group, or None for our own."""
+    """`ready` says whether it serves; `user` is a numeric user and group, or None for our own."""
 
     name: str
     tier: Tier
@@ -46,20 +46,20 @@ class Spec:
 
 
 def die_with_parent(orphan_signal: signal.Signals) -> Callable[[], None]:
-    """What the child does before exec, so that it is told when its parent dies."""
+    """A function for the child before exec, so that the kernel signals it when its parent dies."""
     parent = os.getpid()
 
     def ask() -> None:
         if _libc is not None:
             _libc.prctl(PR_SET_PDEATHSIG, int(orphan_signal))
-            if os.getppid() != parent:  # it died meanwhile
+            if os.getppid() != parent:  # the parent died meanwhile
                 os._exit(1)
 
     return ask
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, whosever it is."""
+    """Whether there is such a process, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -80,7 +80,7 @@ def command_of(pid: int) -> str:
 
 
 class Child:
-    """A started `Spec`; `tail` are its last lines, `line` is told each of them."""
+    """A started `Spec`; `tail` are its last lines, and `line(name, text)` is called for each line."""
 
     def __init__(self, spec: Spec, line: Callable[[str, str], None]) -> None:
         self.spec = spec
@@ -91,11 +91,11 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The running process, None while there is none."""
+        """The running process, if there is one."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def run(self, started: Callable[[], None]) -> int:
-        """Start the process, hand on its lines, and return its exit status once it and its descendants are gone."""
+        """Start the process, pass on its lines, and return its exit status once it and its descendants have ended."""
         spec = self.spec
         if spec.before:
             spec.before()
@@ -107,7 +107,7 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor alone
+            start_new_session=True,  # only the supervisor handles a Ctrl-C in the terminal
             user=uid,
             group=gid,
             extra_groups=[] if spec.user else None,
@@ -116,9 +116,9 @@ class Child:
         started()
         pump = asyncio.create_task(self._pump(self._process))
         status = await self._process.wait()
-        self.kill()  # what it left behind, such as children of a killed worker
-        # A descendant in a session of its own may hold the pipe open: its last words are not worth waiting for.
-        await asyncio.wait({pump}, timeout=LAST_WORDS)
+        self.kill()  # its remaining descendants, such as children of a killed worker
+        # A descendant in a session of its own may hold the pipe open: its output is not worth waiting for.
+        await asyncio.wait({pump}, timeout=DRAIN_SECONDS)
         pump.cancel()
         return status
 
@@ -127,7 +127,7 @@ class Child:
         while True:
             try:
                 raw = await process.stdout.readline()
-            except ValueError:  # longer than the buffer: the reader dropped it
+            except ValueError:  # a line longer than the buffer, which the reader dropped
                 continue
             if not raw:
                 return
@@ -136,12 +136,12 @@ class Child:
             self._line(self.spec.name, text)
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal the process alone: a worker that ends in good order still needs its children."""
+        """Signal only the process itself: a worker that shuts down still needs its children."""
         if self._process and self._process.returncode is None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """Kill the process and all that share its process group."""
+        """Kill the process group."""
         if self._process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Which processes make the stack, with which commands and environment."""
+"""The processes of the stack, with their commands and environment."""
 
 import asyncio
 import os
@@ -8,29 +8,29 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from deploy.local import postgres, valkey
-from deploy.local.data_dir import Places
+from deploy.local.data_dir import DataDir
 from deploy.local.process import Spec, Tier
 from deploy.local.settings import ROOT, LocalSettings
 
 HTTP_SERVICES = ("ingest", "status")
-SHUTDOWN_SECONDS = "6"  # below what the supervisor allows a service, which is below the 15 s of the whole
+SHUTDOWN_SECONDS = "6"  # below the supervisor's limit for a service, which is below the 15 s for the whole stack
 
 
-class Plan:
-    """The stack as `settings` want it; building it picks ports and writes nothing but small files."""
+class Processes:
+    """The processes for these settings; creating it chooses the ports and writes only small files."""
 
-    def __init__(self, settings: LocalSettings, places: Places) -> None:
+    def __init__(self, settings: LocalSettings, data: DataDir) -> None:
         self.settings = settings
-        self.places = places
+        self.data = data
         self.workers = [f"worker-{number}" for number in range(1, settings.workers + 1)]
-        self.port = places.ports(["postgres", "valkey", *HTTP_SERVICES, *self.workers, "notifier"])
-        self.database_url = settings.database_url or postgres.url(places, self.port["postgres"])
-        self.redis_url = settings.redis_url or valkey.url(places, self.port["valkey"])
-        self.blob_url = settings.blob_url or places.blobs.as_uri()
+        self.port = data.ports(["postgres", "valkey", *HTTP_SERVICES, *self.workers, "notifier"])
+        self.database_url = settings.database_url or postgres.url(data, self.port["postgres"])
+        self.redis_url = settings.redis_url or valkey.url(data, self.port["valkey"])
+        self.blob_url = settings.blob_url or data.blobs.as_uri()
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of our own processes: what we were given, and what follows from it."""
+        """The environment of our own processes: ours, and what follows from the settings."""
         return {
             "HALFTONE_SHUTDOWN_SECONDS": SHUTDOWN_SECONDS,
             **os.environ,
@@ -45,20 +45,20 @@ class Plan:
         }
 
     def servers(self) -> list[Spec]:
-        """What the services need and nobody has given us."""
+        """The servers whose addresses are not given."""
         wanted = []
         if not self.settings.database_url:
-            wanted.append(postgres.spec(self.places, self.settings, self.port["postgres"]))
+            wanted.append(postgres.spec(self.data, self.settings, self.port["postgres"]))
         if not self.settings.redis_url:
-            wanted.append(valkey.spec(self.places, self.port["valkey"]))
+            wanted.append(valkey.spec(self.data, self.port["valkey"]))
         return wanted
 
     def migrate(self) -> list[str]:
-        """The command that brings the tables up to date."""
+        """The command that applies the migrations."""
         return [sys.executable, "-m", "alembic", "-c", "deploy/migrations/alembic.ini", "upgrade", "head"]
 
     def services(self) -> list[Spec]:
-        """Everything that is ours, in the order of the journey."""
+        """The services, in the order of a request's journey."""
         return [
             self._http("ingest"),
             *(self._module(name, "services.worker") for name in self.workers),
@@ -67,7 +67,7 @@ class Plan:
         ]
 
     def gateway(self) -> Spec:
-        """Caddy; it keeps its own few files in the data folder."""
+        """Caddy, whose own files are in the data folder."""
         env = {
             **self.env,
             "HALFTONE_BIND": self.settings.bind,
@@ -75,8 +75,8 @@ class Plan:
             "HALFTONE_INGEST_UPSTREAMS": f"127.0.0.1:{self.port['ingest']}",
             "HALFTONE_STATUS_UPSTREAMS": f"127.0.0.1:{self.port['status']}",
             **files_from(self.blob_url),
-            "XDG_DATA_HOME": str(self.places.folder / "caddy"),
-            "XDG_CONFIG_HOME": str(self.places.folder / "caddy"),
+            "XDG_DATA_HOME": str(self.data.folder / "caddy"),
+            "XDG_CONFIG_HOME": str(self.data.folder / "caddy"),
         }
         caddy = Path(sys.executable).parent / "caddy"
         config = ROOT / "deploy" / "gateway" / "Caddyfile"
@@ -114,7 +114,7 @@ class Plan:
 
 
 def files_from(blob_url: str) -> dict[str, str]:
-    """How the gateway serves `/files`: from the blob folder, or, where there is none, through status."""
+    """How the gateway serves `/files`: from the blob folder, or through status if blobs are in a bucket."""
     parts = urlsplit(blob_url)
     if parts.scheme == "file":
         return {"HALFTONE_FILES_FROM": "disk", "HALFTONE_BLOB_DIR": unquote(parts.path)}

@@ -24,7 +24,7 @@ def _is_loopback(bind: str) -> bool:
 
 
 class LocalSettings(BaseSettings):
-    """Where an address of a real server is given, the stack does not start its own."""
+    """The stack does not start its own server where the address of another one is given."""
 
     model_config = SettingsConfigDict(
         env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
@@ -45,7 +45,7 @@ class LocalSettings(BaseSettings):
 
     @field_validator("auth")
     @classmethod
-    def _deliberate(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _auth_is_explicit(cls, value: str | None, info: ValidationInfo) -> str | None:
         bind = str(info.data.get("bind", "127.0.0.1"))
         if value == "required":
             raise ValueError(NO_KEYS_YET)
@@ -55,18 +55,18 @@ class LocalSettings(BaseSettings):
 
     @property
     def demo_origin(self) -> str:
-        """`host:port` of the server that has the demo's pictures and takes its webhook."""
+        """`host:port` of the demo's server for pictures and webhooks."""
         return f"127.0.0.1:{self.demo_port}"
 
     @property
     def egress_allow(self) -> str:
-        """`fetch_allow`, and the demo's origin where only this machine can reach the stack, and so the origin too."""
+        """`fetch_allow`, and the demo's origin if only this machine can reach the stack."""
         demo = [self.demo_origin] if self.is_loopback else []
         return ",".join(dict.fromkeys([*self.fetch_allow, *demo]))
 
     @property
     def folder(self) -> Path:
-        """The data folder; a relative one is below the project's root, wherever the command was typed."""
+        """The data folder; a relative path is relative to the project's root."""
         return ROOT / self.data_dir.expanduser()
 
     @property

@@ -1,4 +1,4 @@
-"""Runs the whole stack in the foreground: servers, migrations, services, gateway; then waits for the end."""
+"""Runs the whole stack in the foreground: servers, migrations, services, gateway; then waits for a signal."""
 
 import asyncio
 import contextlib
@@ -8,49 +8,49 @@ import sys
 import time
 
 from deploy.local import postgres
-from deploy.local.data_dir import Places, is_free
+from deploy.local.data_dir import DataDir, is_free
 from deploy.local.process import die_with_parent
-from deploy.local.processes import Plan
+from deploy.local.processes import Processes
 from deploy.local.settings import ROOT, LocalSettings
 from deploy.local.supervisor import StartFailed, Supervisor
 
 COLOURS = (36, 33, 32, 35, 34, 31)
-PORT_FREED_WITHIN = 6.0  # seconds that the gateway of a killed stack may take to go
+PORT_FREED_WITHIN = 6.0  # seconds that the gateway of a killed stack may take to end
 
 
 class Stack:
-    """`servers_only` leaves it at PostgreSQL and Valkey with the tables in place."""
+    """`servers_only` starts only PostgreSQL and Valkey and applies the migrations."""
 
-    def __init__(self, settings: LocalSettings, places: Places, *, servers_only: bool = False) -> None:
+    def __init__(self, settings: LocalSettings, data: DataDir, *, servers_only: bool = False) -> None:
         self._settings = settings
-        self._places = places
+        self._data = data
         self._servers_only = servers_only
-        self._supervisor = Supervisor(self._print, self._note)
-        self._plan: Plan | None = None
+        self._supervisor = Supervisor(self._print, self._record)
+        self._processes: Processes | None = None
         self._ready = False
 
     def run(self) -> int:
         """Run until SIGTERM or Ctrl-C; the exit status. The caller holds the data folder."""
-        crashed = bool(self._places.read_state())
-        # At once: `make stop` ends the process that is named here, and what a killed stack left names another one.
-        self._places.write_state({"pid": os.getpid(), "ready": False, "processes": {}})
+        crashed = bool(self._data.read_state())
+        # First of all: `make stop` ends the process recorded here, and a killed stack left another one's pid.
+        self._data.write_state({"pid": os.getpid(), "ready": False, "processes": {}})
         try:
             if not self._servers_only:
                 require_free_port(self._settings, after_crash=crashed)
-            self._plan = Plan(self._settings, self._places)
-            return asyncio.run(self._run(self._plan))
+            self._processes = Processes(self._settings, self._data)
+            return asyncio.run(self._run(self._processes))
         except StartFailed as failure:
             print(f"halftone: {failure}", file=sys.stderr, flush=True)
             return 1
         finally:
-            self._places.state.unlink(missing_ok=True)
+            self._data.state.unlink(missing_ok=True)
 
-    async def _run(self, plan: Plan) -> int:
+    async def _run(self, processes: Processes) -> int:
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP for us
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        starting = asyncio.create_task(self._start(plan))
+        starting = asyncio.create_task(self._start(processes))
         waiting = asyncio.create_task(stopped.wait())
         try:
             await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -64,26 +64,26 @@ class Stack:
         self._print("stack", "stopped")
         return 0
 
-    async def _start(self, plan: Plan) -> None:
+    async def _start(self, processes: Processes) -> None:
         begun = time.monotonic()
         if not self._settings.database_url:
-            postgres.prepare(self._places)
-        await self._supervisor.start(plan.servers())
-        await self._migrate(plan)
+            postgres.prepare(self._data)
+        await self._supervisor.start(processes.servers())
+        await self._migrate(processes)
         if not self._servers_only:
-            await self._supervisor.start(plan.services())
-            await self._supervisor.start([plan.gateway()])
+            await self._supervisor.start(processes.services())
+            await self._supervisor.start([processes.gateway()])
         self._ready = True
-        self._note()
+        self._record()
         what = "servers are" if self._servers_only else f"Halftone is ready at {self._settings.base_url},"
         self._print("stack", f"{what} up after {time.monotonic() - begun:.1f} s; Ctrl-C or `make stop` ends it")
 
-    async def _migrate(self, plan: Plan) -> None:
+    async def _migrate(self, processes: Processes) -> None:
         self._print("migrate", "bringing the tables up to date")
         process = await asyncio.create_subprocess_exec(
-            *plan.migrate(),
+            *processes.migrate(),
             cwd=ROOT,
-            env=plan.env,
+            env=processes.env,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -96,7 +96,7 @@ class Stack:
             process.kill()
             raise
         if process.returncode:
-            if shown.startswith("halftone: "):  # it knows what is wrong: the settings
+            if shown.startswith("halftone: "):  # its own error line about the settings
                 raise StartFailed(shown.removeprefix("halftone: "))
             last = "\n".join(f"    {line}" for line in shown.splitlines()[-20:])
             raise StartFailed(f"the migrations failed; their last lines:\n{last}")
@@ -107,33 +107,32 @@ class Stack:
         label = f"{name:<10}|"
         if sys.stdout.isatty():
             label = f"\x1b[{COLOURS[sum(name.encode()) % len(COLOURS)]}m{label}\x1b[0m"
-        # The terminal is closed, the reader of a pipe gone, the disk of a log full: no reason to stop, and whoever
-        # stops printing in the middle leaves the processes blocked on their pipes.
+        # A closed terminal or pipe or a full disk is no reason to stop: unread pipes would block the processes.
         with contextlib.suppress(OSError):
             print(label, text, flush=True)
 
-    def _note(self) -> None:
-        if self._plan is None:
+    def _record(self) -> None:
+        if self._processes is None:
             return
         children = self._supervisor.children.values()
         state = {
             "pid": os.getpid(),
             "ready": self._ready,
             "url": None if self._servers_only else self._settings.base_url,
-            "database_url": self._plan.database_url,
-            "redis_url": self._plan.redis_url,
-            "blob_url": self._plan.blob_url,
-            "ports": self._plan.port,
+            "database_url": self._processes.database_url,
+            "redis_url": self._processes.redis_url,
+            "blob_url": self._processes.blob_url,
+            "ports": self._processes.port,
             "processes": {c.spec.name: {"pid": c.pid, "restarts": c.restarts} for c in children},
         }
         try:
-            self._places.write_state(state)
-        except OSError as error:  # the disk is full: a process that ended is started again all the same
-            self._print("stack", f"what runs could not be written down: {error}")
+            self._data.write_state(state)
+        except OSError as error:  # full disk: processes are restarted all the same
+            self._print("stack", f"the state of the processes could not be recorded: {error}")
 
 
 def require_free_port(settings: LocalSettings, *, after_crash: bool) -> None:
-    """Raise StartFailed if the gateway's port is taken; after a kill -9 the old gateway gets time to go."""
+    """Raise StartFailed if the gateway's port is taken; after a kill -9 the old gateway has time to end."""
     deadline = time.monotonic() + (PORT_FREED_WITHIN if after_crash else 0)
     while not is_free(settings.bind, settings.port):
         if time.monotonic() > deadline:

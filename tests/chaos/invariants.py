@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from shared.blobs import output_key
 from shared.formats import EXTENSIONS
-from tests.chaos.client import Accepted
+from tests.chaos.shop import Accepted
 from tests.pictures import decode
 
 Row = dict[str, Any]

@@ -3,12 +3,11 @@
 Everything is expected to succeed unless the picture itself is at fault: our own faults may cost time, never an image.
 """
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import StringIO
 from random import Random
 
+from deploy.demo.catalogue import manifest
 from tests.origin import Origin, body, claim, drip, endless, late, reset_after, status
 from tests.pictures import encode, photo
 
@@ -43,12 +42,7 @@ class Order:
         return [row for row in self.rows if not row.refused]
 
     def manifest(self) -> bytes:
-        text = StringIO()
-        writer = csv.writer(text)
-        writer.writerow(["S. No.", "Product Name", "Input Image Urls"])
-        for row in self.rows:
-            writer.writerow([row.serial, row.name, ",".join(row.urls)])
-        return text.getvalue().encode()
+        return manifest((row.serial, row.name, row.urls) for row in self.rows)
 
 
 class Shelf:

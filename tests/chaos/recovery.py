@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from random import Random
 from statistics import median
 
-from tests.chaos.client import Shop
 from tests.chaos.faults import FAULTS
 from tests.chaos.invariants import Violation
 from tests.chaos.load import Order, Row
 from tests.chaos.report import say, say_table
+from tests.chaos.shop import Shop
 from tests.chaos.world import World
 
 REQUESTS = 6

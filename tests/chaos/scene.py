@@ -10,13 +10,13 @@ from uuid import UUID
 import psycopg
 from standardwebhooks import Webhook
 
+from deploy.demo.receiver import Arrival
 from shared.blobs import output_key
 from shared.ids import uuid7
-from tests.chaos.client import Accepted
 from tests.chaos.hooks import check_hooks
 from tests.chaos.invariants import Violation, check_blobs, check_order, check_rows
 from tests.chaos.load import Order, Row
-from tests.chaos.receiver import Post
+from tests.chaos.shop import Accepted
 from tests.pictures import encode, photo
 
 HOOK = "http://127.0.0.1:1/hook/ok/key"
@@ -33,7 +33,7 @@ class Scene:
     connection: "psycopg.Connection[Any]"
     blobs: Path
     accepted: Accepted
-    post: Post
+    post: Arrival
 
     @property
     def request_id(self) -> str:
@@ -71,7 +71,7 @@ def scene(connection: "psycopg.Connection[Any]", blobs: Path) -> Scene:
     return made
 
 
-def _post(connection: "psycopg.Connection[Any]") -> Post:
+def _post(connection: "psycopg.Connection[Any]") -> Arrival:
     row = connection.execute("SELECT e.id, e.body, a.signing_secret FROM event e, account a").fetchone()
     assert row is not None
     now = datetime.now(UTC)
@@ -80,7 +80,7 @@ def _post(connection: "psycopg.Connection[Any]") -> Post:
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(row[2]).sign(str(row[0]), now, row[1]),
     }
-    return Post(at=now, path="/hook/ok/key", headers=headers, body=row[1].encode(), shown="completed", run_shown=1)
+    return Arrival(at=now, headers=headers, body=row[1].encode(), shown={"status": "completed", "run": 1})
 
 
 _REQUEST = """

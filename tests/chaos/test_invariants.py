@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from tests.chaos import audit, drained
-from tests.chaos.client import Accepted
 from tests.chaos.load import Order
 from tests.chaos.scene import Scene, scene
+from tests.chaos.shop import Accepted
 
 
 @pytest.fixture
@@ -74,12 +74,12 @@ def test_a_blob_that_is_not_what_its_row_says_is_found(good: Scene, damage: str)
 
 
 def test_a_webhook_that_came_before_get_showed_the_end_is_found(good: Scene) -> None:
-    good.post = replace(good.post, shown="processing")
+    good.post = replace(good.post, shown={"status": "processing", "run": 1})
     assert {violation.invariant for violation in good.check()} == {"no_webhook_before_get"}
 
 
 def test_a_webhook_of_a_run_that_get_has_left_behind_is_in_time(good: Scene) -> None:
-    good.post = replace(good.post, shown="processing", run_shown=2)
+    good.post = replace(good.post, shown={"status": "processing", "run": 2})
     assert good.check() == []
 
 

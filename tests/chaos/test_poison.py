@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 
-from tests.e2e.api import Api, manifest
+from deploy.demo.catalogue import manifest
+from deploy.demo.client import Client
 from tests.origin import Origin
 from tests.pictures import encode, photo
 from tests.stack import ROOT, Stack
@@ -29,13 +29,13 @@ def stack(workspace: Path) -> Iterator[Stack]:
 
 
 def test_a_poisonous_image_costs_itself_alone(stack: Stack) -> None:
-    with Origin(port=stack.host_ports[0]) as origin, httpx.Client(base_url=stack.base_url, timeout=30) as http:
+    api = Client(stack.base_url)
+    with Origin(port=stack.host_ports[0]) as origin:
         urls = [
             origin.add(f"/{n}.jpg", encode(photo(160, 120, n), "jpeg", quality=90)) for n in range(1, NEIGHBOURS + 1)
         ]
         urls.insert(3, origin.add("/poison.jpg", POISON))
-        api = Api(http)
-        request_id = api.upload(manifest([("1", "Poison and its neighbours", urls)]))
+        request_id = api.upload(manifest([("1", "Poison and its neighbours", urls)]))["request_id"]
         request = api.finished(request_id, within=400)
         (lost,) = api.items(f"/v1/requests/{request_id}/images", status="failed")
     assert request["images"] == {

@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass
 from random import Random
 
-from tests.chaos.client import Accepted, Shop
 from tests.chaos.invariants import Violation
 from tests.chaos.load import Order, Row
 from tests.chaos.report import say, say_table
+from tests.chaos.shop import Accepted, Shop
 from tests.chaos.world import World
 
 FAILURES = 3

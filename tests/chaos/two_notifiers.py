@@ -5,20 +5,20 @@ from typing import Any
 
 from deploy.local import __main__ as command
 from deploy.local import stack
-from deploy.local.data_dir import Places
+from deploy.local.data_dir import DataDir
 from deploy.local.process import Spec
-from deploy.local.processes import Plan
+from deploy.local.processes import Processes
 from deploy.local.settings import LocalSettings
 
 SECOND = "notifier-2"
 
 
-class PlanWithTwo(Plan):
-    """The same plan with one more process."""
+class ProcessesWithTwo(Processes):
+    """The same processes and one more notifier."""
 
-    def __init__(self, settings: LocalSettings, places: Places) -> None:
-        super().__init__(settings, places)
-        self.port = places.ports([*self.port, SECOND])
+    def __init__(self, settings: LocalSettings, data: DataDir) -> None:
+        super().__init__(settings, data)
+        self.port = data.ports([*self.port, SECOND])
 
     def services(self) -> list[Spec]:
         return [*super().services(), self._module(SECOND, "services.notifier")]
@@ -26,9 +26,9 @@ class PlanWithTwo(Plan):
 
 def main() -> int:
     vars_of_stack: Any = stack
-    vars_of_stack.Plan = PlanWithTwo
+    vars_of_stack.Processes = ProcessesWithTwo
     settings = LocalSettings()
-    return command.run(settings, Places(settings.folder), servers_only=False)
+    return command.run(settings, DataDir(settings.folder), servers_only=False)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ import psutil
 import psycopg
 import redis
 
+from deploy.demo.client import Client
 from tests.chaos import audit
 from tests.chaos.disk import SmallDisk
 from tests.chaos.drained import Resources
 from tests.chaos.load import Shelf
 from tests.chaos.proxy import Loop, Proxy
-from tests.chaos.receiver import Receiver
+from tests.chaos.receiver import MisbehavingReceiver
 from tests.chaos.spies import PostgresSpy, RedisSpy
 from tests.origin import Origin
 from tests.stack import ROOT, Stack
@@ -55,7 +56,7 @@ class World:
     servers: Stack
     stack: Stack
     proxies: dict[str, Proxy]
-    receiver: Receiver
+    receiver: MisbehavingReceiver
     disk: SmallDisk
     shelf: Shelf
     base: dict[str, Resources] = field(default_factory=dict)
@@ -102,15 +103,15 @@ def world(*, side: int = 200) -> Iterator[World]:
 def _started(ends: ExitStack, folder: Path, disk: SmallDisk, servers: Stack, side: int) -> World:
     loop = ends.enter_context(Loop())
     origin = ends.enter_context(Origin())
-    receiver = ends.enter_context(Receiver())
+    hooks = ends.enter_context(Origin())
     proxies = {
         "postgres": loop.proxy(urlsplit(servers.database_url).port or 0, spy=PostgresSpy),
         "valkey": loop.proxy(urlsplit(servers.redis_url).port or 0, spy=RedisSpy),
         "origin": loop.proxy(origin.port),
-        "receiver": loop.proxy(receiver.port),
+        "receiver": loop.proxy(hooks.port),
     }
     stack = TwoNotifiers(folder / "stack", env=_env(servers, proxies, folder))
-    receiver.gateway = stack.base_url
+    hooks.otherwise = receiver = MisbehavingReceiver(Client(stack.base_url, seconds=5).request)
     ends.callback(stack.stop)
     stack.start()
     shelf = Shelf(origin, f"http://127.0.0.1:{proxies['origin'].port}", side=side)

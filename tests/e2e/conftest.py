@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.api import Api
+from deploy.demo.client import Client
 from tests.origin import Origin
 from tests.stack import Stack
 
@@ -30,9 +30,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture
-def api(stack: Stack) -> Iterator[Api]:
+def api(stack: Stack) -> Client:
+    return Client(stack.base_url)
+
+
+@pytest.fixture
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    """For calls that the client does not make, and for headers."""
     with httpx.Client(base_url=stack.base_url, timeout=30) as http:
-        yield Api(http)
+        yield http
 
 
 @pytest.fixture

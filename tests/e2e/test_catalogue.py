@@ -3,8 +3,9 @@
 import pytest
 import redis
 
+from deploy.demo.catalogue import manifest
+from deploy.demo.client import Client
 from shared.broker.epoch import KEY as EPOCH_KEY
-from tests.e2e.api import Api, manifest
 from tests.origin import Origin
 from tests.pictures import encode, photo
 from tests.stack import Stack, until
@@ -31,12 +32,12 @@ def catalogue(origin: Origin, pictures: list[bytes]) -> list[tuple[str, str, lis
     return products
 
 
-def assert_exact(api: Api, request_id: str, origin: Origin, *, within: float, fetched_once: bool) -> None:
+def assert_exact(api: Client, request_id: str, origin: Origin, *, within: float, fetched_once: bool) -> None:
     request = api.finished(request_id, within=within)
     assert (request["status"], request["outcome"]) == ("completed", "success")
     assert request["images"] == {"total": IMAGES, "pending": 0, "completed": IMAGES, "failed": 0, "cancelled": 0}
     assert request["products"] == IMAGES // 2
-    rows = api.output_csv(request_id)
+    rows = api.output_rows(request_id)
     assert [row["S. No."] for row in rows] == [str(number) for number in range(IMAGES // 2)]
     assert all(all(row["Output Image Urls"].split(",")) for row in rows)
     if fetched_once:
@@ -44,28 +45,28 @@ def assert_exact(api: Api, request_id: str, origin: Origin, *, within: float, fe
 
 
 def test_a_thousand_images_complete_with_exact_counts(
-    stack: Stack, api: Api, origin: Origin, catalogue: list[tuple[str, str, list[str]]]
+    stack: Stack, api: Client, origin: Origin, catalogue: list[tuple[str, str, list[str]]]
 ) -> None:
-    request_id = api.upload(manifest(catalogue))
+    request_id = api.upload(manifest(catalogue))["request_id"]
     assert_exact(api, request_id, origin, within=120, fetched_once=True)
     products = list(api.items(f"/v1/requests/{request_id}/products", page_size="200"))
     assert [product["name"] for product in products[:4]] == ["Product 0", "Product 0", "Product 1", "Product 1"]
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(
-    stack: Stack, api: Api, origin: Origin, catalogue: list[tuple[str, str, list[str]]]
+    stack: Stack, api: Client, origin: Origin, catalogue: list[tuple[str, str, list[str]]]
 ) -> None:
-    request_id = api.upload(manifest(catalogue))
-    until(lambda: api.get(request_id)["images"]["completed"] > 100, within=60)
+    request_id = api.upload(manifest(catalogue))["request_id"]
+    until(lambda: api.request(request_id)["images"]["completed"] > 100, within=60)
     stack.kill("worker-1")
     assert_exact(api, request_id, origin, within=150, fetched_once=False)
 
 
 def test_a_wiped_valkey_loses_nothing(
-    stack: Stack, api: Api, origin: Origin, catalogue: list[tuple[str, str, list[str]]]
+    stack: Stack, api: Client, origin: Origin, catalogue: list[tuple[str, str, list[str]]]
 ) -> None:
-    request_id = api.upload(manifest(catalogue))
-    until(lambda: api.get(request_id)["images"]["completed"] > 100, within=60)
+    request_id = api.upload(manifest(catalogue))["request_id"]
+    until(lambda: api.request(request_id)["images"]["completed"] > 100, within=60)
     with redis.Redis.from_url(stack.redis_url) as valkey:
         valkey.flushall()
         assert_exact(api, request_id, origin, within=150, fetched_once=False)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from tests.e2e.api import Api, manifest
+from deploy.demo.catalogue import manifest
+from deploy.demo.client import Client
 from tests.origin import Origin
 from tests.pictures import encode, photo
 from tests.stack import Stack, until
@@ -16,7 +17,7 @@ from tests.stack import Stack, until
 GOOD = manifest([("1", "Shoe", ["http://images.example/shoe.jpg"])])
 
 
-def total(api: Api) -> int:
+def total(api: Client) -> int:
     return sum(1 for _ in api.items("/v1/requests", page_size="200"))
 
 
@@ -31,31 +32,31 @@ def total(api: Api) -> int:
     ],
 )
 def test_a_bad_upload_is_refused_and_changes_nothing(
-    api: Api, body: bytes, content_type: str, status: int, code: str
+    api: Client, http: httpx.Client, body: bytes, content_type: str, status: int, code: str
 ) -> None:
     before = total(api)
-    answer = api.http.post("/v1/requests", content=body, headers={"content-type": content_type})
+    answer = http.post("/v1/requests", content=body, headers={"content-type": content_type})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"]
     assert total(api) == before
 
 
-def test_row_errors_name_row_line_and_column(api: Api) -> None:
+def test_row_errors_name_row_line_and_column(http: httpx.Client) -> None:
     body = b"S. No.,Product Name,Input Image Urls\n1,Shoe,http://a.example/1.jpg\n,Hat,http://a.example/2.jpg\n"
-    answer = api.http.post("/v1/requests", content=body, headers={"content-type": "text/csv"})
+    answer = http.post("/v1/requests", content=body, headers={"content-type": "text/csv"})
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
     assert (error["row"], error["line"], error["column"], error["code"]) == (2, 3, "S. No.", "empty_serial_number")
 
 
-def test_a_form_without_a_file_is_400(api: Api) -> None:
-    answer = api.http.post("/v1/requests", data={"quality": "50"}, files={"other": b""})
+def test_a_form_without_a_file_is_400(http: httpx.Client) -> None:
+    answer = http.post("/v1/requests", data={"quality": "50"}, files={"other": b""})
     assert answer.status_code == 400
 
 
-def test_an_upload_over_the_limit_is_413(api: Api) -> None:
-    answer = api.http.post("/v1/requests", content=zeros(101), headers={"content-type": "text/csv"})
+def test_an_upload_over_the_limit_is_413(http: httpx.Client) -> None:
+    answer = http.post("/v1/requests", content=zeros(101), headers={"content-type": "text/csv"})
     assert answer.status_code == 413
 
 
@@ -64,11 +65,11 @@ def zeros(megabytes: int) -> Iterator[bytes]:
         yield bytes(1_000_000)
 
 
-def test_an_unknown_id_is_404_and_a_wrong_method_405(api: Api) -> None:
+def test_an_unknown_id_is_404_and_a_wrong_method_405(http: httpx.Client) -> None:
     unknown = "01980000-0000-7000-8000-000000000000"
-    assert api.http.get(f"/v1/requests/{unknown}").status_code == 404
-    assert api.http.get("/v1/requests/nonsense").status_code == 404
-    assert api.http.put("/v1/requests").status_code == 405
+    assert http.get(f"/v1/requests/{unknown}").status_code == 404
+    assert http.get("/v1/requests/nonsense").status_code == 404
+    assert http.put("/v1/requests").status_code == 405
 
 
 @contextmanager
@@ -85,22 +86,22 @@ def without(stack: Stack, name: str) -> Iterator[None]:
         until(lambda: httpx.get(f"{stack.base_url}/healthz").status_code == 200, within=60)
 
 
-def test_without_postgresql_the_answer_is_503_with_retry_after(stack: Stack, api: Api) -> None:
+def test_without_postgresql_the_answer_is_503_with_retry_after(stack: Stack, http: httpx.Client) -> None:
     with without(stack, "postgres"):
         for answer in (
-            api.http.post("/v1/requests", content=GOOD, headers={"content-type": "text/csv"}),
-            api.http.get("/v1/requests"),
+            http.post("/v1/requests", content=GOOD, headers={"content-type": "text/csv"}),
+            http.get("/v1/requests"),
         ):
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) > 0
             assert answer.json()["code"] == "unavailable"
-    until(lambda: api.http.get("/v1/requests").status_code == 200, within=20)
+    until(lambda: http.get("/v1/requests").status_code == 200, within=20)
 
 
-def test_without_valkey_an_upload_is_accepted_and_dispatched_later(stack: Stack, api: Api, origin: Origin) -> None:
+def test_without_valkey_an_upload_is_accepted_and_dispatched_later(stack: Stack, api: Client, origin: Origin) -> None:
     url = origin.add("/later.jpg", encode(photo(160, 120, 7), "jpeg", quality=90))
     with without(stack, "valkey"):
-        request_id = api.upload(manifest([("1", "Shoe", [url])]))
-        assert api.get(request_id)["status"] == "pending"
+        request_id = api.upload(manifest([("1", "Shoe", [url])]))["request_id"]
+        assert api.request(request_id)["status"] == "pending"
     request = api.finished(request_id, within=60)
     assert request["images"]["completed"] == 1

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.e2e.api import Api, manifest
+from deploy.demo.catalogue import manifest
+from deploy.demo.client import Client
 from tests.origin import Origin
 from tests.pictures import encode, photo
 from tests.stack import Stack, until
@@ -63,7 +64,7 @@ def busy(clients: Clients) -> Iterator[None]:
             thread.join()
 
 
-def test_a_rolling_restart_loses_nothing_and_answers_no_5xx(stack: Stack, api: Api, origin: Origin) -> None:
+def test_a_rolling_restart_loses_nothing_and_answers_no_5xx(stack: Stack, api: Client, origin: Origin) -> None:
     urls = [origin.add(f"/roll/{n}.jpg", encode(photo(160, 120, n), "jpeg", quality=90)) for n in range(PRODUCTS)]
     clients = Clients(stack.base_url, manifest([(str(n), f"Product {n}", [url]) for n, url in enumerate(urls)]))
     with busy(clients):

@@ -16,7 +16,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from deploy.local.postgres import end_leftover
-from tests.integration.local.command import local
 from tests.stack import ROOT, Stack, until
 
 
@@ -32,7 +31,7 @@ def test_stop_never_ends_the_process_that_a_killed_stack_s_pid_belongs_to_by_now
     with socket.create_server(("127.0.0.1", stack.port)):  # so that the new one waits a while
         process = subprocess.Popen([sys.executable, "-m", "deploy.local", "run"], cwd=ROOT, env=stack.env)
         until(lambda: stack.state().get("pid") == process.pid)
-        assert local(stack, "stop").returncode == 0
+        assert stack.command("stop").returncode == 0
         process.wait(10)
     assert stranger.poll() is None
 
@@ -95,7 +94,7 @@ def test_frozen_processes_are_killed_at_a_stop(folder: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_line(folder: Path) -> None:
     folder.write_text("a file")
     for command in ("run", "start"):
-        refused = local(Stack(folder), command)
+        refused = Stack(folder).command(command)
         assert refused.returncode == 1
         assert refused.stderr.count("\n") == 1
         assert str(folder) in refused.stderr
@@ -110,14 +109,14 @@ def _running(stack: Stack, *before: str, stdout: int) -> Iterator[subprocess.Pop
     try:
         until(lambda: bool(stack.state().get("ready")), within=30)
         yield process
-        assert local(stack, "stop").returncode == 0
+        assert stack.command("stop").returncode == 0
     finally:
         process.terminate()
         process.wait(20)
 
 
 def _runs(stack: Stack) -> bool:
-    return local(stack, "status").returncode == 0 and _pings(stack.redis_url)
+    return stack.command("status").returncode == 0 and _pings(stack.redis_url)
 
 
 def _pings(address: str) -> bool:

@@ -9,7 +9,6 @@ import psutil
 import psycopg
 import pytest
 
-from tests.integration.local.command import begun, local
 from tests.stack import Stack, until
 
 
@@ -33,30 +32,30 @@ def test_a_killed_supervisor_leaves_no_orphan_and_can_be_started_again(stack: St
 
 
 def test_a_second_start_says_that_it_runs(stack: Stack) -> None:
-    again = local(stack, "start")
+    again = stack.command("start")
     assert again.returncode == 0
     assert "already running" in again.stdout
-    second = local(stack, "run")
+    second = stack.command("run")
     assert second.returncode == 1
     assert "already running" in second.stderr
 
 
 def test_start_and_stop_work_in_the_background(folder: Path) -> None:
     stack = Stack(folder, servers_only=True)
-    assert local(stack, "stop").stdout == "halftone: not running\n"
-    started = local(stack, "start", "--servers-only")
+    assert stack.command("stop").stdout == "halftone: not running\n"
+    started = stack.command("start", "--servers-only")
     assert started.returncode == 0, started.stderr
     pids = [pid for name in stack.names() for pid in stack.pids(name)]
-    assert local(stack, "status").returncode == 0
-    assert local(stack, "stop").returncode == 0
+    assert stack.command("status").returncode == 0
+    assert stack.command("stop").returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert not (folder / "stack.json").exists()
 
 
 def test_of_two_starts_at_once_one_starts_and_the_other_says_so(folder: Path, request: pytest.FixtureRequest) -> None:
     stack = Stack(folder, servers_only=True)
-    request.addfinalizer(lambda: local(stack, "stop"))
-    both = [begun(stack, "start", "--servers-only") for _ in range(2)]
+    request.addfinalizer(lambda: stack.command("stop"))
+    both = [stack.begin("start", "--servers-only") for _ in range(2)]
     told = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     (ready,) = (text for text in told if "is ready at" in text)
@@ -69,8 +68,8 @@ def test_of_two_starts_at_once_one_starts_and_the_other_says_so(folder: Path, re
 
 def test_a_start_that_is_stopped_meanwhile_says_so(folder: Path, request: pytest.FixtureRequest) -> None:
     stack = Stack(folder, servers_only=True)
-    request.addfinalizer(lambda: local(stack, "stop"))
-    starting = begun(stack, "start", "--servers-only")
+    request.addfinalizer(lambda: stack.command("stop"))
+    starting = stack.begin("start", "--servers-only")
     until((folder / "stack.json").exists)
     os.kill(int(stack.state()["pid"]), signal.SIGTERM)  # as `stop` does, which takes longer to begin than this start
     told = starting.communicate(timeout=60)[0]
@@ -83,7 +82,7 @@ def test_the_log_before_is_kept(folder: Path) -> None:
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres" / "PG_VERSION").write_text("broken")
     (folder / "stack.log").write_text("the one before\n")
-    assert local(stack, "start", "--servers-only").returncode == 1
+    assert stack.command("start", "--servers-only").returncode == 1
     assert (folder / "stack.log.1").read_text() == "the one before\n"
     assert "the one before" not in (folder / "stack.log").read_text()
 
@@ -94,7 +93,7 @@ def test_a_new_webhook_secret_is_told_at_the_next_start_and_not_shown(stack: Sta
     stack.start()
     assert "| HALFTONE_WEBHOOK_SECRET is new" in stack.log()
     assert "whsec_" not in stack.log()
-    assert local(stack, "secret").stdout.strip() == stack.env["HALFTONE_WEBHOOK_SECRET"]
+    assert stack.command("secret").stdout.strip() == stack.env["HALFTONE_WEBHOOK_SECRET"]
 
 
 def test_passwords_are_readable_by_their_owner_alone(stack: Stack) -> None:
@@ -105,7 +104,7 @@ def test_passwords_are_readable_by_their_owner_alone(stack: Stack) -> None:
 def test_a_taken_port_is_one_line_that_names_the_port_and_the_setting(folder: Path) -> None:
     stack = Stack(folder)
     with socket.create_server(("127.0.0.1", stack.port)):
-        refused = local(stack, "run")
+        refused = stack.command("run")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert str(stack.port) in refused.stderr
@@ -117,7 +116,7 @@ def test_a_server_that_cannot_start_shows_its_last_words_and_stops_the_rest(fold
     stack.start()
     stack.stop()
     (folder / "postgres" / "postgresql.auto.conf").write_text("no_such_option = 1\n")
-    refused = local(stack, "run", "--servers-only")
+    refused = stack.command("run", "--servers-only")
     assert refused.returncode == 1
     assert "postgres" in refused.stderr
     assert "no_such_option" in refused.stderr

@@ -1,11 +1,11 @@
 import threading
 from pathlib import Path
 
-from deploy.local.data_dir import Places
+from deploy.local.data_dir import DataDir
 
 
-def test_whoever_only_asks_does_not_keep_a_stack_from_starting(tmp_path: Path) -> None:
-    asking, starting = Places(tmp_path), Places(tmp_path)
+def test_a_query_of_the_lock_does_not_keep_a_stack_from_starting(tmp_path: Path) -> None:
+    asking, starting = DataDir(tmp_path), DataDir(tmp_path)
     assert asking.hold()
     threading.Timer(0.1, asking.release).start()
     assert starting.hold()

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.local.process import LAST_WORDS, Spec, Tier
+from deploy.local.process import DRAIN_SECONDS, Spec, Tier
 from deploy.local.supervisor import START_TRIES, STOP_WITHIN, Supervisor
 from tests.stack import until
 
@@ -44,4 +44,4 @@ def test_a_server_that_dies_again_and_again_while_the_services_start_is_started_
 
 
 def test_what_never_ends_by_itself_is_killed_within_the_15_seconds_of_a_stop() -> None:
-    assert sum(within + LAST_WORDS for within in STOP_WITHIN.values()) <= 14
+    assert sum(within + DRAIN_SECONDS for within in STOP_WITHIN.values()) <= 14

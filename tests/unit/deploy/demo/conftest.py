@@ -1,17 +1,19 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from deploy.local.demo import catalogue
-from deploy.local.demo.checks import Rendition, Seen
-from deploy.local.demo.receiver import Arrival
+from deploy.demo import catalogue
+from deploy.demo.checks import Rendition, Seen
+from deploy.demo.receiver import Arrival
 
 ORIGIN = "127.0.0.1:8099"
 REQUEST: dict[str, Any] = {"request_id": "r-1", "status": "completed", "outcome": "partial"}
 ARRIVAL = Arrival(
-    event_id="e-1",
-    body={"type": "request.completed", "data": {"request_id": "r-1"}},
-    status_at_receipt="completed",
+    at=datetime.now(UTC),
+    headers={"webhook-id": "e-1"},
+    body=b'{"type": "request.completed", "data": {"request_id": "r-1"}}',
+    shown=REQUEST,
 )
 
 

@@ -3,8 +3,8 @@ import io
 
 import pytest
 
-from deploy.local.demo import catalogue, pictures
-from deploy.local.demo.settings import DemoSettings
+from deploy.demo import catalogue, pictures
+from deploy.local.settings import LocalSettings
 
 
 def test_the_catalogue_has_ten_products_25_images_and_one_in_two_products() -> None:
@@ -22,7 +22,7 @@ def test_the_dead_url_stands_between_two_good_ones() -> None:
 
 
 def test_the_manifest_reads_back_as_the_catalogue() -> None:
-    header, *rows = csv.reader(io.StringIO(catalogue.manifest("host:1"), newline=""))
+    header, *rows = csv.reader(io.StringIO(catalogue.demo_manifest("host:1").decode(), newline=""))
     assert tuple(header) == catalogue.HEADER
     expected = [",".join(f"http://host:1/images/{name}" for name in product.files) for product in catalogue.PRODUCTS]
     assert [row[2] for row in rows] == expected
@@ -50,8 +50,8 @@ def test_what_does_not_decode_is_an_os_error(body: bytes) -> None:
     ],
 )
 def test_the_origin_joins_what_is_allowed_already(given: str, merged: str) -> None:
-    assert DemoSettings(demo_port=8500, fetch_allow=given).egress_allow == merged
+    assert LocalSettings(demo_port=8500, fetch_allow=given).egress_allow == merged
 
 
 def test_a_stack_that_others_reach_does_not_let_the_demo_through() -> None:
-    assert DemoSettings(bind="0.0.0.0", auth="off").egress_allow == ""
+    assert LocalSettings(bind="0.0.0.0", auth="off").egress_allow == ""

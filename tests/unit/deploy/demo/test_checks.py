@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.demo import catalogue
-from deploy.local.demo.checks import Rendition, Seen, check_all
+from deploy.demo import catalogue
+from deploy.demo.checks import Rendition, Seen, check_all
 
 
 def failures(seen: Seen, **changes: Any) -> list[str]:
@@ -62,7 +62,7 @@ def test_a_webhook_arrives_exactly_once(seen: Seen, times: int) -> None:
 
 
 def test_a_webhook_before_the_terminal_state_is_told(seen: Seen) -> None:
-    early = [replace(seen.arrivals[0], status_at_receipt="processing")]
+    early = [replace(seen.arrivals[0], shown={"status": "processing"})]
     assert failures(seen, arrivals=early) == ["it showed ['processing']"]
 
 

@@ -1,8 +1,8 @@
-"""The shop of the demo: ten products, 25 image URLs, one of them dead and one in two products. Pure."""
+"""The demo's catalogue: ten products, 25 image URLs, one of them dead and one in two products."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
@@ -42,7 +42,7 @@ def files() -> list[str]:
 
 
 def size_of(name: str) -> tuple[int, int]:
-    """Width and height of a picture; a PNG of a photo is slow to write, so those are small."""
+    """Width and height of a picture; PNGs are small, because a PNG of a photo is slow to write."""
     return PNG_SIZE if name.endswith(".png") else SIZES[files().index(name) % len(SIZES)]
 
 
@@ -51,13 +51,15 @@ def url_of(name: str, origin: str) -> str:
     return f"http://{origin}/images/{name}"
 
 
-def manifest(origin: str) -> str:
-    """The CSV to upload, its image lists in quoted cells."""
-    rows = [[p.serial_number, p.name, ",".join(url_of(name, origin) for name in p.files)] for p in PRODUCTS]
-    return _csv([HEADER, *rows])
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
+def manifest(products: Iterable[tuple[str, str, Sequence[str]]]) -> bytes:
+    """The CSV to upload, from serial numbers, names and URLs: the URLs of a product in one quoted cell."""
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
+    writer = csv.writer(text)
+    writer.writerow(HEADER)
+    writer.writerows((serial_number, name, ",".join(urls)) for serial_number, name, urls in products)
+    return text.getvalue().encode()
+
+
+def demo_manifest(origin: str) -> bytes:
+    """The CSV of the demo's products."""
+    return manifest((p.serial_number, p.name, [url_of(name, origin) for name in p.files]) for p in PRODUCTS)

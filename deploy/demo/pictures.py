@@ -101,7 +101,7 @@ def _outline(random: Random, size: tuple[int, int], box: Box) -> Image.Image:
 
 
 def _soft_ellipse(size: tuple[int, int], box: Box) -> Image.Image:
-    """A blurred ellipse; blurred at an eighth of the size, which nobody can see and is 64 times as fast."""
+    """A blurred ellipse; blurred at an eighth of the size, which looks the same and is 64 times as fast."""
     small = Image.new("L", (size[0] // 8, size[1] // 8), 0)
     left, top, right, bottom = (edge // 8 for edge in box)
     ImageDraw.Draw(small).ellipse((left, top, right, bottom), fill=255)

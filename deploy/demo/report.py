@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deploy.local.demo import catalogue
-from deploy.local.demo.checks import Check, Seen
-from deploy.local.demo.gateway import JSON
+from deploy.demo import catalogue
+from deploy.demo.checks import Check, Seen
+from deploy.demo.client import JSON
 
 
 def progress_bar(console: Console) -> Progress:
@@ -48,8 +48,8 @@ def table(seen: Seen) -> Table:
 def print_arrivals(console: Console, seen: Seen) -> None:
     """The webhooks as they came."""
     for arrival in seen.arrivals:
-        verdict = arrival.refusal or f"signature valid, GET showed `{arrival.status_at_receipt}` at its receipt"
-        console.print(f"webhook {arrival.body.get('type', '?')} {arrival.event_id}", soft_wrap=True)
+        verdict = arrival.refusal or f"signature valid, GET showed `{arrival.status_shown}` at its receipt"
+        console.print(f"webhook {arrival.event.get('type', '?')} {arrival.event_id}", soft_wrap=True)
         console.print(f"        {verdict}", soft_wrap=True)
 
 
@@ -79,7 +79,7 @@ def print_next_steps(console: Console, base_url: str, seen: Seen, output: Path) 
 
 
 def _pictures(images: Sequence[JSON]) -> str:
-    """`2 jpeg, 1 png`, what is missing last."""
+    """`2 jpeg, 1 png`, failures last."""
     kinds = Counter(str(image["rendition"]["format"]) for image in images if image["rendition"])
     counts = [f"{count} {kind}" for kind, count in kinds.items()]
     if failed := sum(image["rendition"] is None for image in images):

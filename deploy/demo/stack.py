@@ -1,26 +1,28 @@
-"""Has the stack running: starts it where it is not, and reads its signing secret."""
+"""Starts the local stack if it is not running, and reads its signing secret."""
 
 import subprocess
 import sys
 import time
 
-from deploy.local.data_dir import Places
-from deploy.local.demo.failure import DemoFailed
-from deploy.local.demo.settings import DemoSettings
-from deploy.local.settings import ROOT
+from deploy.local.data_dir import DataDir
+from deploy.local.settings import ROOT, LocalSettings
 
 READY_WITHIN = 120.0
 COMMAND = (sys.executable, "-m", "deploy.local")
 
 
-def bring_up(settings: DemoSettings) -> str:
-    """Return the gateway's address once the stack is ready; what is being started shows on the terminal."""
-    places = Places(settings.folder)
-    if not places.held_by_other():
+class DemoFailed(Exception):
+    """The demo cannot go on; the message is for a person and says what to do."""
+
+
+def bring_up(settings: LocalSettings) -> str:
+    """Return the gateway's address once the stack is ready; the processes that start are printed."""
+    data = DataDir(settings.folder)
+    if not data.held_by_other():
         _start()
     deadline = time.monotonic() + READY_WITHIN
-    while not (state := places.read_state()).get("ready"):  # somebody else may have begun to start it
-        if time.monotonic() > deadline or not places.held_by_other():
+    while not (state := data.read_state()).get("ready"):  # another command may be starting it
+        if time.monotonic() > deadline or not data.held_by_other():
             raise DemoFailed("the stack did not become ready; `make status` shows what runs")
         time.sleep(0.1)
     if not state["url"]:
@@ -37,7 +39,7 @@ def signing_secret() -> str:
 
 
 def _start() -> None:
-    # In a session of its own, so that a Ctrl-C is for the demo alone.
+    # In a session of its own, so that a Ctrl-C reaches only the demo.
     with subprocess.Popen([*COMMAND, "start"], cwd=ROOT, start_new_session=True) as starting:
         try:
             status = starting.wait()

@@ -1,6 +1,6 @@
 """`make compose-test`: builds the containers, sends one request through two workers, and takes all of it down.
 
-Without a Docker engine it takes the one from `../shared/containers`, where that folder exists.
+Without a Docker engine it uses the one from `../shared/containers`, if that folder exists.
 """
 
 import json
@@ -9,37 +9,42 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from deploy.demo import pictures
+from deploy.demo.catalogue import manifest
+from deploy.demo.client import ApiError, Client
+from tests.stack import ROOT
+
 TOOLS = ROOT.parent / "shared" / "containers"
 PORT = 18_080
 IMAGES = 400
+PICTURES = 40
 FINISHED_WITHIN = 180.0
 ELSEWHERE = {"DATABASE_URL": "postgresql://db.test/x", "REDIS_URL": "redis://valkey.test/1", "BLOB_URL": "s3://bucket"}
-FILES = ("-f", "docker-compose.yml", "-f", "deploy/compose_test.override.yml", "-p", "halftone-test")
+FILES = ("docker-compose.yml", "tests/compose/override.yml")
+PROJECT = "halftone-test"
 
 
 class Failed(Exception):
-    """What went wrong, for a person."""
+    """The message is for a person."""
 
 
 class Compose:
     """Runs `docker compose` on our files with our settings."""
 
-    def __init__(self, engine: Mapping[str, str]) -> None:
+    def __init__(self, engine: Mapping[str, str], pictures: str) -> None:
+        files = {"COMPOSE_FILE": ":".join(FILES), "COMPOSE_PROJECT_NAME": PROJECT, "PICTURES": pictures}
         settings = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000"}
-        self.env = {**os.environ, **engine, **settings}
+        self.env = {**os.environ, **engine, **files, **settings}
 
     def __call__(
         self, *arguments: str, capture: bool = False, check: bool = True, env: Mapping[str, str] | None = None
     ) -> str:
-        command = ["docker", "compose", "--progress", "quiet", *FILES, *arguments]
+        command = ["docker", "compose", "--progress", "quiet", *arguments]
         done = subprocess.run(
             command,
             cwd=ROOT,
@@ -55,7 +60,7 @@ class Compose:
 
 @dataclass(frozen=True)
 class Engine:
-    """`env` reaches it; `tools`: it comes from the tools folder; `ours`: we started it and so we stop it."""
+    """`env` reaches it; `tools`: it comes from ../shared/containers; `ours`: we started it and stop it."""
 
     env: dict[str, str]
     tools: bool = False
@@ -84,18 +89,16 @@ def _succeeds(*command: str, env: Mapping[str, str] | None = None) -> bool:
 
 
 def build(compose: Compose, *, with_tools: bool) -> None:
-    """Build the images; the tools know how to reach the network from a build where it is odd."""
+    """Build the images; the tools also build where a bridge network cannot reach the package index."""
     if not with_tools:
         compose("build")
         return
-    named = {**compose.env, "COMPOSE_FILE": "docker-compose.yml:deploy/compose_test.override.yml"}
-    named["COMPOSE_PROJECT_NAME"] = "halftone-test"
-    if subprocess.run([TOOLS / "compose-build", ROOT], env=named, cwd=ROOT, check=False).returncode:
+    if subprocess.run([TOOLS / "compose-build", ROOT], env=compose.env, cwd=ROOT, check=False).returncode:
         raise Failed("the images could not be built")
 
 
 def make_key(compose: Compose) -> str | None:
-    """An API key, made as a person would make one; None where this build knows no keys."""
+    """An API key, made as a person would make one; None while there are no keys."""
     if not (ROOT / "services" / "ingest" / "keys.py").exists():
         return None
     shown = compose("exec", "-T", "ingest", "python", "-m", "services.ingest.keys", "create", "compose", capture=True)
@@ -105,16 +108,8 @@ def make_key(compose: Compose) -> str | None:
     return found[0]
 
 
-def call(method: str, path: str, *, key: str | None, body: bytes | None = None) -> dict[str, Any]:
-    """One API call through the gateway."""
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", data=body, headers=headers, method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own gateway
-        return dict(json.load(answer))
-
-
 def addresses_arrive(compose: Compose) -> None:
-    """Servers elsewhere, as a person gives them, reach each of our processes."""
+    """The addresses of external servers reach each of our processes."""
     project = json.loads(compose("config", "--format", "json", capture=True, env=ELSEWHERE))
     for name in ("migrate", "ingest", "worker", "notifier", "status"):
         given = project["services"][name]["environment"]
@@ -130,33 +125,27 @@ def read_secret(compose: Compose) -> None:
         raise Failed("the signing secret cannot be read")
 
 
+def draw_pictures(folder: Path) -> None:
+    """Write the files that the origin serves."""
+    folder.chmod(0o755)
+    for number in range(1, PICTURES + 1):
+        name = f"{number}.jpg"
+        (folder / name).write_bytes(pictures.draw(name, (300, 300)))
+
+
 def journey(compose: Compose) -> None:
     """One request from upload to output, with both workers at it."""
-    key = make_key(compose)
-    products = [
-        {"serial_number": str(number), "name": f"Product {number}", "image_urls": [f"http://origin:8000/{number}.png"]}
-        for number in range(1, IMAGES + 1)
-    ]
-    accepted = call("POST", "/v1/requests", key=key, body=json.dumps({"products": products}).encode())
-    finished = _finished(accepted["request_id"], key)
-    if finished["status"] != "completed" or finished["outcome"] != "success":
+    client = Client(f"http://127.0.0.1:{PORT}", key=make_key(compose))
+    urls = [f"http://origin:8000/{number % PICTURES + 1}.jpg?{number}" for number in range(IMAGES)]
+    accepted = client.upload(manifest((str(number), f"Product {number}", [url]) for number, url in enumerate(urls)))
+    finished = client.finished(accepted["request_id"], within=FINISHED_WITHIN, every=0.5)
+    if (finished["status"], finished["outcome"]) != ("completed", "success"):
         raise Failed(f"the request ended as {json.dumps(finished)}")
-    image = call("GET", f"/v1/requests/{accepted['request_id']}/images?page_size=1", key=key)["items"][0]
-    with urllib.request.urlopen(image["output_url"], timeout=30) as answer:  # noqa: S310 - our own gateway
-        print(f"one of {IMAGES} renditions: {len(answer.read())} bytes, {answer.headers['Content-Type']}")
+    image = next(client.items(f"/v1/requests/{accepted['request_id']}/images"))
+    width, height = pictures.decoded_size(client.read(image["output_url"]))
+    print(f"one of {IMAGES} renditions: {image['rendition']['bytes']} bytes, {width} x {height} pixels")
     for number in (1, 2):
         print(f"worker {number} compressed {_batches(compose, number):.0f} batches")
-
-
-def _finished(request_id: str, key: str | None) -> dict[str, Any]:
-    deadline = time.monotonic() + FINISHED_WITHIN
-    while True:
-        request = call("GET", f"/v1/requests/{request_id}", key=key)
-        if request["outcome"] is not None:
-            return request
-        if time.monotonic() > deadline:
-            raise Failed(f"not finished within {FINISHED_WITHIN:.0f} s: {json.dumps(request)}")
-        time.sleep(0.5)
 
 
 def _batches(compose: Compose, number: int) -> float:
@@ -174,11 +163,13 @@ def main() -> int:
     try:
         engine = find_engine()
         try:
-            _try_out(Compose(engine.env), with_tools=engine.tools)
+            with tempfile.TemporaryDirectory() as folder:
+                draw_pictures(Path(folder))
+                _try_out(Compose(engine.env, folder), with_tools=engine.tools)
         finally:
             if engine.ours:
                 subprocess.run([TOOLS / "engine", "down"], check=False)
-    except (Failed, OSError) as failure:
+    except (Failed, ApiError, OSError) as failure:
         print(f"compose-test: {failure}", file=sys.stderr)
         return 1
     print("compose-test: all good")
@@ -192,7 +183,7 @@ def _try_out(compose: Compose, *, with_tools: bool) -> None:
         compose("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
         read_secret(compose)
         journey(compose)
-    except (Failed, OSError):
+    except (Failed, ApiError, OSError):
         compose("ps", "-a", check=False)
         compose("logs", "--no-color", "--tail", "40", check=False)
         raise

@@ -1,21 +1,18 @@
-"""What must have come true, told from what was seen. Pure.
-
-A check's `failure` is None where the promise held, and otherwise says what was seen instead.
-"""
+"""The demo's promises, checked against what was seen."""
 
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from deploy.local.demo import catalogue
-from deploy.local.demo.gateway import JSON
-from deploy.local.demo.receiver import Arrival
+from deploy.demo import catalogue
+from deploy.demo.client import JSON
+from deploy.demo.receiver import Arrival
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise and what became of it."""
+    """One promise; `failure` says what was seen instead, None where it held."""
 
     promise: str
     failure: str | None
@@ -44,7 +41,7 @@ class Seen:
 
     @property
     def images(self) -> dict[str, JSON]:
-        """By file name; the one that stands in two products once."""
+        """By file name; an image of two products counts once."""
         return {str(image["url"]).rpartition("/")[2]: image for product in self.products for image in product["images"]}
 
 
@@ -108,12 +105,12 @@ def _webhook(seen: Seen) -> str | None:
     arrival = seen.arrivals[0]
     if arrival.refusal:
         return arrival.refusal
-    event = (arrival.body["type"], arrival.body["data"]["request_id"])
+    event = (arrival.event["type"], arrival.event["data"]["request_id"])
     return None if event == ("request.completed", seen.request["request_id"]) else f"it was {event[0]} of {event[1]}"
 
 
 def _order(seen: Seen) -> str | None:
-    shown = [arrival.status_at_receipt for arrival in seen.arrivals]
+    shown = [arrival.status_shown for arrival in seen.arrivals]
     return None if shown == ["completed"] else f"it showed {shown}"
 
 

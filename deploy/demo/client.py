@@ -1,0 +1,127 @@
+"""A client of the public API, standard library only: what a shop's own program would do.
+
+It ignores the proxies of the environment, which cannot reach this machine's loopback.
+"""
+
+import csv
+import http.client
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, Request, build_opener
+
+JSON = dict[str, Any]
+TERMINAL = frozenset({"completed", "failed", "cancelled"})
+_opener = build_opener(ProxyHandler({}))
+
+
+class ApiError(Exception):
+    """A call that failed; the message is one sentence for a person."""
+
+
+class Refused(ApiError):
+    """An answer of 400 and above."""
+
+    def __init__(self, url: str, status: int, body: bytes) -> None:
+        problem = _problem(body)
+        self.status = status
+        self.code = problem.get("code")
+        super().__init__(f"{url} answered {status}: {problem.get('detail') or body[:200].decode(errors='replace')}")
+
+
+class Client:
+    """`base_url` is the gateway's address; `seconds` is the longest silence of a call."""
+
+    def __init__(self, base_url: str, *, key: str | None = None, seconds: float = 30.0) -> None:
+        self.base_url = base_url
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._seconds = seconds
+
+    def call(
+        self, method: str, target: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """The body of the answer; `target` is a path or an address that the API gave.
+
+        Raises:
+            Refused: the answer was an error.
+            ApiError: there was no answer.
+
+        """
+        url = f"{self.base_url}{target}" if target.startswith("/") else target
+        if not url.startswith(("http://", "https://")):
+            raise ApiError(f"not an HTTP address: {url!r}")
+        return self._send(Request(url, body, {**self._headers, **(headers or {})}, method=method))  # noqa: S310 - HTTP
+
+    def upload(self, manifest: bytes, *, idempotency_key: str | None = None, **options: str) -> JSON:
+        """Send a CSV; the request as the 202 shows it."""
+        headers = {"Content-Type": "text/csv"} | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
+        return _object(self.call("POST", f"/v1/requests?{urlencode(options)}", body=manifest, headers=headers))
+
+    def request(self, request_id: str) -> JSON:
+        """The request as it is now."""
+        return _object(self.read(f"/v1/requests/{request_id}"))
+
+    def finished(
+        self,
+        request_id: str,
+        *,
+        within: float = 60.0,
+        every: float = 0.1,
+        watch: Callable[[JSON], object] = lambda _: None,
+    ) -> JSON:
+        """Poll until the request is terminal; `watch` is called with each state of it."""
+        deadline = time.monotonic() + within
+        while True:
+            request = self.request(request_id)
+            watch(request)
+            if request["status"] in TERMINAL:
+                return request
+            if time.monotonic() > deadline:
+                raise ApiError(f"the request is not finished after {within:.0f} s: {request['images']}")
+            time.sleep(every)
+
+    def items(self, path: str, **query: str) -> Iterator[JSON]:
+        """All items of a paged list."""
+        token: str | None = ""
+        while token is not None:
+            page = _object(self.read(f"{path}?{urlencode(query | ({'page_token': token} if token else {}))}"))
+            yield from page["items"]
+            token = page["next_page_token"]
+
+    def output_rows(self, request_id: str) -> list[dict[str, str]]:
+        """The output CSV by column."""
+        return list(
+            csv.DictReader(io.StringIO(self.read(f"/v1/requests/{request_id}/output.csv").decode(), newline=""))
+        )
+
+    def read(self, target: str) -> bytes:
+        """The body of a GET."""
+        return self.call("GET", target)
+
+    def _send(self, http_request: Request) -> bytes:
+        url = http_request.full_url.partition("?")[0]
+        try:
+            with _opener.open(http_request, timeout=self._seconds) as answer:
+                return bytes(answer.read())
+        except HTTPError as error:
+            with error:
+                raise Refused(url, error.code, error.read()) from None
+        except URLError as error:
+            raise ApiError(f"{url} does not answer: {error.reason}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(f"{url} broke off: {error}") from None
+
+
+def _object(body: bytes) -> JSON:
+    return dict(json.loads(body))
+
+
+def _problem(body: bytes) -> JSON:
+    try:
+        return _object(body)
+    except (ValueError, TypeError):
+        return {}

@@ -70,8 +70,9 @@ class Problem(HalftoneError):
         return Response(body, status or self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
-def not_found() -> Problem:
-    return Problem(404, "not_found", "There is nothing here under this name.")
+def not_found(what: str | None = None) -> Problem:
+    """For an unknown path, or `what` was asked for by its id."""
+    return Problem(404, "not_found", f"No {what} with this id." if what else "Nothing exists at this path.")
 
 
 def unavailable() -> Problem:

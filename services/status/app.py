@@ -7,15 +7,14 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from services.status import docs, events, files, outputs_zip, queries, routes
-from services.status.params import Stores
+from services.status import docs, events, files, queries, routes
 from services.status.settings import StatusSettings
-from services.status.watch import Watch
 from shared import blobs, log
 from shared.db import Database
 from shared.errors import StorageError
 from shared.http.app import application
-from shared.http.backpressure import Sending
+from shared.http.backpressure import Backpressure
+from shared.http.context import Context
 from shared.http.problems import Problem
 from shared.settings import from_environment
 
@@ -33,22 +32,18 @@ def create(settings: StatusSettings | None = None) -> Starlette:
         yield
         database.close()
 
-    parts = [
-        *docs.routes(public_url=settings.public_url),
-        *routes.ROUTES,
-        *outputs_zip.ROUTES,
-        *events.ROUTES,
-        *files.ROUTES,
-    ]
+    parts = [*docs.routes(public_url=settings.public_url), *routes.ROUTES, *events.ROUTES, *files.ROUTES]
     app = application(parts, database=database, at_once=settings.http_at_once, lifespan=lifespan)
-    app.add_middleware(Sending)
-    app.state.watch = Watch(lambda ids: database.transact(lambda session: queries.find_requests(session, ids)))
+    app.add_middleware(Backpressure)
     app.add_exception_handler(StorageError, _storage_away)
-    app.state.stores = Stores(database=database, blobs=blobs.connect(settings.blob_url), public_url=settings.public_url)
+    app.state.context = Context(settings=settings, database=database, blobs=blobs.connect(settings.blob_url))
+    app.state.poller = events.RequestPoller(
+        lambda ids: database.transact(lambda session: queries.find_requests(session, ids))
+    )
     return app
 
 
 def _storage_away(_: HttpRequest, error: Exception) -> Response:
     logger.warning("storage_away", error=str(error))
-    detail = "The file store cannot be reached just now; try again soon."
+    detail = "The file store cannot be reached at the moment; try again soon."
     return Problem(503, "storage_unavailable", detail, headers={"Retry-After": "5"}).response()

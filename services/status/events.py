@@ -1,55 +1,57 @@
-"""Server-sent events of a request: `progress` whenever its counts moved, then `done`, both carrying the request.
+"""Server-sent events of a request: `progress` whenever its counts change, then `done`; both carry the request.
 
-An event's id says run, status and counts. A client that comes back with `Last-Event-ID` gets nothing twice, and one
-that has seen `done` gets 204, which tells a browser's EventSource to stop reconnecting.
+An event's id holds run, status and counts. A client that returns with `Last-Event-ID` gets no event twice, and one that
+has seen `done` gets 204, which tells a browser's EventSource to stop reconnecting.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
+from uuid import UUID
 
-import orjson
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.status import params, queries
+from services.status import params
 from services.status.queries import Found
-from services.status.watch import Watch
-from shared.http.problems import not_found
+from shared.http.context import Context, context_of
 from shared.lifecycle import RequestStatus
-from shared.schemas.api import request_view
+from shared.log import get_logger
+from shared.schemas import api
 
+log = get_logger(__name__)
 HEARTBEAT = 15
+Read = Callable[[set[UUID]], dict[UUID, Found]]
 
 
 async def get_events(http_request: HttpRequest) -> Response:
-    account, request_id = params.account_of(http_request), params.request_id_of(http_request)
-    stores = params.stores_of(http_request)
-    found = await run_in_threadpool(
-        stores.database.transact, lambda session: queries.find_request(session, account, request_id)
-    )
-    if found is None:
-        raise not_found()
+    found = await run_in_threadpool(params.requested, http_request)
     seen = http_request.headers.get("last-event-id")
     if is_done(found) and seen == event_id(found):
         return Response(None, 204)
-    watch: Watch = http_request.app.state.watch
-    events = tell(found, watch, seen=seen, public_url=stores.public_url)
+    poller: RequestPoller = http_request.app.state.poller
+    public_url = context_of(http_request, Context).settings.public_url
+    events = events_from(found, poller, seen=seen, public_url=public_url)
     return EventSourceResponse(events, ping=HEARTBEAT)
 
 
-async def tell(found: Found, watch: Watch, *, seen: str | None, public_url: str) -> AsyncIterator[ServerSentEvent]:
-    """The events from a first look on, leaving out what the client has `seen`."""
+async def events_from(
+    found: Found, poller: "RequestPoller", *, seen: str | None, public_url: str
+) -> AsyncIterator[ServerSentEvent]:
+    """The events from the state `found`, without the one that the client has `seen`."""
     if event_id(found) != seen:
         yield event_of(found, public_url=public_url, now=datetime.now(UTC))
     seen = event_id(found)
     if is_done(found):
         return
-    async with aclosing(watch.follow(found.request.id)) as looks:
-        async for latest in looks:
+    async with aclosing(poller.follow(found.request.id)) as states:
+        async for latest in states:
             if event_id(latest) != seen:
                 seen = event_id(latest)
                 yield event_of(latest, public_url=public_url, now=datetime.now(UTC))
@@ -58,9 +60,8 @@ async def tell(found: Found, watch: Watch, *, seen: str | None, public_url: str)
 
 
 def event_of(found: Found, *, public_url: str, now: datetime) -> ServerSentEvent:
-    view = request_view(found.request, found.counts, public_url=public_url, now=now)
-    name = "done" if is_done(found) else "progress"
-    return ServerSentEvent(orjson.dumps(view).decode(), event=name, id=event_id(found))
+    data = api.Request.of(found.request, found.counts, public_url=public_url, now=now).model_dump_json()
+    return ServerSentEvent(data, event="done" if is_done(found) else "progress", id=event_id(found))
 
 
 def event_id(found: Found) -> str:
@@ -70,6 +71,70 @@ def event_id(found: Found) -> str:
 
 def is_done(found: Found) -> bool:
     return RequestStatus(found.request.status).terminal
+
+
+class Follower:
+    """Holds only the latest state: a slow client skips states instead of queueing them."""
+
+    def __init__(self) -> None:
+        self.latest: Found | None = None
+        self.news = asyncio.Event()
+
+    def publish(self, found: Found | None) -> None:
+        self.latest = found
+        self.news.set()
+
+
+class RequestPoller:
+    """Reads all followed requests once a second in one statement; stops when the last follower leaves."""
+
+    def __init__(self, read: Read, *, interval: float = 1.0) -> None:
+        self._read = read
+        self._interval = interval
+        self._followers: dict[UUID, set[Follower]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def follow(self, request_id: UUID) -> AsyncGenerator[Found, None]:
+        """The request's state once a second; ends when the request is deleted."""
+        follower = Follower()
+        self._followers.setdefault(request_id, set()).add(follower)
+        if self._task is None:
+            self._task = asyncio.create_task(self._poll())
+        try:
+            while True:
+                await follower.news.wait()
+                follower.news.clear()
+                if follower.latest is None:
+                    return
+                yield follower.latest
+        finally:
+            self._leave(request_id, follower)
+
+    def _leave(self, request_id: UUID, follower: Follower) -> None:
+        followers = self._followers[request_id]
+        followers.discard(follower)
+        if not followers:
+            del self._followers[request_id]
+        if not self._followers and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _poll(self) -> None:
+        while True:
+            asked = set(self._followers)
+            try:
+                self._publish(asked, await run_in_threadpool(self._read, asked))
+            except (SQLAlchemyError, psycopg.Error) as error:
+                log.warning("poll_failed", error=type(error).__name__)
+            except Exception:  # the followers wait for the next read, and their clients keep the heartbeat
+                log.exception("poll_failed")
+            await asyncio.sleep(self._interval)
+
+    def _publish(self, asked: set[UUID], found: dict[UUID, Found]) -> None:
+        """A follower of a request that was not `asked` for yet waits for the next read."""
+        for request_id in asked & self._followers.keys():
+            for follower in self._followers[request_id]:
+                follower.publish(found.get(request_id))
 
 
 ROUTES = [Route("/v1/requests/{request_id}/events", get_events)]

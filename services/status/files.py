@@ -1,39 +1,48 @@
-"""Image bytes: sources to their account, renditions to whoever knows the unguessable name.
+"""Answers that are files: sources, renditions, the output CSV and the zip.
 
-The content type is fixed by what we decoded and never by what a host claimed, so nothing here can run as a page.
+The content type is fixed by what the codec decoded, never by what a host claimed, so no answer can run as a page. A
+streamed answer that fails midway ends with a broken connection, so no client takes a part for the whole.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from uuid import UUID
 
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 from starlette.requests import Request as HttpRequest
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
-from services.status import params, queries
-from services.status.ranges import UnsatisfiableRange, parse_range
-from services.status.streaming import stream
+from services.status import params, products, queries
+from services.status.output_csv import csv_chunks
+from services.status.outputs_zip import zip_chunks
 from services.status.views import matches
 from shared.blobs import BlobMissing, source_key
+from shared.blobs.disk import DiskBlobs
+from shared.errors import HalftoneError
 from shared.formats import EXTENSIONS, MEDIA_TYPES
+from shared.http.context import Context, account_of, context_of, id_of
 from shared.http.problems import Problem, not_found
+from shared.log import get_logger
 from shared.schemas.tables import Image, ProcessingRequest
 
+log = get_logger(__name__)
 RENDITION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/out/([0-9a-f]{64})\.([a-z]{3,4})")
 FORMATS = {extension: name for name, extension in EXTENSIONS.items()}
 HARMLESS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 PRIVATE = {"Cache-Control": "private, no-cache"}
+IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 SIGNED_SECONDS = 3600
-REDIRECT = {"Cache-Control": f"private, max-age={SIGNED_SECONDS // 2}"}
-IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable", "Accept-Ranges": "bytes"}
 
 
 def get_source(http_request: HttpRequest) -> Response:
-    request_id, number = params.request_id_of(http_request), params.number_of(http_request)
-    account, stores = params.account_of(http_request), params.stores_of(http_request)
-    request, image = stores.database.transact(
+    """The original; streamed from an object store too, which would not fix the content type."""
+    request_id, number = id_of(http_request), params.number_of(http_request)
+    account, context = account_of(http_request), context_of(http_request, Context)
+    request, image = context.database.transact(
         lambda session: _image_of(session, account=account, request_id=request_id, number=number)
     )
     if image.source_sha256 is None or image.source_format not in MEDIA_TYPES:
@@ -42,11 +51,11 @@ def get_source(http_request: HttpRequest) -> Response:
         raise _gone()
     key = source_key(request_id, image.source_sha256)
     try:
-        headers = HARMLESS | PRIVATE | {"Content-Length": str(stores.blobs.size(key))}
-        chunks = stores.blobs.stream(key)
+        headers = HARMLESS | PRIVATE | {"Content-Length": str(context.blobs.size(key))}
+        chunks = context.blobs.stream(key)
     except BlobMissing:
         raise _gone() from None
-    return stream(http_request, chunks, media_type=MEDIA_TYPES[image.source_format], headers=headers)
+    return _streamed(http_request, chunks, media_type=MEDIA_TYPES[image.source_format], headers=headers)
 
 
 def _gone() -> Problem:
@@ -57,60 +66,106 @@ def _image_of(session: Session, *, account: UUID, request_id: UUID, number: int)
     found = queries.find_request(session, account, request_id)
     image = queries.images_by_number(session, request_id, [number]).get(number)
     if found is None or image is None:
-        raise not_found()
+        raise not_found("image")
     return found.request, image
 
 
 def get_file(http_request: HttpRequest) -> Response:
-    """A rendition, or part of it. Needs no account: the name is the key."""
-    key, blobs = http_request.path_params["key"], params.stores_of(http_request).blobs
+    """A rendition. Needs no account: its name cannot be guessed."""
+    key, blobs = http_request.path_params["key"], context_of(http_request, Context).blobs
     match = RENDITION.fullmatch(key)
     if match is None or match.group(2) not in FORMATS:
-        raise not_found()
+        raise not_found("file")
     try:
-        size = blobs.size(key)
-        if signed := blobs.signed_url(key, seconds=SIGNED_SECONDS):
-            return RedirectResponse(
-                signed, 302, HARMLESS | {"Cache-Control": f"private, max-age={SIGNED_SECONDS // 2}"}
-            )
-        chunks = blobs.stream(key)
+        blobs.size(key)
     except BlobMissing:
-        raise not_found() from None
+        raise not_found("file") from None
+    if signed := blobs.signed_url(key, seconds=SIGNED_SECONDS):
+        headers = HARMLESS | {"Cache-Control": f"private, max-age={SIGNED_SECONDS // 2}"}
+        return RedirectResponse(signed, 302, headers)
+    assert isinstance(blobs, DiskBlobs)
     tag = f'"{match.group(1)}"'
     headers = HARMLESS | IMMUTABLE | {"ETag": tag}
     if matches(tag, http_request.headers.get("if-none-match")):
         return Response(None, 304, headers)
-    media_type = MEDIA_TYPES[FORMATS[match.group(2)]]
-    wanted = _range(http_request, size, tag=tag)
-    if wanted is None:
-        return stream(http_request, chunks, media_type=media_type, headers=headers | {"Content-Length": str(size)})
-    first, last = wanted
-    headers |= {"Content-Range": f"bytes {first}-{last}/{size}", "Content-Length": str(last - first + 1)}
-    return stream(http_request, part(chunks, first, last), media_type=media_type, headers=headers, status=206)
+    return RenditionResponse(blobs.root / key, headers=headers, media_type=MEDIA_TYPES[FORMATS[match.group(2)]])
 
 
-def _range(http_request: HttpRequest, size: int, *, tag: str) -> tuple[int, int] | None:
-    if http_request.headers.get("if-range", tag) != tag:
-        return None
-    try:
-        return parse_range(http_request.headers.get("range"), size)
-    except UnsatisfiableRange:
-        detail = f"The file has {size} bytes."
-        raise Problem(416, "range_not_satisfiable", detail, headers={"Content-Range": f"bytes */{size}"}) from None
+class RenditionResponse(FileResponse):
+    """Starlette's file answer with this API's words for a range that cannot be served.
+
+    A range behind the end is a problem document. A header that Starlette cannot read is ignored (RFC 9110 demands that
+    for an unknown unit) instead of answered with 400.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def checked(message: Message) -> None:
+            if message.get("status") == 400:
+                raise UnreadableRange
+            if message.get("status") == 416:
+                headers = {"Content-Range": f"bytes */{self.headers['content-length']}"}
+                detail = f"The file has {self.headers['content-length']} bytes."
+                raise Problem(416, "range_not_satisfiable", detail, headers=headers)
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, checked)
+        except UnreadableRange:
+            headers = [header for header in scope["headers"] if header[0] != b"range"]
+            await super().__call__({**scope, "headers": headers}, receive, send)
 
 
-def part(chunks: Iterator[bytes], first: int, last: int) -> Iterator[bytes]:
-    """Bytes `first` to `last` of a stream. A rendition is small: skipping costs less than a call of its own."""
-    position = 0
-    for chunk in chunks:
-        if piece := chunk[max(first - position, 0) : last + 1 - position]:
-            yield piece
-        position += len(chunk)
-        if position > last:
-            return
+class UnreadableRange(Exception):
+    """Starlette would answer 400."""
+
+
+def get_output_csv(http_request: HttpRequest) -> Response:
+    context, details = context_of(http_request, Context), params.boolean_of(http_request, "details")
+    request = params.requested(http_request).request
+    rows = products.export_rows(context.database, request.id, request.products)
+    chunks = csv_chunks(rows, request_id=request.id, public_url=context.settings.public_url, details=details)
+    headers = _attachment(f"output-{request.id}.csv")
+    return _streamed(http_request, chunks, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def get_outputs_zip(http_request: HttpRequest) -> Response:
+    context, request = context_of(http_request, Context), params.requested(http_request).request
+    rows = products.export_rows(context.database, request.id, request.products)
+    chunks = zip_chunks(rows, context.blobs, request_id=request.id)
+    headers = _attachment(f"outputs-{request.id}.zip")
+    return _streamed(http_request, chunks, media_type="application/zip", headers=headers)
+
+
+def _attachment(file_name: str) -> dict[str, str]:
+    """Headers of a file to save. It changes until the request is terminal."""
+    return PRIVATE | {"Content-Disposition": f'attachment; filename="{file_name}"'}
+
+
+class BreakingResponse(StreamingResponse):
+    """Logs an expected failure midway in one line; the server then closes the connection of the incomplete answer."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except (HalftoneError, SQLAlchemyError, psycopg.Error) as error:
+            log.warning("broken_off", path=scope["path"][:500], error=f"{type(error).__name__}: {error}"[:500])
+
+
+def _streamed(
+    http_request: HttpRequest, chunks: Iterator[bytes], *, media_type: str, headers: Mapping[str, str]
+) -> Response:
+    """`chunks` are made in the thread pool; HEAD gets the headers alone and starts none of them."""
+    if http_request.method != "HEAD":
+        return BreakingResponse(chunks, 200, headers, media_type)
+    response = Response(None, 200, headers, media_type)
+    if "Content-Length" not in headers:
+        del response.headers["content-length"]
+    return response
 
 
 ROUTES = [
     Route("/v1/requests/{request_id}/images/{number}/source", get_source),
+    Route("/v1/requests/{request_id}/output.csv", get_output_csv),
+    Route("/v1/requests/{request_id}/outputs.zip", get_outputs_zip),
     Route("/files/{key:path}", get_file),
 ]

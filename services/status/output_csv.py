@@ -1,13 +1,13 @@
-"""The output CSV (DESIGN section 4): the rows of the manifest, in order, with the new URLs beside the old. Pure.
+"""The output CSV: the rows of the manifest, in order, with the new URLs beside the old. Pure.
 
-Lists are aligned by position and stand in one quoted cell. A cell that a spreadsheet would take for a formula gets a
-leading apostrophe. RFC 4180: CRLF, quotes doubled.
+Both URL lists are aligned by position, each in one quoted cell. A cell that a spreadsheet would run as a formula gets a
+leading apostrophe. RFC 4180: lines end in CRLF, quotes are doubled.
 """
 
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
-from services.status.placed import PlacedImage, PlacedProduct
+from services.status.products import ExportImage, ExportRow
 from services.status.views import output_url
 
 COLUMNS = ("S. No.", "Product Name", "Input Image Urls", "Output Image Urls")
@@ -18,9 +18,9 @@ CHUNK = 64 * 1024
 
 
 def csv_chunks(
-    pages: Iterable[list[PlacedProduct]], *, request_id: UUID, public_url: str, details: bool
+    pages: Iterable[list[ExportRow]], *, request_id: UUID, public_url: str, details: bool
 ) -> Iterator[bytes]:
-    """The file in UTF-8, in chunks of about CHUNK bytes: all text of a page at once would be a hundred times that."""
+    """The file in UTF-8, in chunks of about CHUNK bytes; a whole page at once could be a hundred times as much."""
     chunk = bytearray(_line(cell(title) for title in (*COLUMNS, *(DETAIL_COLUMNS if details else ()))).encode())
     for page in pages:
         for product in page:
@@ -31,7 +31,7 @@ def csv_chunks(
     yield bytes(chunk)
 
 
-def product_line(product: PlacedProduct, *, request_id: UUID, public_url: str, details: bool) -> str:
+def product_line(product: ExportRow, *, request_id: UUID, public_url: str, details: bool) -> str:
     images = product.images
     lists = [
         [image.url for image in images],
@@ -44,7 +44,7 @@ def product_line(product: PlacedProduct, *, request_id: UUID, public_url: str, d
 
 
 def cell(text: str, *, quoted: bool = False) -> str:
-    """One cell, with the formula's apostrophe and quotes where they are needed (or wanted)."""
+    """One cell, with an apostrophe before a formula, and quotes where they are needed or asked for."""
     if text.startswith(FORMULA):
         text = "'" + text
     if quoted or not NEEDS_QUOTES.isdisjoint(text):
@@ -56,12 +56,12 @@ def _line(cells: Iterable[str]) -> str:
     return ",".join(cells) + "\r\n"
 
 
-def _output_url(image: PlacedImage, *, request_id: UUID, public_url: str) -> str:
+def _output_url(image: ExportImage, *, request_id: UUID, public_url: str) -> str:
     found = output_url(public_url, request_id, sha256=image.rendition_sha256, format_name=image.rendition_format)
     return found or ""
 
 
-def _error(image: PlacedImage) -> str:
+def _error(image: ExportImage) -> str:
     """`code: detail`, without the comma that separates positions."""
     if image.error_code is None:
         return ""

@@ -1,101 +1,114 @@
-"""outputs.zip: every rendition, stored as it is, made while it is sent.
+"""outputs.zip: every rendition, stored uncompressed, made while it is sent.
 
-A local header comes before its bytes, so each rendition is read whole before its member begins (memory: one rendition).
-One that is gone is left out and listed in `MISSING.txt`, the last member; any other error breaks the connection off,
-and the file has no directory: no client can take it for a complete archive.
+A rendition that is gone is left out and listed in `MISSING.txt`, the last member. Any other error ends the stream
+before the central directory, so no client takes a part for a complete archive.
 """
 
-import zlib
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from uuid import UUID
 
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
-from starlette.routing import Route
-from stream_zip import NO_COMPRESSION_32, NO_COMPRESSION_64, MemberFile, Method, stream_zip
+from zipstream import ZipStream
 
-from services.status import params, products, queries
-from services.status.names import Stems
-from services.status.placed import PlacedProduct
-from services.status.streaming import attachment, stream
+from services.status.products import ExportRow
 from shared.blobs import BlobMissing, Blobs, output_key
 from shared.formats import EXTENSIONS
-from shared.http.problems import not_found
 
 CHUNK = 256 * 1024
-READABLE = 0o100644
 MISSING = "MISSING.txt"
-# Where a plain zip ends, with room to spare for headers and the last two members: beyond, its records are zip64's.
-PLAIN_BYTES = 2**32 - 2**28
-PLAIN_MEMBERS = 65_000
-MEMBER_OVERHEAD = 1024
+STEM_BYTES = 180
+"""Below the 255 bytes of a name on Linux, and short enough for Windows' 260 characters of path."""
+FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff]+')
+SPACES = re.compile(r"\s+")
+# Windows reserves these whatever the extension, also with superscript digits.
+RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM[0-9¹²³]|LPT[0-9¹²³])(?:[ .].*)?", re.IGNORECASE)
 
 
-class Sizes:
-    """Chooses zip64 for members that a plain zip could not address."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._members = 0
-
-    def method(self, content: bytes) -> Method:
-        self._bytes += len(content) + MEMBER_OVERHEAD
-        self._members += 1
-        plain = self._bytes < PLAIN_BYTES and self._members < PLAIN_MEMBERS
-        return (NO_COMPRESSION_32 if plain else NO_COMPRESSION_64)(len(content), zlib.crc32(content))
+def zip_chunks(pages: Iterable[list[ExportRow]], blobs: Blobs, *, request_id: UUID) -> Iterator[bytes]:
+    """The archive in chunks of about CHUNK bytes. Holds one rendition in memory, and 150 bytes of each member."""
+    chunk = bytearray()
+    for piece in _pieces(pages, blobs, request_id=request_id):
+        chunk += piece
+        if len(chunk) >= CHUNK:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)
 
 
-def zip_chunks(
-    pages: Iterable[list[PlacedProduct]], blobs: Blobs, *, request_id: UUID, modified_at: datetime
-) -> Iterator[bytes]:
-    """The archive. `modified_at` is the time of every member, so the same request gives the same bytes."""
-    members = _members(pages, blobs, request_id=request_id, modified_at=modified_at)
-    return iter(stream_zip(members, chunk_size=CHUNK))
-
-
-def _members(
-    pages: Iterable[list[PlacedProduct]], blobs: Blobs, *, request_id: UUID, modified_at: datetime
-) -> Iterator[MemberFile]:
-    sizes, missing = Sizes(), list[str]()
+def _pieces(pages: Iterable[list[ExportRow]], blobs: Blobs, *, request_id: UUID) -> Iterator[bytes]:
+    archive, missing = ZipStream(), list[str]()
     for name, sha256, extension in _named(pages):
         try:
             content = blobs.get(output_key(request_id, sha256, extension))
         except BlobMissing:
             missing.append(name)
-            continue
-        yield name, modified_at, READABLE, sizes.method(content), (content,)
+        else:
+            yield from _member(archive, name, content)
     if missing:
         text = "These files could not be found any more:\r\n" + "".join(f"{name}\r\n" for name in missing)
-        yield MISSING, modified_at, READABLE, sizes.method(text.encode()), (text.encode(),)
+        yield from _member(archive, MISSING, text.encode())
+    yield from archive.footer()
 
 
-def _named(pages: Iterable[list[PlacedProduct]]) -> Iterator[tuple[str, str, str]]:
-    """Name, hash and extension of each rendition; the same image twice is two files."""
-    stems = Stems()
+class _Record(bytes):
+    """A member's finished record of the central directory: 100 bytes, where zipstream keeps an object of 550."""
+
+    __slots__ = ()
+
+    def _central_directory_header_data(self) -> bytes:
+        return self
+
+
+def _member(archive: ZipStream, name: str, content: bytes) -> Iterator[bytes]:
+    archive.add(content, name)
+    yield from archive.file()
+    members = archive._filelist  # noqa: SLF001
+    members[-1] = _Record(members[-1]._central_directory_header_data())  # noqa: SLF001
+
+
+def _named(pages: Iterable[list[ExportRow]]) -> Iterator[tuple[str, str, str]]:
+    """Name, hash and extension of each rendition; an image at two positions is two files."""
+    names = UniqueNames()
     for page in pages:
         for product in page:
-            stem = stems.stem(row=product.row, serial_number=product.serial_number, name=product.name)
+            stem = names.stem(row=product.row, serial_number=product.serial_number, name=product.name)
             for position, image in enumerate(product.images, start=1):
                 if image.rendition_sha256 and image.rendition_format:
                     extension = EXTENSIONS[image.rendition_format]
                     yield f"{stem}_{position}.{extension}", image.rendition_sha256, extension
 
 
-def get_outputs_zip(http_request: HttpRequest) -> Response:
-    account, request_id = params.account_of(http_request), params.request_id_of(http_request)
-    stores = params.stores_of(http_request)
-    found = stores.database.transact(lambda session: queries.find_request(session, account, request_id))
-    if found is None:
-        raise not_found()
-    chunks = zip_chunks(
-        products.read_products(stores.database, request_id, found.request.products),
-        stores.blobs,
-        request_id=request_id,
-        modified_at=found.request.created_at.astimezone(UTC),
-    )
-    headers = attachment(f"outputs-{request_id}.zip")
-    return stream(http_request, chunks, media_type="application/zip", headers=headers)
+class UniqueNames:
+    """Gives each product a file name stem that no other product of the archive has.
+
+    Two stems differ even where a file system ignores case or compares compatibility forms, or unpacking would lose a
+    file. Different stems are enough: the position follows behind the last underscore.
+    """
+
+    def __init__(self) -> None:
+        # Hashes instead of names: 1,000,000 names would take 100 MB. Equal hashes cost a suffix, never a file.
+        self._taken: set[int] = set()
+
+    def stem(self, *, row: int, serial_number: str, name: str) -> str:
+        wanted = safe(f"{serial_number}_{name}")
+        stem, suffix = wanted, 0
+        while (key := hash(fold(stem))) in self._taken:
+            suffix += 1
+            stem = f"{wanted}~{row}" if suffix == 1 else f"{wanted}~{row}.{suffix}"
+        self._taken.add(key)
+        return stem
 
 
-ROUTES = [Route("/v1/requests/{request_id}/outputs.zip", get_outputs_zip)]
+def safe(text: str) -> str:
+    """`text` as the beginning of a file name: no separators, no control characters, no device name, not too long."""
+    text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+    text = SPACES.sub(" ", FORBIDDEN.sub("-", SPACES.sub(" ", text)))
+    # A leading dot hides a file, a leading dash reads as an option, a trailing dot or space is dropped by Windows.
+    text = text.encode()[:STEM_BYTES].decode(errors="ignore").lstrip(" .-~").rstrip(" .")
+    return f"_{text}" if RESERVED.fullmatch(text) else text or "_"
+
+
+def fold(name: str) -> str:
+    """What case-insensitive and normalising file systems compare, and a little more."""
+    return unicodedata.normalize("NFKC", name.upper().casefold())

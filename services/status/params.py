@@ -1,7 +1,6 @@
-"""What an HTTP request asks for: whose, which request, which page, which status."""
+"""What an HTTP request asks for: which request, which page, which status."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
@@ -9,51 +8,36 @@ from uuid import UUID
 
 from starlette.requests import Request as HttpRequest
 
-from services.status import paging
-from shared.blobs import Blobs
-from shared.db import Database
+from services.status import paging, queries
+from services.status.queries import Found
 from shared.http.booleans import parse_boolean
+from shared.http.context import Context, account_of, context_of, id_of
 from shared.http.problems import Problem, not_found
-from shared.ids import parse_id
-from shared.schemas.tables import DEFAULT_ACCOUNT
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
-    """Where answers come from; made once in `app`."""
+def requested(http_request: HttpRequest) -> Found:
+    """The request in the path.
 
-    database: Database
-    blobs: Blobs
-    public_url: str
+    Raises:
+        Problem: 404, also for another account's request.
 
-
-def stores_of(http_request: HttpRequest) -> Stores:
-    stores = http_request.app.state.stores
-    assert isinstance(stores, Stores)
-    return stores
-
-
-def account_of(_http_request: HttpRequest) -> UUID:
-    """The account that asks. There is one so far."""
-    return DEFAULT_ACCOUNT
-
-
-def request_id_of(http_request: HttpRequest) -> UUID:
-    """The id in the path; a malformed one is as unknown as any other."""
-    request_id = parse_id(http_request.path_params["request_id"])
-    if request_id is None:
-        raise not_found()
-    return request_id
+    """
+    account, request_id = account_of(http_request), id_of(http_request)
+    database = context_of(http_request, Context).database
+    found = database.transact(lambda session: queries.find_request(session, account, request_id))
+    if found is None:
+        raise not_found("request")
+    return found
 
 
 def number_of(http_request: HttpRequest) -> int:
     """The image number in the path."""
     text: str = http_request.path_params["number"]
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= paging.MAX_NUMBER):
-        raise not_found()
+        raise not_found("image")
     return int(text)
 
 
@@ -79,7 +63,7 @@ def _parsed(parse: Callable[[str | None], T], text: str | None) -> T:
 
 
 def status_of(http_request: HttpRequest, kind: type[Choice]) -> Choice | None:
-    """The `status` filter, None where there is none."""
+    """The `status` filter, if there is one."""
     wanted = http_request.query_params.get("status")
     if not wanted:
         return None
@@ -90,7 +74,7 @@ def status_of(http_request: HttpRequest, kind: type[Choice]) -> Choice | None:
 
 
 def boolean_of(http_request: HttpRequest, name: str) -> bool:
-    """A query parameter that says yes or no; without it, no."""
+    """A query parameter that says yes or no; no by default."""
     try:
         return parse_boolean(http_request.query_params.get(name, "no"))
     except ValueError as error:

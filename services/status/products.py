@@ -1,6 +1,7 @@
-"""Products and their images by position, a page at a time; a page is bounded by its text as well as by its rows.
+"""Products and their images by position, read a page at a time.
 
-The database counts the text before it hands out a row: a name may be megabytes long, and a row has a hundred images.
+A page is bounded by its text as well as by its rows, and the database counts the text before it hands out a row: a name
+may be megabytes long, and a row has up to a hundred images.
 """
 
 from collections.abc import Iterator
@@ -11,24 +12,44 @@ from uuid import UUID
 import sqlalchemy
 from sqlalchemy import func
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
-from services.status.placed import PlacedImage, PlacedProduct
 from services.status.queries import any_of, one_snapshot
 from shared.db import Database
 from shared.errors import HalftoneError
-from shared.schemas.tables import Image, ProcessingRequest, Product
+from shared.schemas.tables import Image, Product
 
 ROWS_PER_READ = 250
 PAGE_BYTES = 1_000_000
-"""Text of a page. The row that passes it is the page's last, so that there always is one."""
+"""Text of a page. The row that passes this limit is the last of its page, so a page has at least one row."""
 IMAGE_BYTES = 1_024
-"""What each image counts as: half of the longest URL there is by default. Reading the true lengths would cost as much
-as reading the images, and short URLs in great number take memory too."""
+"""Assumed text of one image: half of the longest URL allowed by default. Reading the true lengths would cost as much as
+reading the images."""
 
 
 class RequestGone(HalftoneError):
     """The request was deleted while it was read."""
+
+
+class ExportImage(NamedTuple):
+    """The columns of an image that the output CSV and the zip need."""
+
+    number: int
+    url: str
+    state: str
+    error_code: str | None
+    error_detail: str | None
+    rendition_format: str | None
+    rendition_sha256: str | None
+
+
+class ExportRow(NamedTuple):
+    """A product with its images by position."""
+
+    row: int
+    serial_number: str
+    name: str
+    images: list[ExportImage]
 
 
 class ProductPage(NamedTuple):
@@ -38,11 +59,6 @@ class ProductPage(NamedTuple):
     more: bool
 
 
-def product_count(session: Session, request_id: UUID) -> int:
-    """How many products the request has."""
-    return session.exec(select(ProcessingRequest.products).where(col(ProcessingRequest.id) == request_id)).one()
-
-
 def list_products(session: Session, request_id: UUID, *, after: int, limit: int) -> ProductPage:
     page = _page(request_id, after=after, limit=limit)
     chosen = sqlalchemy.select(aliased(Product, page), page.c.more).where(page.c.before < PAGE_BYTES)
@@ -50,35 +66,35 @@ def list_products(session: Session, request_id: UUID, *, after: int, limit: int)
     return ProductPage([product for product, _ in rows], more=bool(rows) and rows[-1].more)
 
 
-def read_products(database: Database, request_id: UUID, count: int) -> Iterator[list[PlacedProduct]]:
-    """All `count` products in input order, a short transaction for each page: a slow client holds none open.
+def export_rows(database: Database, request_id: UUID, count: int) -> Iterator[list[ExportRow]]:
+    """All `count` products in input order, with one short transaction per page: a slow client holds none open.
 
     Raises:
-        RequestGone: it was deleted meanwhile, and what was read is not all of it.
+        RequestGone: the request was deleted before the last page was read.
 
     """
     after, left = 0, count
     while left > 0:
-        page = database.transact(partial(_placed_products, request_id=request_id, after=after))
+        page = database.transact(partial(_export_page, request_id=request_id, after=after))
         if not page:
             raise RequestGone(f"the request was deleted with {left} of {count} products unread")
         yield page
         after, left = page[-1].row, left - len(page)
 
 
-def _placed_products(session: Session, *, request_id: UUID, after: int) -> list[PlacedProduct]:
+def _export_page(session: Session, *, request_id: UUID, after: int) -> list[ExportRow]:
     """Plain columns: entities would double the time of a large answer."""
     one_snapshot(session)
     page = _page(request_id, after=after, limit=ROWS_PER_READ)
     chosen = sqlalchemy.select(page.c.row, page.c.serial_number, page.c.name, page.c.images)
     products = session.execute(chosen.where(page.c.before < PAGE_BYTES).order_by(page.c.row)).all()
-    columns = [getattr(Image, field) for field in PlacedImage._fields]
+    columns = [getattr(Image, field) for field in ExportImage._fields]
     numbers = {number for *_, product_images in products for number in product_images}
     wanted = (col(Image.request_id) == request_id, col(Image.number) == any_of(numbers))
     found: Any = session.exec(cast("Any", sqlalchemy.select(*columns).where(*wanted))) if numbers else ()
-    images = {row[0]: PlacedImage._make(row) for row in found}
+    images = {row[0]: ExportImage._make(row) for row in found}
     return [
-        PlacedProduct(row, serial_number, name, [images[number] for number in product_images])
+        ExportRow(row, serial_number, name, [images[number] for number in product_images])
         for row, serial_number, name, product_images in products
     ]
 

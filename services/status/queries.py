@@ -1,7 +1,7 @@
-"""The SELECTs of the status service (products have their own file); a page is one statement, or one per table.
+"""The SELECTs of the status service (those of products are in `products`); a page is one statement, or one per table.
 
-`state <> 'settled'` stands literally in the statement: as a parameter, a prepared statement could not use the partial
-index of open groups.
+The condition on groups stands literally in the statement: with parameters, a prepared statement could not use the
+partial index.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,10 @@ from shared.schemas.api import Counts
 from shared.schemas.tables import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, RejectedRow
 
 ATTEMPTS_SHOWN = 50
-"""Of each delivery, the last ones: redelivery adds to them without end."""
+"""The last ones of each delivery: every redelivery adds some."""
+COUNTED = text("image_group.state <> 'settled' AND image_group.dispatch_no > 0")
+"""Groups that hold counts themselves: a settled one has added its counts to the request, and one that was never
+dispatched has none. A large request has thousands of the latter."""
 
 
 class Found(NamedTuple):
@@ -38,7 +41,7 @@ class DeliveryFound(NamedTuple):
 
 
 def one_snapshot(session: Session) -> None:
-    """Let all statements of the transaction see one moment: a DELETE between two of them must not leave half a row."""
+    """All statements of the transaction see one moment: a DELETE between two of them must not leave half a row."""
     session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
@@ -94,10 +97,10 @@ def list_images(session: Session, request_id: UUID, *, state: str | None, after:
 
 
 def _images_in_state(session: Session, request_id: UUID, state: ImageState, *, after: int, limit: int) -> list[Image]:
-    """Searches only groups that count such an image: five failures of a million images are not a million rows to read.
+    """Searches only groups that count such an image: to find five failures, a million images need not be read.
 
-    An index on the state would cost more: every claim and every settle would have to write it. Groups follow each other
-    as their images do, so the pages are those of the images' numbers.
+    An index on the state would cost more: every claim and every settle would have to write it. Groups are in the order
+    of their images, so a page ends at an image's number.
     """
     first = (col(ImageGroup.number) - 1) * IMAGES_PER_GROUP
     of_group = (
@@ -110,7 +113,7 @@ def _images_in_state(session: Session, request_id: UUID, state: ImageState, *, a
         )
         .order_by(col(Image.number))
         .limit(limit)
-        .lateral("of_group")  # with a limit of its own, lest the planner read all images for want of a better idea
+        .lateral("of_group")  # with a limit of its own, or the planner may read all images
     )
     image = aliased(Image, of_group)
     query = (
@@ -125,7 +128,7 @@ def _images_in_state(session: Session, request_id: UUID, state: ImageState, *, a
 
 
 def _counts_any(state: ImageState) -> Any:
-    """Whether the group has an image in this state."""
+    """The group has an image in this state."""
     settled = {name: col(getattr(ImageGroup, name)) for name in ("completed", "failed", "cancelled")}
     if state is ImageState.PENDING:
         return sum(settled.values()) < col(ImageGroup.images)
@@ -179,16 +182,9 @@ def _attempts(session: Session, deliveries: Sequence[UUID]) -> dict[UUID, list[D
 
 
 def _requests() -> Any:
-    """Requests with the sums over their open groups, as one statement; the caller narrows it down."""
-    sums = [
-        func.coalesce(func.sum(getattr(ImageGroup, name)), 0).label(f"open_{name}")
-        for name in Counts.__dataclass_fields__
-    ]
-    open_groups = (
-        sqlalchemy.select(*sums)
-        .where(_id() == col(ImageGroup.request_id), text("image_group.state <> 'settled'"))
-        .lateral("open_groups")
-    )
+    """Requests with the sums over their open groups, as one statement, for the caller to narrow down."""
+    sums = [func.coalesce(func.sum(getattr(ImageGroup, name)), 0) for name in Counts.__dataclass_fields__]
+    open_groups = sqlalchemy.select(*sums).where(_id() == col(ImageGroup.request_id), COUNTED).lateral("open_groups")
     unread = defer(cast("InstrumentedAttribute[Any]", ProcessingRequest.accepted_body))
     return sqlalchemy.select(ProcessingRequest, open_groups).join(open_groups, true()).options(unread)
 

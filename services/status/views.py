@@ -1,15 +1,14 @@
-"""Images, products and deliveries as clients see them; the request's own view is `shared.schemas.api`. Pure."""
+"""Rows as the public shapes of `shared.schemas.api`, and the ETag of a request. Pure."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from shared.blobs import output_key
 from shared.formats import EXTENSIONS
-from shared.lifecycle import ImageState, RequestStatus
-from shared.schemas.api import timestamp
+from shared.lifecycle import RequestStatus
+from shared.schemas import api
 from shared.schemas.tables import Delivery, DeliveryAttempt, Image, Product
 
 
@@ -20,102 +19,66 @@ def output_url(public_url: str, request_id: UUID, *, sha256: str | None, format_
     return f"{public_url}/files/{output_key(request_id, sha256, EXTENSIONS[format_name])}"
 
 
-def image_view(image: Image, *, public_url: str) -> dict[str, Any]:
-    """The JSON of one image; `source` and `rendition` are null until there is one."""
+def image_view(image: Image, *, public_url: str) -> api.Image:
+    return api.Image(**_image(image, public_url=public_url))
+
+
+def product_view(product: Product, images: Mapping[int, Image], *, public_url: str) -> api.Product:
+    return api.Product(
+        row=product.row,
+        serial_number=product.serial_number,
+        name=product.name,
+        images=[
+            api.ProductImage(position=position, **_image(images[number], public_url=public_url))
+            for position, number in enumerate(product.images, start=1)
+        ],
+    )
+
+
+def _image(image: Image, *, public_url: str) -> dict[str, Any]:
+    of_rendition = {"sha256": image.rendition_sha256, "format_name": image.rendition_format}
     return {
         "number": image.number,
         "url": image.url,
         "status": image.state,
-        "output_url": output_url(
-            public_url, image.request_id, sha256=image.rendition_sha256, format_name=image.rendition_format
-        ),
+        "output_url": output_url(public_url, image.request_id, **of_rendition),
         "error": {"code": image.error_code, "detail": image.error_detail} if image.error_code else None,
         "attempts": image.attempts,
-        "source": _source(image),
-        "rendition": _rendition(image),
+        "source": _picture(image, "source") if image.source_sha256 else None,
+        "rendition": _picture(image, "rendition")
+        | {"quality": image.rendition_quality, "kept_original": image.kept_original}
+        if image.rendition_sha256
+        else None,
     }
 
 
-def _source(image: Image) -> dict[str, Any] | None:
-    if image.source_sha256 is None:
-        return None
-    return {
-        "bytes": image.source_bytes,
-        "format": image.source_format,
-        "width": image.source_width,
-        "height": image.source_height,
-        "sha256": image.source_sha256,
-    }
+def _picture(image: Image, kind: str) -> dict[str, Any]:
+    """The columns of the source or of the rendition, by the names of `api.Picture`."""
+    return {name: getattr(image, f"{kind}_{name}") for name in api.Picture.model_fields}
 
 
-def _rendition(image: Image) -> dict[str, Any] | None:
-    if image.rendition_sha256 is None:
-        return None
-    return {
-        "bytes": image.rendition_bytes,
-        "format": image.rendition_format,
-        "width": image.rendition_width,
-        "height": image.rendition_height,
-        "sha256": image.rendition_sha256,
-        "quality": image.rendition_quality,
-        "kept_original": image.kept_original,
-    }
+def delivery_view(delivery: Delivery, event_type: str, attempts: Sequence[DeliveryAttempt]) -> api.Delivery:
+    fields = delivery.model_dump(include={"id", "event_id", "url", "status", "next_attempt_at"})
+    return api.Delivery(**fields, type=event_type, attempts=[attempt.model_dump() for attempt in attempts])
 
 
-def product_view(product: Product, images: Mapping[int, Image], *, public_url: str) -> dict[str, Any]:
-    """A row of the manifest; the same image may stand at two positions."""
-    return {
-        "row": product.row,
-        "serial_number": product.serial_number,
-        "name": product.name,
-        "images": [
-            {"position": position, **image_view(images[number], public_url=public_url)}
-            for position, number in enumerate(product.images, start=1)
-        ],
-    }
-
-
-def delivery_view(delivery: Delivery, event_type: str, attempts: Sequence[DeliveryAttempt]) -> dict[str, Any]:
-    return {
-        "id": str(delivery.id),
-        "event_id": str(delivery.event_id),
-        "type": event_type,
-        "url": delivery.url,
-        "status": delivery.status,
-        "next_attempt_at": timestamp(delivery.next_attempt_at),
-        "attempts": [_attempt(attempt) for attempt in attempts],
-    }
-
-
-def _attempt(attempt: DeliveryAttempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "at": timestamp(attempt.at),
-        "status_code": attempt.status_code,
-        "error": attempt.error,
-        "duration_ms": attempt.duration_ms,
-        "response_excerpt": attempt.response_excerpt,
-    }
-
-
-def older_view(request: Mapping[str, Any]) -> dict[str, Any]:
+def older_view(request: api.Request) -> api.OlderStatus:
     """The answer of the two older contracts: four status words, a cancelled request reads `failed`."""
-    status = RequestStatus(request["status"])
-    return {
-        "request_id": request["request_id"],
-        "status": "failed" if status is RequestStatus.CANCELLED else status.value,
-        "progress": request["progress"],
-        "total_images": request["images"]["total"],
-        "processed_images": request["images"]["total"] - request["images"][ImageState.PENDING],
-        "output_csv_url": request["links"]["output_csv"] if status.terminal else None,
-    }
+    status = request.status
+    return api.OlderStatus(
+        request_id=request.request_id,
+        status="failed" if status is RequestStatus.CANCELLED else status.value,
+        progress=request.progress,
+        total_images=request.images.total,
+        processed_images=request.images.total - request.images.pending,
+        output_csv_url=request.links.output_csv if status.terminal else None,
+    )
 
 
-def entity_tag(request: Mapping[str, Any]) -> str:
-    """A weak ETag of a request's JSON. `eta_seconds` is left out: it changes with the clock alone."""
-    content = {name: value for name, value in request.items() if name != "eta_seconds"}
-    digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
-    return f'W/"{digest}"'
+def entity_tag(request: api.Request) -> str:
+    """A weak ETag of a request's JSON, without `eta_seconds`, which changes with the clock alone."""
+    content = request.model_dump_json(exclude={"eta_seconds"})
+    return f'W/"{hashlib.blake2b(content.encode(), digest_size=12).hexdigest()}"'
 
 
 def matches(tag: str, if_none_match: str | None) -> bool:

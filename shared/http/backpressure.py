@@ -1,7 +1,8 @@
-"""Every answer goes out piece by piece, and ends when its client takes nothing of it for a while.
+"""Sends every answer in pieces, and ends it when the client takes none of it for a while.
 
-A server keeps in memory what it was given and the client did not take, and an answer given as a whole would be over
-(its place in `limits` free) with all of it still there. A piece is given when most of the last one is taken.
+A server buffers whatever the client has not read yet. If an answer were given to it as a whole, the call would be over
+(its place in `limits` free) while all of the answer is still in memory. So a piece is sent when most of the one before
+is taken.
 """
 
 import asyncio
@@ -16,17 +17,17 @@ PIECE = 64 * 1024
 SEND_TIMEOUT = 300
 """Seconds in which the client must take something.
 
-A slow client seems to take nothing for long: the system's own buffers hold some 2 MB and ask for more when a third is
-gone. At 50 kB/s that was seen to take 31 s, at 20 kB/s up to 120 s.
+A slow client can seem idle for long: the system's own buffers hold about 2 MB and ask for more when a third is gone.
+At 50 kB/s this took 31 s, at 20 kB/s up to 120 s.
 """
 
 
 class NotTaken(Exception):
-    """Nobody takes the answer."""
+    """The client takes nothing of the answer."""
 
 
-class Sending:
-    """The place for it in an application: outside of everything that may send."""
+class Backpressure:
+    """Middleware; must be outside of every other that may send."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -32,4 +32,5 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/api/check-status/{request_id}/": READ,
     "/openapi.json": READ,
     "/docs": READ,
+    "/docs/{name:path}": READ,
 }

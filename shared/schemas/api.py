@@ -1,15 +1,57 @@
-"""The request as clients see it: in the 202, in `GET`, and in the webhook's body. Pure."""
+"""The public JSON: one class per shape; answers, webhooks and the OpenAPI components are all made from it. Pure.
+
+Ranges and codes stand in the schema only: an answer must not fail because a row holds an unexpected number.
+"""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
-from shared.lifecycle import RequestStatus, outcome
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from shared.errors import ImageError
+from shared.formats import MEDIA_TYPES
+from shared.lifecycle import DeliveryStatus, ImageState, Outcome, RequestStatus, outcome
+from shared.progress import eta_seconds, progress
+from shared.recipe import Mode, TargetFormat
 from shared.schemas.tables import ProcessingRequest
 
-MINUTE = timedelta(minutes=1)
-LONGEST = timedelta(minutes=10)
-"""What was settled in more than this says nothing about the last minute."""
+ROW_ERROR_CODES = (
+    *("missing_header", "no_rows", "empty_name", "empty_serial_number", "duplicate_serial_number", "no_url"),
+    *("invalid_url", "url_too_long", "too_many_urls", "too_many_images", "nul_byte", "unterminated_quote", "not_csv"),
+)
+
+
+def error_codes(kind: type[ImageError]) -> set[str]:
+    """The codes of an error class and of all its subclasses."""
+    own = {kind.code} if hasattr(kind, "code") else set()
+    return own.union(*map(error_codes, kind.__subclasses__()))
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds and `Z`."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _one_of(*values: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": list(values)})
+
+
+Count = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]
+Number = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1})]
+Quality = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 95})]
+Time = Annotated[datetime, PlainSerializer(timestamp), WithJsonSchema({"type": "string", "format": "date-time"})]
+Uri = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
+Format = Annotated[str, _one_of(*MEDIA_TYPES)]
+
+
+class Shape(BaseModel):
+    """Every field is always there, null where it has no value; later versions may add fields."""
+
+    model_config = ConfigDict(frozen=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,93 +71,229 @@ class Counts:
 
 def counts_of(request: ProcessingRequest) -> Counts:
     """The request's own counters: all there is once no group is open."""
-    return Counts(
-        completed=request.completed,
-        failed=request.failed,
-        cancelled=request.cancelled,
-        source_bytes=request.source_bytes,
-        rendition_bytes=request.rendition_bytes,
-    )
+    return Counts(**{name: getattr(request, name) for name in Counts.__dataclass_fields__})
+
+
+class ImageCounts(Shape):
+    total: Count
+    pending: Count
+    completed: Count
+    failed: Count
+    cancelled: Count
+
+
+class ByteCounts(Shape):
+    source: Count
+    rendition: Count
+    saved: int
+    saved_ratio: float | None
+
+
+class Options(Shape):
+    quality: Quality
+    mode: Mode
+    format: TargetFormat
+    max_side: Number | None
+
+
+class Links(Shape):
+    self: Uri
+    products: Uri
+    images: Uri
+    output_csv: Uri
+    outputs_zip: Uri
+    events: Uri
+    deliveries: Uri
+
+
+class Request(Shape):
+    """A request, its progress and where to read more."""
+
+    request_id: UUID
+    run: Number = Field(description="1, plus one for each retry.")
+    status: RequestStatus
+    outcome: Outcome | None = Field(description="Null until the request is terminal.")
+    progress: float = Field(json_schema_extra={"minimum": 0, "maximum": 1})
+    products: Count
+    images: ImageCounts
+    bytes: ByteCounts
+    options: Options
+    webhook_url: str | None
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    eta_seconds: Count | None
+    links: Links
+
+    @classmethod
+    def of(cls, request: ProcessingRequest, counts: Counts, *, public_url: str, now: datetime) -> Self:
+        status = RequestStatus(request.status)
+        return cls(
+            request_id=request.id,
+            run=request.run,
+            status=status,
+            outcome=outcome(status, completed=counts.completed, failed=counts.failed),
+            progress=progress(request, counts.settled),
+            products=request.products,
+            images=ImageCounts(
+                total=request.images,
+                pending=request.images - counts.settled,
+                completed=counts.completed,
+                failed=counts.failed,
+                cancelled=counts.cancelled,
+            ),
+            bytes=_bytes(counts),
+            options=Options.model_validate(request, from_attributes=True),
+            webhook_url=request.webhook_url,
+            created_at=request.created_at,
+            started_at=request.started_at,
+            finished_at=request.finished_at,
+            eta_seconds=eta_seconds(request, counts.settled, now=now),
+            links=_links(f"{public_url}/v1/requests/{request.id}"),
+        )
 
 
 def request_view(request: ProcessingRequest, counts: Counts, *, public_url: str, now: datetime) -> dict[str, Any]:
-    """The request's JSON (DESIGN section 3)."""
-    status = RequestStatus(request.status)
-    result = outcome(status, completed=counts.completed, failed=counts.failed)
-    return {
-        "request_id": str(request.id),
-        "run": request.run,
-        "status": status.value,
-        "outcome": result.value if result else None,
-        "progress": _progress(request, counts, status),
-        "products": request.products,
-        "images": {
-            "total": request.images,
-            "pending": request.images - counts.settled,
-            "completed": counts.completed,
-            "failed": counts.failed,
-            "cancelled": counts.cancelled,
-        },
-        "bytes": _bytes(counts),
-        "options": {
-            "quality": request.quality,
-            "mode": request.mode,
-            "format": request.format,
-            "max_side": request.max_side,
-        },
-        "webhook_url": request.webhook_url,
-        "created_at": timestamp(request.created_at),
-        "started_at": timestamp(request.started_at),
-        "finished_at": timestamp(request.finished_at),
-        "eta_seconds": None if status.terminal else eta_seconds(request, counts, now=now),
-        "links": _links(f"{public_url}/v1/requests/{request.id}"),
-    }
+    """The JSON of `Request.of`, to be put into another document."""
+    return Request.of(request, counts, public_url=public_url, now=now).model_dump(mode="json")
 
 
-def timestamp(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds and `Z`."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+class RowError(Shape):
+    """One fault in an uploaded manifest."""
+
+    row: Number | None = Field(description="Counts data rows from 1.")
+    line: Number | None = Field(description="The line on which the record starts; the header is line 1.")
+    column: str | None
+    url_index: Number | None
+    code: Annotated[str, _one_of(*ROW_ERROR_CODES)]
+    detail: str
+    value: str | None
 
 
-def eta_seconds(request: ProcessingRequest, counts: Counts, *, now: datetime) -> int | None:
-    """Seconds until all is settled at the rate of the last minute or so; None while that is not known."""
-    since, done = _since(request, now=now)
-    if since is None or counts.settled <= done or now - since > LONGEST:
-        return None
-    elapsed = max((now - since).total_seconds(), 0.001)
-    remaining = request.images - counts.settled
-    return round(remaining * elapsed / (counts.settled - done))
+RowErrors = Annotated[list[RowError], Field(json_schema_extra={"maxItems": 100})]
 
 
-def _since(request: ProcessingRequest, *, now: datetime) -> tuple[datetime | None, int]:
-    """The mark to count from: the younger one once it is a minute old, for marks stay where nothing gets settled."""
-    if request.mark_at is not None and now - request.mark_at >= MINUTE:
-        return request.mark_at, request.mark_settled
-    return request.previous_mark_at or request.started_at, request.previous_mark_settled
+class Accepted(Request):
+    """The request; with `on_invalid=skip` also the rows that were left out."""
+
+    errors: RowErrors = Field(default_factory=list)
+    error_count: Count = Field(default_factory=int)
 
 
-def _progress(request: ProcessingRequest, counts: Counts, status: RequestStatus) -> float:
-    """Rounded down, so that 1.0 means all of them and nothing less."""
-    if status.terminal:
-        return 1.0
-    return int(counts.settled / max(request.images, 1) * 10_000) / 10_000
+class Validation(Shape):
+    """What a manifest holds, and what is wrong with it."""
+
+    valid: bool
+    products: Count
+    images: Count
+    errors: RowErrors
+    error_count: Count
 
 
-def _bytes(counts: Counts) -> dict[str, int | float | None]:
+class Problem(Shape):
+    """An error (RFC 9457); for a refused manifest also its first 100 row errors."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: RowErrors = Field(default_factory=list)
+    error_count: Count = Field(default_factory=int)
+
+
+class Failure(Shape):
+    code: Annotated[str, _one_of(*sorted(error_codes(ImageError)))]
+    detail: str | None
+
+
+class Picture(Shape):
+    bytes: Count
+    format: Format | None
+    width: Number | None
+    height: Number | None
+    sha256: str
+
+
+class Rendition(Picture):
+    quality: Number | None
+    kept_original: bool | None
+
+
+class Image(Shape):
+    """One distinct URL of a request; `source` and `rendition` are null until there is one."""
+
+    number: Number
+    url: str
+    status: ImageState
+    output_url: Uri | None
+    error: Failure | None
+    attempts: Count
+    source: Picture | None
+    rendition: Rendition | None
+
+
+class Positioned(Shape):
+    position: Number
+
+
+class ProductImage(Image, Positioned):
+    """An image at its position in a product."""
+
+
+class Product(Shape):
+    """A row of the manifest; an image may be at several positions."""
+
+    row: Number
+    serial_number: str
+    name: str
+    images: list[ProductImage]
+
+
+class Attempt(Shape):
+    number: Number
+    at: Time
+    status_code: int | None
+    error: str | None
+    duration_ms: Count
+    response_excerpt: str
+
+
+class Redelivery(Shape):
+    """A webhook delivery that was made due again."""
+
+    id: UUID
+    event_id: UUID
+    type: Literal["request.completed", "request.failed", "request.cancelled"]
+    url: str
+    status: DeliveryStatus
+    next_attempt_at: Time | None
+
+
+class Delivery(Redelivery):
+    """A webhook delivery with its last attempts."""
+
+    attempts: list[Attempt] = Field(json_schema_extra={"maxItems": 50})
+
+
+class OlderStatus(Shape):
+    """The answer of the two older contracts."""
+
+    request_id: UUID
+    status: Literal["pending", "processing", "completed", "failed"]
+    progress: float
+    total_images: Count
+    processed_images: Count
+    output_csv_url: Uri | None
+
+
+def _bytes(counts: Counts) -> ByteCounts:
     saved = counts.source_bytes - counts.rendition_bytes
     ratio = round(saved / counts.source_bytes, 3) if counts.source_bytes else None
-    return {"source": counts.source_bytes, "rendition": counts.rendition_bytes, "saved": saved, "saved_ratio": ratio}
+    return ByteCounts(source=counts.source_bytes, rendition=counts.rendition_bytes, saved=saved, saved_ratio=ratio)
 
 
-def _links(self_url: str) -> dict[str, str]:
-    parts = {
-        "products": "/products",
-        "images": "/images",
-        "output_csv": "/output.csv",
-        "outputs_zip": "/outputs.zip",
-        "events": "/events",
-        "deliveries": "/deliveries",
-    }
-    return {"self": self_url} | {name: self_url + part for name, part in parts.items()}
+def _links(self_url: str) -> Links:
+    names = {"output_csv": "output.csv", "outputs_zip": "outputs.zip"}
+    parts = [name for name in Links.model_fields if name != "self"]
+    return Links(self=self_url, **{part: f"{self_url}/{names.get(part, part)}" for part in parts})

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 from services.ingest.manifest.errors import Code
-from services.status.openapi.shapes import ROW_ERROR_CODES, error_codes
 from shared.errors import ImageError
+from shared.schemas.api import ROW_ERROR_CODES, error_codes
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_openapi_document_knows_the_row_errors_that_ingest_finds() -> None:
+def test_the_public_shapes_know_the_row_errors_that_ingest_finds() -> None:
     assert set(ROW_ERROR_CODES) == {str(code) for code in Code}
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from starlette.routing import Route
 
 from services.ingest.routes import ROUTES as INGEST
-from services.status import docs, events, files, outputs_zip, routes
+from services.status import docs, events, files, routes
 from services.status.openapi import document
 from shared.http.paths import METHODS
 
 URL = "https://shop.example"
-STATUS = [*routes.ROUTES, *outputs_zip.ROUTES, *events.ROUTES, *files.ROUTES]
+STATUS = [*routes.ROUTES, *events.ROUTES, *files.ROUTES]
 DOCS = docs.routes(public_url=URL)
 UNDESCRIBED = {"/status/{request_id}/", "/api/check-status/{request_id}"}  # other spellings, kept for old clients
 

@@ -91,7 +91,7 @@ def product(request_id: UUID, row: int, images: list[int], **values: Any) -> Pro
 
 
 def group(request_id: UUID, number: int, **values: Any) -> ImageGroup:
-    defaults: dict[str, Any] = {"state": "dispatched", "images": 128}
+    defaults: dict[str, Any] = {"state": "dispatched", "dispatch_no": 1, "images": 128}
     return ImageGroup(request_id=request_id, number=number, **defaults | values)
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events over HTTP: what is told, once, and until when."""
+"""Server-sent events over HTTP: each state once, until the request is done."""
 
 import json
 import time
@@ -16,20 +16,20 @@ from tests.integration.status import seed
 
 
 @dataclass
-class Told:
+class Event:
     id: str
     name: str
     request: dict[str, Any]
 
 
-def told(answer: httpx.Response) -> Iterator[Told]:
+def events_of(answer: httpx.Response) -> Iterator[Event]:
     fields: dict[str, str] = {}
     for line in answer.iter_lines():
         if line:
             name, _, value = line.partition(": ")
             fields[name] = value
         elif "event" in fields:
-            yield Told(fields["id"], fields["event"], json.loads(fields["data"]))
+            yield Event(fields["id"], fields["event"], json.loads(fields["data"]))
             fields = {}
 
 
@@ -40,13 +40,13 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_progress_is_told_as_counts_move_and_then_done(database: Database, client: httpx.Client) -> None:
+def test_progress_is_sent_as_counts_move_and_then_done(database: Database, client: httpx.Client) -> None:
     request = seed.request(images=128)
     seed.add(database, [request, seed.group(request.id, 1, completed=1)])
 
     with client.stream("GET", f"/v1/requests/{request.id}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        events = told(answer)
+        events = events_of(answer)
         first = next(events)
         database.transact(lambda session: execute(session, "UPDATE image_group SET completed = 50"))
         second = next(events)
@@ -57,17 +57,17 @@ def test_progress_is_told_as_counts_move_and_then_done(database: Database, clien
         assert list(events) == []  # the stream ends
 
     assert [first.name, second.name, last.name] == ["progress", "progress", "done"]
-    assert [told.request["images"]["completed"] for told in (first, second, last)] == [1, 50, 128]
+    assert [one.request["images"]["completed"] for one in (first, second, last)] == [1, 50, 128]
     assert last.request["outcome"] == "success"
 
 
-def test_a_terminal_request_is_done_at_once_and_204_for_who_saw_it(database: Database, client: httpx.Client) -> None:
+def test_a_terminal_request_is_done_at_once_and_204_once_seen(database: Database, client: httpx.Client) -> None:
     request = seed.request(status="completed", completed=1)
     seed.add(database, [request])
     path = f"/v1/requests/{request.id}/events"
 
     with client.stream("GET", path) as answer:
-        (done,) = told(answer)
+        (done,) = events_of(answer)
     again = client.get(path, headers={"Last-Event-ID": done.id})
 
     assert done.name == "done"
@@ -79,11 +79,11 @@ def test_last_event_id_skips_what_was_seen(database: Database, client: httpx.Cli
     seed.add(database, [request, seed.group(request.id, 1, completed=1)])
     path = f"/v1/requests/{request.id}/events"
     with client.stream("GET", path) as answer:
-        seen = next(told(answer))
+        seen = next(events_of(answer))
 
     with client.stream("GET", path, headers={"Last-Event-ID": seen.id}) as answer:
         database.transact(lambda session: execute(session, "UPDATE image_group SET failed = 7"))
-        first = next(told(answer))
+        first = next(events_of(answer))
 
     assert first.request["images"]["failed"] == 7
 
@@ -94,14 +94,14 @@ def test_many_followers_cost_one_statement_a_second_and_none_once_they_left(
     requests = [seed.request() for _ in range(5)]
     seed.add(database, requests)
     statements: list[str] = []
-    event.listen(app.state.stores.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    event.listen(app.state.context.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     with ExitStack() as streams:
         answers = [
             streams.enter_context(client.stream("GET", f"/v1/requests/{request.id}/events")) for request in requests
         ]
-        events = [told(answer) for answer in answers]
+        events = [events_of(answer) for answer in answers]
         assert [next(each).name for each in events] == ["progress"] * 5
-        until(lambda: len(app.state.watch._followers) == 5)
+        until(lambda: len(app.state.poller._followers) == 5)
         statements.clear()
 
         until(lambda: len(statements) > 0)
@@ -109,8 +109,8 @@ def test_many_followers_cost_one_statement_a_second_and_none_once_they_left(
         until(lambda: len(statements) >= 3)
         assert time.monotonic() - begun > 1.5
 
-    until(lambda: app.state.watch._looking is None)
-    assert app.state.watch._followers == {}
+    until(lambda: app.state.poller._task is None)
+    assert app.state.poller._followers == {}
 
 
 def test_a_deleted_request_ends_the_stream(database: Database, client: httpx.Client) -> None:
@@ -118,7 +118,7 @@ def test_a_deleted_request_ends_the_stream(database: Database, client: httpx.Cli
     seed.add(database, [request])
 
     with client.stream("GET", f"/v1/requests/{request.id}/events") as answer:
-        events = told(answer)
+        events = events_of(answer)
         next(events)
         database.transact(lambda session: execute(session, "DELETE FROM processing_request"))
         assert list(events) == []

@@ -60,15 +60,37 @@ def test_ranges(client: httpx.Client, key: str, wanted: str, first: int, last: i
     assert answer.content == CONTENT[first : last + 1]
 
 
-def test_range_behind_the_end_is_416(client: httpx.Client, key: str) -> None:
-    answer = client.get(f"/files/{key}", headers={"Range": "bytes=512000-"})
+def test_several_ranges_come_as_parts(client: httpx.Client, key: str) -> None:
+    answer = client.get(f"/files/{key}", headers={"Range": "bytes=0-1,500000-500001"})
 
-    assert answer.status_code == 416
+    assert answer.status_code == 206
+    assert answer.headers["content-type"].startswith("multipart/byteranges")
+    assert answer.content.count(b"Content-Type: image/jpeg") == 2
+
+
+@pytest.mark.parametrize("wanted", ["bytes=512000-", "bytes=-0"])
+def test_a_range_behind_the_end_is_416(client: httpx.Client, key: str, wanted: str) -> None:
+    answer = client.get(f"/files/{key}", headers={"Range": wanted})
+
+    assert (answer.status_code, answer.json()["code"]) == (416, "range_not_satisfiable")
     assert answer.headers["content-range"] == "bytes */512000"
 
 
-def test_range_of_another_version_is_ignored(client: httpx.Client, key: str) -> None:
-    answer = client.get(f"/files/{key}", headers={"Range": "bytes=0-9", "If-Range": '"other"'})
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=0-9", "If-Range": '"other"'},
+        {"Range": "bytes=-"},
+        {"Range": "bytes=9-8"},
+        {"Range": "items=0-1"},
+        {"Range": "bytes=x-y"},
+        {"Range": "nonsense"},
+    ],
+)
+def test_a_range_of_another_version_or_without_sense_is_ignored(
+    client: httpx.Client, key: str, headers: dict[str, str]
+) -> None:
+    answer = client.get(f"/files/{key}", headers=headers)
 
     assert (answer.status_code, answer.content) == (200, CONTENT)
 
@@ -124,7 +146,7 @@ def test_source_of_no_image_is_404(database: Database, client: httpx.Client, num
     assert client.get(f"/v1/requests/{request.id}/images/{number}/source").status_code == 404
 
 
-def test_what_was_never_recognised_as_a_picture_is_never_served(
+def test_a_source_that_was_not_recognised_as_a_picture_is_not_served(
     database: Database, client: httpx.Client, blobs: Blobs
 ) -> None:
     request = seed.request()

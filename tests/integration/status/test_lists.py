@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 from starlette.applications import Starlette
 
-from services.status.products import read_products
+from services.status.products import export_rows
 from shared.db import Database
 from shared.lifecycle import group_of
 from shared.schemas.tables import RejectedRow
@@ -129,7 +129,7 @@ def test_a_page_of_products_is_three_statements(database: Database, client: http
     seed.add(database, [request, *(seed.completed(request.id, number) for number in range(1, 41))])
     seed.add(database, [seed.product(request.id, row, [row, 41 - row]) for row in range(1, 41)])
     statements: list[str] = []
-    event.listen(app.state.stores.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    event.listen(app.state.context.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
 
     items = client.get(f"/v1/requests/{request.id}/products").json()["items"]
 
@@ -186,7 +186,7 @@ def test_a_product_longer_than_a_page_is_a_page(database: Database, client: http
 def test_what_is_streamed_is_read_in_pages_of_bounded_text(
     database: Database, long_products: Callable[[int], UUID]
 ) -> None:
-    pages = list(read_products(database, long_products(12), 12))
+    pages = list(export_rows(database, long_products(12), 12))
 
     assert [[product.row for product in page] for page in pages] == [list(range(1, 11)), [11, 12]]
 

@@ -28,10 +28,10 @@ class Away(Elsewhere):
 
 
 def served_from(app: Starlette, blobs: Blobs) -> Iterator[Blobs]:
-    before = app.state.stores
-    app.state.stores = replace(before, blobs=blobs)
+    before = app.state.context
+    app.state.context = replace(before, blobs=blobs)
     yield blobs
-    app.state.stores = before
+    app.state.context = before
 
 
 @pytest.fixture

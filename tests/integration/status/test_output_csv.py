@@ -109,7 +109,7 @@ def test_reading_a_request_that_is_deleted_meanwhile_does_not_end_as_if_it_were_
     request = seed.request(products=count)
     rows = [seed.product(request.id, row, [1]) for row in range(1, count + 1)]
     seed.add(database, [request, seed.pending(request.id, 1), *rows])
-    pages = products.read_products(database, request.id, count)
+    pages = products.export_rows(database, request.id, count)
 
     assert len(next(pages)) == products.ROWS_PER_READ
     database.transact(lambda session: execute(session, "DELETE FROM processing_request"))

@@ -6,7 +6,6 @@ import zipfile
 import httpx
 import pytest
 
-from services.status import outputs_zip
 from shared.blobs import Blobs
 from shared.db import Database
 from tests.integration.status import seed
@@ -93,24 +92,3 @@ def test_nothing_yet_is_an_empty_archive(database: Database, client: httpx.Clien
 
     assert opened(client.get(f"/v1/requests/{request.id}/outputs.zip")).namelist() == []
     assert client.head(f"/v1/requests/{request.id}/outputs.zip").content == b""
-
-
-@pytest.fixture
-def plain_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs_zip, "PLAIN_MEMBERS", 3)
-
-
-def test_beyond_a_plain_zip_it_becomes_zip64(
-    database: Database, client: httpx.Client, blobs: Blobs, plain_ends_early: None
-) -> None:
-    request = seed.request()
-    images = [seed.completed(request.id, number) for number in range(1, 7)]
-    for image in images:
-        seed.put_rendition(blobs, image, str(image.number).encode())
-    seed.add(database, [request, *images, seed.product(request.id, 1, [1, 2, 3, 4, 5, 6])])
-
-    answer = client.get(f"/v1/requests/{request.id}/outputs.zip")
-
-    file = opened(answer)
-    assert [file.read(name) for name in file.namelist()] == [b"1", b"2", b"3", b"4", b"5", b"6"]
-    assert b"PK\x06\x06" in answer.content  # zip64's end of directory

@@ -14,12 +14,16 @@ from shared.schemas.tables import Account
 from tests.integration.status import seed
 
 
-def test_counts_are_the_requests_own_plus_those_of_its_open_groups(database: Database, client: httpx.Client) -> None:
+def test_counts_are_the_requests_own_plus_those_of_its_dispatched_open_groups(
+    database: Database, client: httpx.Client
+) -> None:
     request = seed.request(images=384, completed=120, failed=8, source_bytes=1000, rendition_bytes=400)
     settled = seed.group(request.id, 1, state="settled", completed=120, failed=8, source_bytes=1000)
     first_open = seed.group(request.id, 2, completed=10, failed=2, source_bytes=100, rendition_bytes=30)
     second_open = seed.group(request.id, 3, state="waiting", completed=1, source_bytes=10, rendition_bytes=3)
-    seed.add(database, [request, settled, first_open, second_open])
+    # Never dispatched, so it is not read: it cannot have counts in truth.
+    not_yet = seed.group(request.id, 4, state="waiting", dispatch_no=0, completed=100, source_bytes=1000)
+    seed.add(database, [request, settled, first_open, second_open, not_yet])
 
     body = client.get(f"/v1/requests/{request.id}").json()
 
@@ -125,7 +129,7 @@ def test_a_page_of_requests_is_one_statement(database: Database, client: httpx.C
     requests = [seed.request() for _ in range(40)]
     seed.add(database, [*requests, *(seed.group(request.id, 1, completed=1) for request in requests)])
     statements: list[str] = []
-    engine = app.state.stores.database.engine
+    engine = app.state.context.database.engine
     event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
 
     items = client.get("/v1/requests").json()["items"]

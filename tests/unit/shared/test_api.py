@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from shared.schemas.api import Counts, counts_of, eta_seconds, request_view, timestamp
+from shared.progress import eta_seconds
+from shared.schemas.api import Counts, counts_of, request_view, timestamp
 from shared.schemas.tables import ProcessingRequest
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -76,7 +77,7 @@ def test_a_finished_request_has_an_outcome_and_nothing_to_wait_for(status: str, 
 
 def test_the_rate_counts_from_the_older_mark() -> None:
     marks = {"previous_mark_at": NOW - timedelta(seconds=30), "previous_mark_settled": 1000}
-    assert eta_seconds(request(**marks), Counts(completed=1300), now=NOW) == 170
+    assert eta_seconds(request(**marks), 1300, now=NOW) == 170
 
 
 def marks(younger: timedelta, *, settled: int) -> dict[str, Any]:
@@ -86,8 +87,8 @@ def marks(younger: timedelta, *, settled: int) -> dict[str, Any]:
 
 
 def test_the_rate_counts_from_the_younger_mark_once_that_is_a_minute_old() -> None:
-    of_first_mark = eta_seconds(request(**marks(timedelta(seconds=59), settled=1000)), Counts(completed=1190), now=NOW)
-    of_second_mark = eta_seconds(request(**marks(timedelta(seconds=60), settled=1000)), Counts(completed=1300), now=NOW)
+    of_first_mark = eta_seconds(request(**marks(timedelta(seconds=59), settled=1000)), 1190, now=NOW)
+    of_second_mark = eta_seconds(request(**marks(timedelta(seconds=60), settled=1000)), 1300, now=NOW)
 
     assert of_first_mark == round(1810 * 119 / 1190)
     assert of_second_mark == round(1700 * 60 / 300)
@@ -96,27 +97,27 @@ def test_the_rate_counts_from_the_younger_mark_once_that_is_a_minute_old() -> No
 @pytest.mark.parametrize("since_then", [0, 1])
 def test_marks_of_an_hour_ago_say_nothing_about_the_last_minute(since_then: int) -> None:
     stale = request(images=100_000, **marks(timedelta(hours=1), settled=31_000))
-    assert eta_seconds(stale, Counts(completed=31_000 + since_then), now=NOW) is None
+    assert eta_seconds(stale, 31_000 + since_then, now=NOW) is None
 
 
 def test_when_work_goes_on_after_an_hour_the_hour_does_not_count() -> None:
     waited = {"previous_mark_at": NOW - timedelta(hours=1), "mark_at": NOW, "mark_settled": 200}
-    assert eta_seconds(request(**waited), Counts(completed=200), now=NOW) is None
+    assert eta_seconds(request(**waited), 200, now=NOW) is None
 
 
 def test_the_rate_of_a_new_run_does_not_count_what_was_settled_before_it() -> None:
-    assert eta_seconds(request(previous_mark_settled=2900), Counts(completed=2950), now=NOW) == 60
+    assert eta_seconds(request(previous_mark_settled=2900), 2950, now=NOW) == 60
 
 
 @pytest.mark.parametrize(
     "values", [{"started_at": None}, {"previous_mark_settled": 100}, {"previous_mark_settled": 200}]
 )
 def test_without_a_rate_there_is_no_estimate(values: dict[str, Any]) -> None:
-    assert eta_seconds(request(**values), Counts(completed=100), now=NOW) is None
+    assert eta_seconds(request(**values), 100, now=NOW) is None
 
 
 def test_a_mark_of_this_very_moment_is_no_division_by_zero() -> None:
-    assert eta_seconds(request(started_at=NOW), Counts(completed=1), now=NOW) == 3
+    assert eta_seconds(request(started_at=NOW), 1, now=NOW) == 3
 
 
 def test_a_time_is_told_in_utc() -> None:

@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from typing import Any
 
-from services.status import docs
 from services.status.openapi import document
-from services.status.openapi.shapes import error_codes
 from shared.errors import ImageError
+from shared.schemas.api import error_codes
 
 DOCUMENT = document(public_url="https://shop.example")
 
@@ -72,22 +70,3 @@ def test_every_upload_may_be_answered_a_second_time() -> None:
 def test_no_answer_is_promised_that_nothing_gives_yet() -> None:
     for _, _, operation in operations():
         assert operation["responses"].keys().isdisjoint({"401", "429"})
-
-
-def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere() -> None:
-    page = docs.page(DOCUMENT)
-    problems: list[str] = []
-
-    class Checker(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            problems.extend(f"{tag} {attrs}" for name, value in attrs if name == "src" or "//" in (value or ""))
-            if tag == "script":
-                problems.append(tag)
-
-    Checker().feed(page)
-
-    assert problems == []
-    for _, _, operation in operations():
-        assert f'id="{operation["operationId"]}"' in page
-    for anchor in re.findall(r'href="#([^"]+)"', page):
-        assert f'id="{anchor}"' in page

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.status.output_csv import CHUNK, cell, csv_chunks, product_line
-from services.status.placed import PlacedImage, PlacedProduct
+from services.status.products import ExportImage, ExportRow
 
 REQUEST = UUID("01980000-0000-7000-8000-00000000002a")
 PUBLIC_URL = "https://shop.example"
@@ -17,13 +17,13 @@ SHA = "ab" * 32
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
-def image(state: str = "completed", *, url: str = "https://x.example/1.jpg", error: str | None = None) -> PlacedImage:
+def image(state: str = "completed", *, url: str = "https://x.example/1.jpg", error: str | None = None) -> ExportImage:
     detail = "why, so" if error else None
     rendition = ("webp", SHA) if state == "completed" else (None, None)
-    return PlacedImage(1, url, state, error, detail, *rendition)
+    return ExportImage(1, url, state, error, detail, *rendition)
 
 
-def line(product: PlacedProduct, *, details: bool = False) -> str:
+def line(product: ExportRow, *, details: bool = False) -> str:
     return product_line(product, request_id=REQUEST, public_url=PUBLIC_URL, details=details)
 
 
@@ -52,7 +52,7 @@ def test_cells_are_quoted_where_needed(text: str, quoted: str) -> None:
     st.lists(st.tuples(st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.text(max_size=5)), max_size=5)
 )
 def test_a_csv_reader_gets_back_what_went_in(names: list[tuple[str, str]]) -> None:
-    page = [PlacedProduct(row, serial, name, [image()]) for row, (serial, name) in enumerate(names, start=1)]
+    page = [ExportRow(row, serial, name, [image()]) for row, (serial, name) in enumerate(names, start=1)]
 
     file = b"".join(csv_chunks([page], request_id=REQUEST, public_url=PUBLIC_URL, details=False))
 
@@ -63,9 +63,7 @@ def test_a_csv_reader_gets_back_what_went_in(names: list[tuple[str, str]]) -> No
 
 
 def test_a_page_of_long_rows_comes_in_many_chunks() -> None:
-    page = [
-        PlacedProduct(row, str(row), "Lamp", [image(url="https://x.example/" + "x" * 2000)] * 100) for row in range(9)
-    ]
+    page = [ExportRow(row, str(row), "Lamp", [image(url="https://x.example/" + "x" * 2000)] * 100) for row in range(9)]
 
     chunks = list(csv_chunks([page], request_id=REQUEST, public_url=PUBLIC_URL, details=False))
 
@@ -74,13 +72,13 @@ def test_a_page_of_long_rows_comes_in_many_chunks() -> None:
 
 
 def test_a_page_of_short_rows_is_few_chunks() -> None:
-    page = [PlacedProduct(row, str(row), "Lamp", [image("pending")]) for row in range(250)]
+    page = [ExportRow(row, str(row), "Lamp", [image("pending")]) for row in range(250)]
 
     assert len(list(csv_chunks([page], request_id=REQUEST, public_url=PUBLIC_URL, details=False))) == 1
 
 
 def test_lists_are_aligned_by_position_in_one_quoted_cell() -> None:
-    product = PlacedProduct(1, "1", "Lamp", [image("failed", error="timeout"), image(), image("pending")])
+    product = ExportRow(1, "1", "Lamp", [image("failed", error="timeout"), image(), image("pending")])
     output = f"https://shop.example/files/{REQUEST}/out/{SHA}.webp"
     urls = ",".join(["https://x.example/1.jpg"] * 3)
 
@@ -89,4 +87,4 @@ def test_lists_are_aligned_by_position_in_one_quoted_cell() -> None:
 
 
 def test_single_values_are_quoted_too() -> None:
-    assert line(PlacedProduct(1, "1", "Lamp", [image("failed")])) == '1,Lamp,"https://x.example/1.jpg",""\r\n'
+    assert line(ExportRow(1, "1", "Lamp", [image("failed")])) == '1,Lamp,"https://x.example/1.jpg",""\r\n'

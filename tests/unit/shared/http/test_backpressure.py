@@ -1,4 +1,4 @@
-"""Answers go out in pieces, and not for ever."""
+"""Answers are sent in pieces, and end when the client takes none."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from sse_starlette import EventSourceResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from shared.http import backpressure
-from shared.http.backpressure import PIECE, Sending, pieces
+from shared.http.backpressure import PIECE, Backpressure, pieces
 
 SCOPE: Scope = {"type": "http", "path": "/v1/requests"}
 
@@ -32,7 +32,7 @@ def test_a_message_without_a_body_stays_as_it_is() -> None:
     assert list(pieces(start)) == [start]
 
 
-def test_an_answer_that_nobody_takes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_no_client_takes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backpressure, "SEND_TIMEOUT", 0.05)
     sent: list[Message] = []
 
@@ -48,12 +48,12 @@ def test_an_answer_that_nobody_takes_ends(monkeypatch: pytest.MonkeyPatch) -> No
             await asyncio.Event().wait()
         sent.append(message)
 
-    asyncio.run(asyncio.wait_for(Sending(answer)(SCOPE, receive, take_three), timeout=30))
+    asyncio.run(asyncio.wait_for(Backpressure(answer)(SCOPE, receive, take_three), timeout=30))
 
     assert len(sent) == 3
 
 
-def test_an_event_stream_that_nobody_takes_ends_and_closes_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_stream_that_no_client_takes_ends_and_closes_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backpressure, "SEND_TIMEOUT", 0.05)
     closed: list[bool] = []
 
@@ -73,6 +73,8 @@ def test_an_event_stream_that_nobody_takes_ends_and_closes_its_source(monkeypatc
             await asyncio.Event().wait()
 
     scope = {**SCOPE, "method": "GET"}
-    asyncio.run(asyncio.wait_for(Sending(EventSourceResponse(events()))(scope, silent, take_the_start), timeout=30))
+    asyncio.run(
+        asyncio.wait_for(Backpressure(EventSourceResponse(events()))(scope, silent, take_the_start), timeout=30)
+    )
 
     assert closed == [True]

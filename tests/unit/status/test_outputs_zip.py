@@ -1,12 +1,21 @@
-"""Names inside the zip unpack on every system, and never onto each other."""
+"""Names inside the zip unpack on every system, and never onto each other; a large zip needs little memory."""
 
+import io
+import tracemalloc
 import unicodedata
+import zipfile
+from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.status.names import STEM_BYTES, Stems, fold, safe
+from services.status.outputs_zip import CHUNK, STEM_BYTES, UniqueNames, fold, safe, zip_chunks
+from services.status.products import ExportImage, ExportRow
+from shared.blobs.disk import DiskBlobs
+
+REQUEST = UUID(int=7)
 
 # Names near each other: where they collide, files would be lost.
 LETTERS = "aA\u00e4\u00c4\u0308\u00dfSs\ufb01fiI\u0131\u0130CONnul\u00b2"
@@ -16,7 +25,7 @@ TEXTS = st.one_of(st.text(max_size=300), AWKWARD)
 
 @given(st.lists(st.tuples(AWKWARD, AWKWARD, st.integers(1, 4)), max_size=30))
 def test_no_two_names_are_equal_even_without_case(products: list[tuple[str, str, int]]) -> None:
-    stems = Stems()
+    stems = UniqueNames()
     names = [
         f"{stems.stem(row=row, serial_number=serial_number, name=name)}_{position}.jpg"
         for row, (serial_number, name, images) in enumerate(products, start=1)
@@ -30,7 +39,7 @@ def test_no_two_names_are_equal_even_without_case(products: list[tuple[str, str,
 
 @given(TEXTS, TEXTS, st.integers(1, 1_000_000))
 def test_every_name_is_legal_everywhere(serial_number: str, name: str, row: int) -> None:
-    stems = Stems()
+    stems = UniqueNames()
     for stem in (stems.stem(row=row, serial_number=serial_number, name=name) for _ in range(2)):
         assert 0 < len(f"{stem}_100.webp".encode()) <= STEM_BYTES + 40
         assert not set(stem) & set('<>:"/\\|?*')
@@ -46,7 +55,7 @@ def test_device_names_are_not_used(name: str) -> None:
 
 
 def test_a_name_is_readable() -> None:
-    assert Stems().stem(row=7, serial_number="7", name="Chair „Oslo“  (oak)") == "7_Chair „Oslo“ (oak)"
+    assert UniqueNames().stem(row=7, serial_number="7", name="Chair „Oslo“  (oak)") == "7_Chair „Oslo“ (oak)"
 
 
 def test_directions_cannot_be_turned_and_paths_cannot_be_left() -> None:
@@ -60,3 +69,38 @@ def test_composed_and_decomposed_letters_are_the_same_name() -> None:
 
 def test_long_names_end_at_a_character() -> None:
     assert safe("ü" * 200) == "ü" * 90
+
+
+class SameBlob(DiskBlobs):
+    """Has one byte under every key."""
+
+    def __init__(self) -> None:
+        pass
+
+    def get(self, key: str) -> bytes:
+        return key[-5:-4].encode()
+
+
+def archive_of(members: int) -> Iterator[bytes]:
+    image = ExportImage(1, "", "completed", None, None, "jpeg", "ab" * 32)
+    row = ExportRow(1, "1", "Chair", [image] * members)
+    return zip_chunks([[row]], SameBlob(), request_id=REQUEST)
+
+
+def test_beyond_the_members_of_a_plain_zip_it_becomes_zip64() -> None:
+    content = b"".join(archive_of(65_536))
+
+    file = zipfile.ZipFile(io.BytesIO(content))
+    assert len(file.namelist()) == 65_536
+    assert file.read("1_Chair_65536.jpg") == b"b"
+    assert b"PK\x06\x06" in content[-200:]  # zip64's end of directory
+
+
+def test_a_large_archive_is_sent_in_large_chunks_and_needs_little_memory() -> None:
+    tracemalloc.start()
+    sizes = [len(chunk) for chunk in archive_of(10_000)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert min(sizes[:-1]) >= CHUNK
+    assert peak < 10_000 * 250 + 3 * CHUNK

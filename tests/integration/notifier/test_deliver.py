@@ -1,7 +1,8 @@
 """Against a real receiver, through the real guard."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -136,9 +137,7 @@ def test_no_answer_is_an_attempt_too(
     assert row["error"].startswith(f"{code}: ")
 
 
-def test_an_event_that_cannot_be_signed_is_given_up_in_the_end_like_any_other(
-    sender: WebhookSender, request_id: UUID
-) -> None:
+def test_an_event_that_cannot_be_signed_is_given_up_like_any_other(sender: WebhookSender, request_id: UUID) -> None:
     sql(sender.database, "UPDATE account SET previous_secret = 'x', previous_secret_until = now() + interval '1 h'")
     assert 4 < attempt(sender, request_id)["due_in"] <= 5.5
     assert attempts_of(sender.database, request_id)[0]["error"] == "internal_error: The event could not be sent."
@@ -168,9 +167,7 @@ def test_of_an_answer_the_status_counts_and_its_body_is_kept_as_a_short_text(
     assert attempts_of(sender.database, request_id)[0]["response_excerpt"] == excerpt
 
 
-def test_the_schedule_is_followed_to_its_end_with_the_same_body(
-    sender: WebhookSender, request_id: UUID, receiver: Origin
-) -> None:
+def test_the_schedule_is_followed_with_the_same_body(sender: WebhookSender, request_id: UUID, receiver: Origin) -> None:
     receiver.on(HOOK, status(500))
     waits = []
     for _ in range(9):
@@ -228,61 +225,50 @@ def test_an_attempt_that_never_reported_is_on_record_and_the_next_is_due_after_i
     assert [row["error"] for row in attempts_of(sender.database, request_id)] == ["never reported", None]
 
 
-class Gate:
-    """A receiver that answers 200 only when it is let."""
+@contextmanager
+def slow_attempt(
+    sender: WebhookSender, request_id: UUID, receiver: Origin, *following: Callable[[Exchange], None]
+) -> Iterator[None]:
+    """An attempt is waiting for its answer, a 200 at the end; `following` are the answers to the attempts after it."""
+    answer = Event()
 
-    def __init__(self) -> None:
-        self.open = Event()
-
-    def __call__(self, exchange: Exchange) -> None:
-        assert self.open.wait(10)
+    def wait(exchange: Exchange) -> None:
+        assert answer.wait(10)
         status(200)(exchange)
+
+    receiver.on(HOOK, wait, *following)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(attempt, sender, request_id)
+        until(lambda: receiver.hits(HOOK) == 1)
+        yield
+        answer.set()
+        slow.result(timeout=10)
 
 
 def test_a_slow_receiver_gets_one_post_at_a_time_however_long_a_post_may_take(
     sender: WebhookSender, request_id: UUID, receiver: Origin
 ) -> None:
-    gate = Gate()
-    receiver.on(HOOK, gate)
     patient = replace(sender, seconds=90.0)
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(attempt, patient, request_id)
-        until(lambda: receiver.hits(HOOK) == 1)
+    with slow_attempt(patient, request_id, receiver):
         pass_time(sender.database, request_id, 90)
         assert attempt(patient, request_id)["attempt"] == 1
-        gate.open.set()
-        assert slow.result(timeout=10)["status"] == "delivered"
+    assert delivery_of(sender.database, request_id)["status"] == "delivered"
     assert receiver.hits(HOOK) == 1
 
 
-def test_the_result_of_an_older_attempt_does_not_overwrite(
-    sender: WebhookSender, request_id: UUID, receiver: Origin
-) -> None:
-    gate = Gate()
-    receiver.on(HOOK, gate, status(500))
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(attempt, sender, request_id)
-        until(lambda: receiver.hits(HOOK) == 1)
+def test_an_older_result_does_not_overwrite(sender: WebhookSender, request_id: UUID, receiver: Origin) -> None:
+    with slow_attempt(sender, request_id, receiver, status(500)):
         pass_time(sender.database, request_id, sender.seconds + CLAIM_MARGIN_SECONDS)
         assert attempt(sender, request_id)["attempt"] == 2
-        gate.open.set()
-        slow.result(timeout=10)
     delivery = delivery_of(sender.database, request_id)
     assert (delivery["status"], delivery["attempt"]) == ("pending", 2)
     assert [row["status_code"] for row in attempts_of(sender.database, request_id)] == [200, 500]
 
 
-def test_a_redelivery_that_was_asked_for_during_an_attempt_is_made(
-    sender: WebhookSender, request_id: UUID, receiver: Origin
-) -> None:
-    gate = Gate()
-    receiver.on(HOOK, gate, status(200))
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(attempt, sender, request_id)
-        until(lambda: receiver.hits(HOOK) == 1)
+def test_a_redelivery_during_an_attempt_is_made(sender: WebhookSender, request_id: UUID, receiver: Origin) -> None:
+    with slow_attempt(sender, request_id, receiver, status(200)):
         _redeliver(sender.database, request_id)
-        gate.open.set()
-        assert slow.result(timeout=10)["status"] == "pending"
+    assert delivery_of(sender.database, request_id)["status"] == "pending"
     assert attempt(sender, request_id)["status"] == "delivered"
     assert receiver.hits(HOOK) == 2
 

@@ -1,4 +1,4 @@
-"""What is deleted when, with real rows and real files."""
+"""What housekeeping deletes and when, with real rows and real files."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ DAY = 24 * 3600
 
 
 class Watched(DiskBlobs):
-    """Fails where it is told to, and remembers what it was asked."""
+    """Fails for chosen prefixes and records its calls."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -62,7 +62,7 @@ Housekeepers = Callable[..., Housekeeper]
 @pytest.fixture
 def housekeepers(database: Database, blobs: Watched) -> Housekeepers:
     def make(database: Database = database, blobs: Blobs = blobs, **settings: float) -> Housekeeper:
-        # A copy is not validated: a negative age makes orphans of files that are of this very moment.
+        # A copy is not validated: with a negative age files that were just written are orphans.
         chosen = NotifierSettings(database_url="postgresql://unused", retention_days=30).model_copy(update=settings)
         return Housekeeper(database=database, blobs=blobs, settings=chosen, stop=Event())
 
@@ -150,7 +150,7 @@ def test_a_request_that_runs_again_meanwhile_keeps_its_new_sources(
     assert request_row(database, request_id)["sources_deleted_at"] is None
 
 
-def test_a_request_that_someone_holds_does_not_hold_up_the_others(
+def test_a_request_that_another_transaction_holds_does_not_hold_up_the_others(
     database: Database, reconciler: Reconciler, blobs: Watched, housekeepers: Housekeepers
 ) -> None:
     held, other = old_requests(database, reconciler, blobs, 2, days=31)
@@ -161,7 +161,7 @@ def test_a_request_that_someone_holds_does_not_hold_up_the_others(
     assert known(database) == {held}
 
 
-def test_a_request_of_which_its_owner_is_still_to_be_told_is_not_forgotten(
+def test_a_request_with_a_pending_delivery_is_not_forgotten(
     database: Database, reconciler: Reconciler, housekeepers: Housekeepers
 ) -> None:
     request_id = finished(database, reconciler)
@@ -193,7 +193,7 @@ def test_a_large_request_may_take_longer_to_forget_than_any_other_statement(
 
 @pytest.fixture(params=["disk", "objects"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    """Of either kind, new."""
+    """An empty store of either kind."""
     return connect((tmp_path / "store").as_uri() if request.param == "disk" else "memory:///")
 
 
@@ -236,13 +236,13 @@ def test_the_advice_of_the_log_helps(database: Database, store: Blobs, housekeep
     assert not has_source(store, unknown)
 
 
-def test_an_empty_store_gets_the_databases_id_from_however_many_workers(database: Database, store: Blobs) -> None:
+def test_an_empty_store_gets_the_databases_id_from_many_workers_at_once(database: Database, store: Blobs) -> None:
     together([lambda: identity.introduce(database, store)] * 4)
     assert identity.of_store(store) == database.transact(identity.of_database)
     assert list(store.folders()) == []
 
 
-def test_a_folder_that_is_no_requests_makes_a_store_no_less_empty(database: Database, blobs: Watched) -> None:
+def test_a_store_with_only_a_folder_of_another_kind_counts_as_empty(database: Database, blobs: Watched) -> None:
     (blobs.root / "lost+found").mkdir()
     identity.introduce(database, blobs)
     assert identity.of_store(blobs) is not None

@@ -84,7 +84,7 @@ def test_the_deadline_fails_what_is_left(
 def test_cancelling_against_settling_always_adds_up(
     database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
-    """Whoever comes first: every image is settled once, and every counter says so."""
+    """In whatever order: every image is settled once, and every counter agrees."""
     for _ in range(ROUNDS):
         request_id, post = dispatched(database, images=24)
         for batch in post.batches:

@@ -1,6 +1,6 @@
 """Page tokens: the last key of a page, opaque to clients; pure.
 
-A page is found by its key, never by an offset, so rows that arrive meanwhile neither shift nor repeat others.
+A page starts after a key, never at an offset, so rows that arrive meanwhile neither shift nor repeat others.
 """
 
 import base64
@@ -22,21 +22,21 @@ LAST_MOMENT = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(microsecon
 
 
 class BadPage(ValueError):
-    """`page_size` or `page_token` is none that we could have meant."""
+    """`page_size` or `page_token` is not valid."""
 
 
 def parse_size(text: str | None) -> int:
-    """The wanted page size, clamped to MAX_SIZE. Raises BadPage."""
+    """The page size, clamped to MAX_SIZE. Raises BadPage."""
     if text is None:
         return DEFAULT_SIZE
     digits = text.lstrip("0")
     if not (text.isascii() and text.isdigit() and digits):
         raise BadPage("page_size must be a whole number from 1 up")
-    return min(int(digits[:9]), MAX_SIZE)  # nine digits of more are above the maximum all the same
+    return min(int(digits[:9]), MAX_SIZE)  # nine digits are above the maximum already
 
 
 def number_token(number: int) -> str:
-    """The token of a list in the order of a number that counts from 1."""
+    """The token of a list that is ordered by a number."""
     return _encode([number])
 
 
@@ -67,7 +67,7 @@ def parse_moment_token(token: str | None) -> tuple[datetime, UUID] | None:
 
 
 def cut(rows: Sequence[T], size: int, token_of: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
-    """The page and its next token, from `size + 1` rows asked for: the extra row tells that there is more."""
+    """The page and its next token, from up to `size + 1` rows: an extra row means that there are more."""
     if len(rows) <= size:
         return rows, None
     return rows[:size], token_of(rows[size - 1])
@@ -93,4 +93,4 @@ def _is_number(value: object, maximum: int) -> bool:
 
 
 def _bad_token() -> BadPage:
-    return BadPage("page_token is not one that this list gave out")
+    return BadPage("page_token was not given out by this list")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,9 +17,11 @@ from shared.http.context import Context, account_of, context_of, id_of
 from shared.http.problems import not_found
 from shared.lifecycle import ImageState, RequestStatus
 from shared.schemas import api
-from shared.schemas.tables import Image
+from shared.schemas.tables import Image, RejectedRow
 
 T = TypeVar("T")
+Numbered = TypeVar("Numbered", Image, RejectedRow)
+Item = api.Shape | dict[str, Any]
 PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
@@ -64,29 +67,25 @@ def list_products(http_request: HttpRequest) -> Response:
 
 
 def list_rejected(http_request: HttpRequest) -> Response:
-    request_id, size = id_of(http_request), params.size_of(http_request)
-    after = params.after_of(http_request)
-    found = _of_own_request(
-        http_request,
-        request_id,
-        lambda session: queries.list_rejected(session, request_id, after=after, limit=size + 1),
-    )
-    page, token = paging.cut(found, size, lambda last: paging.number_token(last.number))
-    return _page([row.error for row in page], token)
+    return _page_by_number(http_request, queries.list_rejected, lambda row: row.error)
 
 
 def list_images(http_request: HttpRequest) -> Response:
+    public_url = context_of(http_request, Context).settings.public_url
+    read = partial(queries.list_images, state=params.status_of(http_request, ImageState))
+    return _page_by_number(http_request, read, lambda image: views.image_view(image, public_url=public_url))
+
+
+def _page_by_number(
+    http_request: HttpRequest, read: Callable[..., Sequence[Numbered]], view: Callable[[Numbered], Item]
+) -> Response:
     request_id, size = id_of(http_request), params.size_of(http_request)
     after = params.after_of(http_request)
-    state = params.status_of(http_request, ImageState)
     found = _of_own_request(
-        http_request,
-        request_id,
-        lambda session: queries.list_images(session, request_id, state=state, after=after, limit=size + 1),
+        http_request, request_id, lambda session: read(session, request_id, after=after, limit=size + 1)
     )
     page, token = paging.cut(found, size, lambda last: paging.number_token(last.number))
-    public_url = context_of(http_request, Context).settings.public_url
-    return _page([views.image_view(one, public_url=public_url) for one in page], token)
+    return _page([view(one) for one in page], token)
 
 
 def list_deliveries(http_request: HttpRequest) -> Response:
@@ -101,7 +100,7 @@ def list_deliveries(http_request: HttpRequest) -> Response:
     return _page([views.delivery_view(*one) for one in page], token)
 
 
-def _page(items: Sequence[api.Shape | dict[str, Any]], next_page_token: str | None) -> Response:
+def _page(items: Sequence[Item], next_page_token: str | None) -> Response:
     """A page of a list. The rejected rows are stored as the JSON that they are answered with."""
     body = orjson.dumps({"items": items, "next_page_token": next_page_token}, default=_fragment)
     return Response(body, headers=PRIVATE, media_type="application/json")

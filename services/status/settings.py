@@ -4,4 +4,4 @@ from shared.settings import HttpSettings
 
 
 class StatusSettings(HttpSettings):
-    """What every HTTP service has; no more yet."""
+    """Those of every HTTP service."""

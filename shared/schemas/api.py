@@ -40,7 +40,8 @@ def _one_of(*values: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "enum": list(values)})
 
 
-Count = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]
+COUNT = {"type": "integer", "minimum": 0}
+Count = Annotated[int, WithJsonSchema(COUNT)]
 Number = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1})]
 Quality = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 95})]
 Time = Annotated[datetime, PlainSerializer(timestamp), WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -208,7 +209,7 @@ class Failure(Shape):
 
 
 class Picture(Shape):
-    bytes: Count
+    bytes: Annotated[int | None, WithJsonSchema(COUNT)]  # the columns may be null, although no row leaves them so
     format: Format | None
     width: Number | None
     height: Number | None

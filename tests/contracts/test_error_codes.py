@@ -1,10 +1,12 @@
-"""The words for what went wrong are the same wherever a reader meets them; ingest and status share no code for them."""
+"""Error codes and error documents are the same in ingest, in the public shapes and on the pages."""
 
 import re
 from pathlib import Path
 
-from services.ingest.manifest.errors import Code
+from services.ingest.manifest.errors import Code, RowError
 from shared.errors import ImageError
+from shared.http.problems import Problem
+from shared.schemas import api
 from shared.schemas.api import ROW_ERROR_CODES, error_codes
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -12,6 +14,13 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_public_shapes_know_the_row_errors_that_ingest_finds() -> None:
     assert set(ROW_ERROR_CODES) == {str(code) for code in Code}
+
+
+def test_the_documents_of_errors_have_the_public_shapes() -> None:
+    row_error = RowError(code=Code.NO_URL, detail="There is no URL.").document()
+
+    assert list(row_error) == list(api.RowError.model_fields)
+    assert list(Problem(422, "invalid", "", errors=[row_error]).document()) == list(api.Problem.model_fields)
 
 
 def test_the_page_on_the_manifest_lists_each_row_error() -> None:

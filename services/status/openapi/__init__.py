@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the whole public API (ingest's calls and status'), written by hand."""
+"""The OpenAPI 3.1 document of the whole public API: the calls of ingest and of status."""
 
 from services.status.openapi.document import document
 

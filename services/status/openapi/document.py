@@ -1,4 +1,4 @@
-"""The document's frame: title, server, security, and the parts put together."""
+"""The document as a whole: title, server, security, paths and components."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from services.status.openapi.writing import WRITING
 
 DESCRIPTION = """Halftone turns a CSV of product image URLs into compressed images.
 
-Upload a manifest, get a request id at once, watch `GET /v1/requests/{request_id}` (or its events, or wait for the
-webhook), and take the output CSV with the new URLs. Errors are RFC 9457 problem documents; every answer carries
-`X-Request-Id`."""
+Upload a CSV manifest and get a request id at once. Poll `GET /v1/requests/{request_id}`, follow its events, or wait for
+the webhook; then download the output CSV with the new URLs. Errors are RFC 9457 problem documents, and every response
+has an `X-Request-Id`."""
 
 
 def document(*, public_url: str) -> dict[str, Any]:
@@ -19,10 +19,10 @@ def document(*, public_url: str) -> dict[str, Any]:
         "info": {"title": "Halftone", "version": "1", "description": DESCRIPTION, "license": {"name": "MIT"}},
         "servers": [{"url": public_url}],
         "tags": [
-            {"name": "requests", "description": "Upload manifests, watch and steer them."},
+            {"name": "requests", "description": "Upload manifests, follow, cancel, retry and delete requests."},
             {"name": "results", "description": "Products, images and files of a request."},
-            {"name": "webhooks", "description": "What was told to whom, and how often."},
-            {"name": "older", "description": "Two older contracts, kept alive."},
+            {"name": "webhooks", "description": "Webhook deliveries of a request, with their attempts."},
+            {"name": "older", "description": "Two older contracts, kept for existing clients."},
         ],
         "security": [{"apiKey": []}, {}],
         "paths": _merged(WRITING, READING),
@@ -33,12 +33,12 @@ def document(*, public_url: str) -> dict[str, Any]:
 _API_KEY = {
     "type": "http",
     "scheme": "bearer",
-    "description": "An API key, `ht_<id>_<secret>`, where keys are required.",
+    "description": "An API key, `ht_<id>_<secret>`, if the server requires keys.",
 }
 
 
 def _merged(*parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Several services may answer under one path, by method."""
+    """Two services may answer the same path with different methods."""
     paths: dict[str, dict[str, Any]] = {}
     for part in parts:
         for path, methods in part.items():

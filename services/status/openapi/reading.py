@@ -1,4 +1,4 @@
-"""What only reads: the GET calls, which status answers; each answers HEAD too."""
+"""The GET calls, which status answers; each answers HEAD too."""
 
 from services.status.openapi.shapes import choice
 from services.status.openapi.terms import (
@@ -18,7 +18,7 @@ from services.status.openapi.terms import (
 from shared.formats import MEDIA_TYPES
 from shared.lifecycle import ImageState, RequestStatus
 
-IF_NONE_MATCH = header("If-None-Match", "The `ETag` of an earlier answer.")
+IF_NONE_MATCH = header("If-None-Match", "The `ETag` of an earlier response.")
 DETAILS = query(
     "details",
     {"type": "boolean", "default": False},
@@ -29,19 +29,19 @@ IMAGES = tuple(MEDIA_TYPES.values())
 LIST = operation(
     "listRequests",
     "requests",
-    "All requests, newest first",
+    "List requests, newest first",
     {"200": page_of("Request", "A page of requests."), **problems(400)},
-    parameters=[*PAGE, query("status", choice(*RequestStatus), "Only those.")],
+    parameters=[*PAGE, query("status", choice(*RequestStatus), "Only requests with this status.")],
 )
 GET = operation(
     "getRequest",
     "requests",
-    "How far it is",
+    "Get a request and its progress",
     {
         "200": answer(
-            "The request; `Retry-After` until it is terminal.", ref("Request"), headers=("ETag", "Retry-After")
+            "The request; with `Retry-After` until it is terminal.", ref("Request"), headers=("ETag", "Retry-After")
         ),
-        "304": answer("Nothing changed (`eta_seconds` aside)."),
+        "304": answer("Unchanged, apart from `eta_seconds`."),
         **problems(404),
     },
     parameters=[REQUEST_ID, IF_NONE_MATCH],
@@ -49,20 +49,20 @@ GET = operation(
 EVENTS = operation(
     "followRequest",
     "requests",
-    "Follow it by server-sent events",
+    "Follow a request by server-sent events",
     {
-        "200": file_answer("`progress` events with the request, then `done`.", "text/event-stream"),
-        "204": answer("`Last-Event-ID` says that you have seen `done`."),
+        "200": file_answer("`progress` events that carry the request, then `done`.", "text/event-stream"),
+        "204": answer("`Last-Event-ID` is that of `done`: there is nothing more to follow."),
         **problems(404),
     },
-    parameters=[REQUEST_ID, header("Last-Event-ID", "The id of the last event you saw.")],
+    parameters=[REQUEST_ID, header("Last-Event-ID", "The id of the last event received.")],
 )
 PRODUCTS = operation(
     "listProducts",
     "results",
-    "Products in input order, each image at its position",
+    "List products in input order, each image at its position",
     {
-        "200": page_of("Product", "A page of products; fewer than `page_size` where they are long."),
+        "200": page_of("Product", "A page of products; it may hold fewer than `page_size` if they are long."),
         **problems(400, 404),
     },
     parameters=[REQUEST_ID, *PAGE],
@@ -70,37 +70,40 @@ PRODUCTS = operation(
 REJECTED = operation(
     "listRejected",
     "results",
-    "Row errors that `on_invalid=skip` left out",
+    "List the errors of the rows that were skipped (on_invalid=skip)",
     {"200": page_of("RowError", "A page of row errors."), **problems(400, 404)},
     parameters=[REQUEST_ID, *PAGE],
 )
 LIST_IMAGES = operation(
     "listImages",
     "results",
-    "Images by number",
+    "List images by number",
     {"200": page_of("Image", "A page of images."), **problems(400, 404)},
-    parameters=[REQUEST_ID, *PAGE, query("status", choice(*ImageState), "Only those.")],
+    parameters=[REQUEST_ID, *PAGE, query("status", choice(*ImageState), "Only images with this status.")],
 )
 SOURCE = operation(
     "getSource",
     "results",
-    "The original as it was fetched",
-    {"200": file_answer("The picture, as the type that was decoded.", *IMAGES), **problems(404, 410)},
-    parameters=[REQUEST_ID, path_parameter("number", {"type": "integer", "minimum": 1}, "The image's number.")],
+    "Download the original of an image, as it was fetched",
+    {"200": file_answer("The picture; its type is the one that was decoded.", *IMAGES), **problems(404, 410)},
+    parameters=[REQUEST_ID, path_parameter("number", {"type": "integer", "minimum": 1}, "Number of the image.")],
 )
 OUTPUT_CSV = operation(
     "getOutputCsv",
     "results",
-    "The output CSV",
-    {"200": file_answer("As far as it is; positions without a rendition are empty.", "text/csv"), **problems(400, 404)},
+    "Download the output CSV",
+    {
+        "200": file_answer("The results so far; positions without a rendition are empty.", "text/csv"),
+        **problems(400, 404),
+    },
     parameters=[REQUEST_ID, DETAILS],
 )
 OUTPUTS_ZIP = operation(
     "getOutputsZip",
     "results",
-    "All renditions, named by product",
+    "Download all renditions as a zip, named by product",
     {
-        "200": file_answer("A zip; files that are gone are listed in its `MISSING.txt`.", "application/zip"),
+        "200": file_answer("A zip; its `MISSING.txt` lists files that no longer exist.", "application/zip"),
         **problems(404),
     },
     parameters=[REQUEST_ID],
@@ -108,25 +111,25 @@ OUTPUTS_ZIP = operation(
 DELIVERIES = operation(
     "listDeliveries",
     "webhooks",
-    "Deliveries with their last 50 attempts, newest first",
+    "List webhook deliveries with their last 50 attempts, newest first",
     {"200": page_of("Delivery", "A page of deliveries."), **problems(400, 404)},
     parameters=[REQUEST_ID, *PAGE],
 )
 FILE = operation(
     "getFile",
     "results",
-    "A rendition; its name is the key to it",
+    "Download a rendition; it needs no API key, as its name cannot be guessed",
     {
-        "200": file_answer("The picture, immutable.", *IMAGES, headers=("ETag", "Cache-Control")),
-        "206": file_answer("The part that `Range` asked for.", *IMAGES, headers=("Content-Range",)),
-        "302": answer("Where it is kept, for a while.", headers=("Location",)),
-        "304": answer("Unchanged, as always."),
+        "200": file_answer("The picture; it never changes.", *IMAGES, headers=("ETag", "Cache-Control")),
+        "206": file_answer("The part named by `Range`.", *IMAGES, headers=("Content-Range",)),
+        "302": answer("Redirect to a signed URL that is valid for a limited time.", headers=("Location",)),
+        "304": answer("Unchanged."),
         **problems(404, 416),
     },
     parameters=[
         REQUEST_ID,
-        path_parameter("name", {"type": "string"}, "`{sha256}.{extension}`, from `output_url`."),
-        header("Range", "One range of bytes."),
+        path_parameter("name", {"type": "string"}, "`{sha256}.{extension}`, as in `output_url`."),
+        header("Range", "A range of bytes."),
         IF_NONE_MATCH,
     ],
     security=[{}],
@@ -134,9 +137,14 @@ FILE = operation(
 
 
 def _older(operation_id: str) -> Json:
-    answers = {"200": answer("Four words of status.", ref("OlderStatus")), **problems(404)}
+    answers = {"200": answer("The status as one of four words.", ref("OlderStatus")), **problems(404)}
     return operation(
-        operation_id, "older", "How far it is (older contract)", answers, parameters=[REQUEST_ID], deprecated=True
+        operation_id,
+        "older",
+        "Get the progress of a request (older contract)",
+        answers,
+        parameters=[REQUEST_ID],
+        deprecated=True,
     )
 
 

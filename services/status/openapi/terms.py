@@ -1,4 +1,4 @@
-"""The vocabulary in which the paths are written: parameters, bodies, answers."""
+"""Builders for the parameters, bodies and responses of the paths."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def header(name: str, description: str, schema: Json | None = None) -> Json:
 
 
 def answer(description: str, schema: Json | None = None, *, headers: tuple[str, ...] = ()) -> Json:
-    """A JSON answer, or one without a body."""
+    """A response with a JSON body, or without one."""
     found: Json = {"description": description}
     if schema is not None:
         found["content"] = {"application/json": {"schema": schema}}
@@ -41,7 +41,7 @@ def page_of(shape: str, description: str) -> Json:
 
 
 def problems(*statuses: int) -> Json:
-    """Problem answers by status; 503 is possible everywhere."""
+    """Problem responses by status; 503 is possible everywhere."""
     return {
         str(status): {
             "description": PROBLEMS[status],
@@ -57,22 +57,22 @@ def operation(operation_id: str, tag: str, summary: str, answers: Json, **more: 
 
 
 PROBLEMS = {
-    400: "Malformed.",
-    404: "Unknown, malformed or another account's.",
-    408: "The upload came too slowly.",
-    409: "The state does not allow it.",
-    410: "It was there and is deleted.",
+    400: "The call is malformed.",
+    404: "The id is unknown or malformed, or belongs to another account.",
+    408: "The upload is too slow.",
+    409: "The current state does not allow this.",
+    410: "The file has been deleted.",
     413: "The upload is too large.",
-    415: "This is no CSV (a zip, a PDF, a spreadsheet), or no accepted media type or charset.",
-    416: "The range begins behind the end.",
-    422: "Rows or options are invalid, or there is no such option.",
-    503: "Not possible just now.",
+    415: "The upload is not a CSV (but a zip, a PDF or a spreadsheet), or has another media type or charset.",
+    416: "The range starts after the end of the file.",
+    422: "Rows or options are invalid, or an option is unknown.",
+    503: "Temporarily unavailable.",
 }
 UUID = {"type": "string", "format": "uuid"}
-REQUEST_ID = path_parameter("request_id", UUID, "The id from the 202.")
+REQUEST_ID = path_parameter("request_id", UUID, "Id of the request, as in the response to the upload.")
 PAGE = [
-    query("page_size", {"type": "integer", "minimum": 1, "default": 50}, "Items a page; above 200 means 200."),
-    query("page_token", {"type": "string"}, "`next_page_token` of the page before."),
+    query("page_size", {"type": "integer", "minimum": 1, "default": 50}, "Items per page; values above 200 mean 200."),
+    query("page_token", {"type": "string"}, "`next_page_token` of the previous page."),
 ]
 FOLLOWED = ("Location", "Retry-After")
 ACCEPTED = (*FOLLOWED, "Idempotent-Replayed")

@@ -1,4 +1,4 @@
-"""What changes something: the POST and DELETE calls, which ingest answers."""
+"""The POST and DELETE calls, which ingest answers."""
 
 from services.status.openapi.shapes import OPTIONS
 from services.status.openapi.terms import (
@@ -16,7 +16,7 @@ from services.status.openapi.terms import (
     ref,
 )
 
-OPTION_PARAMETERS = [query(name, schema, schema.get("description", "Option.")) for name, schema in OPTIONS.items()]
+OPTION_PARAMETERS = [query(name, schema, schema["description"]) for name, schema in OPTIONS.items()]
 BODY: Json = {
     "required": True,
     "content": {
@@ -27,7 +27,8 @@ BODY: Json = {
 }
 IDEMPOTENCY_KEY = header(
     "Idempotency-Key",
-    "Same key and same content: the first answer again, with `Idempotent-Replayed: true`. Kept for 24 hours.",
+    "Repeating an upload with the same key and content returns the first response again, with "
+    "`Idempotent-Replayed: true`. Keys are kept for 24 hours.",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
 )
 
@@ -36,8 +37,8 @@ CREATE = operation(
     "requests",
     "Upload a manifest",
     {
-        "202": answer("Accepted; nothing will be lost from here on.", ref("Accepted"), headers=ACCEPTED),
-        "200": answer("With `validate_only`: what would be accepted, and what is wrong.", ref("Validation")),
+        "202": answer("Accepted and stored.", ref("Accepted"), headers=ACCEPTED),
+        "200": answer("With `validate_only`: what would be accepted, and the errors.", ref("Validation")),
         **problems(400, 408, 409, 413, 415, 422),
     },
     parameters=[*OPTION_PARAMETERS, IDEMPOTENCY_KEY],
@@ -48,7 +49,7 @@ RETRY = operation(
     "requests",
     "Run the failed and cancelled images again",
     {
-        "202": answer("A new run has begun.", ref("Request"), headers=FOLLOWED),
+        "202": answer("A new run has started.", ref("Request"), headers=FOLLOWED),
         **problems(404, 409),
     },
     parameters=[REQUEST_ID],
@@ -56,23 +57,23 @@ RETRY = operation(
 CANCEL = operation(
     "cancelRequest",
     "requests",
-    "Cancel what is not settled",
-    {"202": answer("It will be cancelled shortly.", ref("Request"), headers=FOLLOWED), **problems(404, 409)},
+    "Cancel all images that are not finished",
+    {"202": answer("The request will be cancelled shortly.", ref("Request"), headers=FOLLOWED), **problems(404, 409)},
     parameters=[REQUEST_ID],
 )
 DELETE = operation(
     "deleteRequest",
     "requests",
     "Delete a finished request, its files and its pending deliveries",
-    {"204": answer("Gone."), **problems(404, 409)},
+    {"204": answer("Deleted."), **problems(404, 409)},
     parameters=[REQUEST_ID],
 )
 REDELIVER = operation(
     "redeliver",
     "webhooks",
-    "Send a delivery again, with the same webhook-id",
-    {"202": answer("Due now.", ref("Redelivery")), **problems(404)},
-    parameters=[path_parameter("delivery_id", UUID, "The delivery.")],
+    "Send a webhook delivery again, with the same webhook-id",
+    {"202": answer("It is sent as soon as possible.", ref("Redelivery")), **problems(404)},
+    parameters=[path_parameter("delivery_id", UUID, "Id of the delivery.")],
 )
 
 

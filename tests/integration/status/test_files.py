@@ -1,4 +1,4 @@
-"""Image bytes over HTTP: what may be fetched, as what, and what is gone."""
+"""Image files over HTTP: which may be fetched, with which headers, and which are gone."""
 
 from uuid import uuid4
 
@@ -29,7 +29,7 @@ def test_rendition_is_immutable_and_cannot_run_as_a_page(client: httpx.Client, k
     assert answer.headers["etag"] == f'"{key.rsplit("/", 1)[1].removesuffix(".jpg")}"'
 
 
-def test_head_tells_the_length(client: httpx.Client, key: str) -> None:
+def test_head_has_the_length(client: httpx.Client, key: str) -> None:
     answer = client.head(f"/files/{key}")
 
     assert (answer.status_code, answer.content) == (200, b"")

@@ -1,4 +1,4 @@
-"""Where files are kept elsewhere: renditions are redirected to, and a store that is away is 503."""
+"""Files in an object store: renditions are redirects, and a store that cannot be reached is 503."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -54,11 +54,11 @@ def test_a_rendition_is_redirected_to_a_signed_url(client: httpx.Client, elsewhe
     assert answer.headers["cache-control"] == "private, max-age=1800"
 
 
-def test_nobody_is_sent_to_a_file_that_is_not_there(client: httpx.Client, elsewhere: Blobs) -> None:
+def test_a_missing_file_is_404_and_no_redirect(client: httpx.Client, elsewhere: Blobs) -> None:
     assert client.get(f"/files/{uuid4()}/out/{seed.digest('none')}.jpg").status_code == 404
 
 
-def test_a_store_that_is_away_is_503(client: httpx.Client, away: Blobs) -> None:
+def test_a_store_that_cannot_be_reached_is_503(client: httpx.Client, away: Blobs) -> None:
     answer = client.get(f"/files/{uuid4()}/out/{seed.digest('none')}.jpg")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")

@@ -1,4 +1,4 @@
-"""Clients that ask and do not read."""
+"""Clients that send a call and do not read the answer."""
 
 import socket
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SMALL = 16 * 1024
 
 @pytest.fixture
 def crowded(settings: StatusSettings) -> Iterator[str]:
-    """A server with place for one; the system's buffers are small, so that what is not read is soon not taken."""
+    """A server that answers one call at a time, with small system buffers, so that an unread answer soon blocks."""
     app = create(settings.model_copy(update={"http_at_once": 1}))
     with serving(app, send_buffer=SMALL) as address:
         yield address
@@ -30,7 +30,7 @@ def crowded(settings: StatusSettings) -> Iterator[str]:
 
 @pytest.fixture(params=["output.csv", "products"])
 def path(request: pytest.FixtureRequest, database: Database) -> str:
-    """An answer of a megabyte or more: one streamed, one given as a whole."""
+    """An answer of a megabyte or more: one streamed, one sent as a whole."""
     found = seed.request(products=5)
     image = seed.completed(found.id, 1, url="https://images.example/".ljust(2048, "x"))
     seed.add(database, [found, image, *(seed.product(found.id, row, [1] * 100) for row in range(1, 6))])
@@ -39,7 +39,7 @@ def path(request: pytest.FixtureRequest, database: Database) -> str:
 
 @contextmanager
 def begun(address: str, path: str) -> Iterator[None]:
-    """An answer of which the first byte was read, and nothing more will be."""
+    """An answer of which only the first byte is read."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         client.connect(("127.0.0.1", urlsplit(address).port))
@@ -52,14 +52,14 @@ def status(address: str, path: str) -> int:
     return httpx.get(f"{address}{path}").status_code
 
 
-def test_what_is_not_taken_keeps_its_place_until_the_client_has_gone(crowded: str, path: str) -> None:
+def test_an_unread_answer_counts_as_under_way_until_the_client_has_gone(crowded: str, path: str) -> None:
     with begun(crowded, path):
         assert status(crowded, path) == 503
 
     until(lambda: status(crowded, path) == 200)
 
 
-def test_who_takes_nothing_loses_the_place(crowded: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_nothing_is_cut_off(crowded: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backpressure, "SEND_TIMEOUT", 0.5)
 
     with begun(crowded, path):
@@ -74,11 +74,11 @@ def test_a_download_that_is_not_read_takes_no_place_from_a_call(crowded: str, pa
 
 
 def connections(address: str) -> list[object]:
-    """The server's ends, which are this process's too."""
+    """The server's side of the connections; the server runs in this process."""
     port = urlsplit(address).port
     ours = psutil.Process().net_connections("tcp")
     return [one for one in ours if one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED]
 
 
-def test_who_reads_gets_it_all(crowded: str, client: httpx.Client, path: str) -> None:
+def test_a_client_that_reads_gets_all_of_it(crowded: str, client: httpx.Client, path: str) -> None:
     assert httpx.get(f"{crowded}{path}").content == client.get(path).content

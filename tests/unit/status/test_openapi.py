@@ -53,7 +53,7 @@ def test_every_error_code_of_an_image_is_named() -> None:
     assert {"dns_failure", "http_status", "worker_lost", "expired", "codec_crashed"} <= error_codes(ImageError)
 
 
-def test_both_names_of_the_webhook_option_are_told_wherever_options_are() -> None:
+def test_both_names_of_the_webhook_option_are_listed_with_all_options() -> None:
     create = DOCUMENT["paths"]["/v1/requests"]["post"]
     by_query = {one["name"] for one in create["parameters"]}
 
@@ -67,6 +67,6 @@ def test_every_upload_may_be_answered_a_second_time() -> None:
         assert set(headers) == {"Location", "Retry-After", "Idempotent-Replayed"}
 
 
-def test_no_answer_is_promised_that_nothing_gives_yet() -> None:
+def test_no_response_is_listed_that_no_service_gives_yet() -> None:
     for _, _, operation in operations():
         assert operation["responses"].keys().isdisjoint({"401", "429"})

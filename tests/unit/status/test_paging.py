@@ -1,4 +1,4 @@
-"""Page tokens: what went in comes out, and nothing else is taken."""
+"""Page tokens survive the round trip, and other text is refused."""
 
 import base64
 from datetime import UTC, datetime

@@ -4,12 +4,13 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event, Thread
 
 from services.worker.actors import Actors
 from services.worker.codec import Limits, compress
 from services.worker.codec_pool import CodecPool, PoolLimits
 from services.worker.codec_pool.child import Codec
-from services.worker.compress import Compressor
+from services.worker.compress import Compressor, keep_claims
 from services.worker.fetch import Fetcher, FetchLimits
 from services.worker.settings import WorkerSettings
 from shared import blobs, broker, log
@@ -18,7 +19,7 @@ from shared.broker.consumer import run
 from shared.broker.metrics import Metrics
 from shared.db import Database
 from shared.egress import Egress
-from shared.messages import CompressIsolatedBatch, FetchIsolatedBatch, FetchSlowBatch
+from shared.messages import CompressBatch, CompressIsolatedBatch, Fetched, FetchIsolatedBatch, FetchSlowBatch
 from shared.settings import from_environment
 
 PATIENCE_SECONDS = 60
@@ -47,12 +48,18 @@ def main() -> None:
     )
     compressor = Compressor(database=database, blobs=store, pool=pool, threads=threads)
 
+    def batches_in_hand() -> list[tuple[CompressBatch, Fetched]]:
+        kinds = (CompressBatch, CompressIsolatedBatch)
+        return [held for kind in kinds for held in broker.in_hand(connected, kind, Fetched)]
+
     def give_up() -> None:
         pool.close()
         fetcher.give_up()
 
+    actors, stop = Actors(fetcher=fetcher, compressor=compressor), Event()
+    Thread(target=keep_claims, args=(database, batches_in_hand, stop), name="keep claims", daemon=True).start()
     try:
-        run(connected, Actors(fetcher=fetcher, compressor=compressor), settings, database=database, give_up=give_up)
+        run(connected, actors, settings, database=database, stop=stop, give_up=give_up)
     finally:
         pool.close()
         egress.close()

@@ -3,10 +3,11 @@
 A missing source is not the image's error: the image is pending again, due now.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from threading import Event
 from typing import TypeVar
 from uuid import UUID
 
@@ -19,9 +20,13 @@ from shared.db import Database, execute
 from shared.errors import ImageError, StorageError
 from shared.formats import EXTENSIONS
 from shared.lifecycle import ImageState
+from shared.log import get_logger
 from shared.messages import CompressBatch, Fetched, FetchedImage
 
 T = TypeVar("T")
+RENEW_SECONDS = 30.0
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,18 @@ def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetche
     """Make and store the renditions of the images that are still ours, then settle them in one statement."""
     if fetched.images and not _settled(compressor, batch, fetched.images):
         erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)
+
+
+def keep_claims(
+    database: Database, in_hand: Callable[[], Iterable[tuple[CompressBatch, Fetched]]], stop: Event
+) -> None:
+    """Until `stop`, renew the claims of batches in hand: behind slow codecs they may wait for a thread for minutes."""
+    while not stop.wait(RENEW_SECONDS):
+        try:
+            for batch, fetched in in_hand():
+                _renew(database, batch, [image.number for image in fetched.images])
+        except Exception:
+            log.exception("claims_not_renewed")
 
 
 def erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> None:
@@ -74,11 +91,15 @@ def _compress(compressor: Compressor, batch: CompressBatch, images: list[Fetched
     renditions = compressor.pool.compress(
         [source for _, source in sources],
         batch.recipe,
-        on_wait=lambda: compressor.database.transact(lambda session: renew(session, batch, numbers)),
+        on_wait=lambda: _renew(compressor.database, batch, numbers),
     )
     made = zip((number for number, _ in sources), renditions, strict=True)
     results, unwritten = _split(compressor.threads.map(lambda pair: _result(compressor.blobs, batch, *pair), made))
     return [result for _, result in results] + unstored(batch, unread + unwritten)
+
+
+def _renew(database: Database, batch: CompressBatch, numbers: Sequence[int]) -> None:
+    database.transact(lambda session: renew(session, batch, numbers))
 
 
 def _split(

@@ -1,10 +1,13 @@
 """The worker's settings."""
 
 import os
+from typing import Annotated
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from shared.settings import ConsumerSettings
+
+FetchSeconds = Annotated[PositiveFloat, Field(le=600)]
 
 
 class WorkerSettings(ConsumerSettings):
@@ -18,6 +21,6 @@ class WorkerSettings(ConsumerSettings):
     max_source_bytes: PositiveInt = 20_000_000
     max_pixels: PositiveInt = 50_000_000
     max_frames: PositiveInt = 500
-    fetch_seconds: PositiveFloat = 30.0
-    first_fetch_seconds: PositiveFloat = 5.0
-    connect_seconds: PositiveFloat = 5.0
+    fetch_seconds: FetchSeconds = 30.0
+    first_fetch_seconds: FetchSeconds = 5.0
+    connect_seconds: FetchSeconds = 5.0

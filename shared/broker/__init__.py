@@ -1,6 +1,6 @@
 """Dramatiq, and the only place that knows it. Its traps, all reproduced: see docs/adr/0002 and 0004."""
 
 from shared.broker.connection import Broker, connect, send, send_group
-from shared.broker.receivers import declare, receivers, receives
+from shared.broker.receivers import declare, in_hand, receivers, receives
 
-__all__ = ["Broker", "connect", "declare", "receivers", "receives", "send", "send_group"]
+__all__ = ["Broker", "connect", "declare", "in_hand", "receivers", "receives", "send", "send_group"]

@@ -1,6 +1,6 @@
 """The connection to Redis as Dramatiq's broker, and sending: single messages, and groups of pipelines.
 
-No Retries, TimeLimit or AgeLimit: an exception is logged, the message acked, and the notifier's `look` repairs.
+No Retries, TimeLimit or AgeLimit: an exception is logged, the message acked, and the notifier's `reconcile` repairs.
 """
 
 import time
@@ -43,19 +43,20 @@ dramatiq.set_encoder(_Orjson())
 
 
 class Broker(RedisBroker):
-    """A RedisBroker that prefetches no more than `prefetch` says for a queue, and knows what it has in hand.
+    """A RedisBroker that prefetches at most `prefetch` messages of a queue, and knows which messages it has in hand.
 
-    What one process has prefetched, another cannot take. What Redis believes we hold and we do not (the reply to a
-    `fetch` was lost) is stranded for as long as this process lives: `strays` finds it, `do_requeue` gives it back.
+    A message that one process has prefetched no other can take. Messages that Redis counts as ours although we do not
+    have them (the reply to a `fetch` was lost) are stranded for as long as this process lives: `strays` finds them,
+    `do_requeue` gives them back.
     """
 
     prefetch: dict[str, int]
-    in_hand: dict[str, set[str]]  # ids by queue
+    in_hand: dict[str, dict[str, Any]]  # messages by queue and id in Redis: under way, or waiting for a thread
     heard_at: float
     probe: "redis.Redis"  # answers at once or fails at once, for the watchdog
 
     def enqueue(self, message: Any, *, delay: int | None = None) -> Any:
-        """Also what a pipeline or a group's last child sends, where Dramatiq swallows the error."""
+        """Also for the next half of a pipeline and for a group's callback, where Dramatiq swallows the error."""
         try:
             return super().enqueue(message, delay=delay)
         except (redis.RedisError, OSError):
@@ -70,26 +71,26 @@ class Broker(RedisBroker):
         return super().consume(queue_name, min(prefetch, self.prefetch.get(queue_name, prefetch)), timeout)
 
     def strays(self, queue_name: str) -> set[str]:
-        """Ids that Redis counts as ours and that are not in hand. One seen once may just be on its way."""
+        """Ids that Redis counts as ours and that are not in hand. One that is seen once may just be on its way."""
         members: Any = self.probe.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
-        return {member.decode() for member in members} - self.in_hand[queue_name]
+        return {member.decode() for member in members} - set(self.in_hand[queue_name])
 
 
 class _Consumer(_RedisConsumer):
-    """After an error of Redis Dramatiq begins anew with another one, while threads still work on what this one took."""
+    """After an error of Redis, Dramatiq makes a new consumer while threads still work on messages of the old one."""
 
     broker: Broker
 
     @property
     def outstanding_message_count(self) -> int:
-        """Dramatiq's own forgets what the consumer before it took, and fetches as many again."""
+        """Dramatiq's own count forgets the messages of the consumer before it, and fetches as many again."""
         return len(self.broker.in_hand[self.queue_name]) + len(self.message_cache)
 
     def __next__(self) -> Any:
         message = super().__next__()  # type: ignore[no-untyped-call]
         self.broker.heard_at = time.monotonic()  # it asked Redis, or holds as much as it may
         if message is not None:
-            self.broker.in_hand[self.queue_name].add(message.options["redis_message_id"])
+            self.broker.in_hand[self.queue_name][message.options["redis_message_id"]] = message
         return message
 
     def ack(self, message: Any) -> None:
@@ -107,14 +108,14 @@ class _Consumer(_RedisConsumer):
             self._let_go(message)
 
     def _let_go(self, message: Any) -> None:
-        self.broker.in_hand[self.queue_name].discard(message.options["redis_message_id"])
+        self.broker.in_hand[self.queue_name].pop(message.options["redis_message_id"], None)
 
 
 def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), retries: int = 4) -> Broker:
     """A broker whose commands are tried again `retries` times, half a second apart on average.
 
-    A web request that must answer at once wants 0. A worker has nothing else to do while Redis is away, and what it
-    cannot hand on to the second half of a pipeline waits until its claim ends: it wants many.
+    A web request that must answer at once wants 0. A worker has nothing else to do while Redis is away, and images
+    that it cannot hand on to the second half of a pipeline wait until their claim ends: it wants many.
     """
     client = _client(redis_url, retries=retries)
     callbacks = GroupCallbacks(RedisBackend(client=client), barrier_ttl=BARRIER_TTL_MS)
@@ -124,7 +125,7 @@ def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), retries: i
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         maintenance_chance=100_000,
     )
-    broker.prefetch, broker.in_hand, broker.heard_at = {}, defaultdict(set), time.monotonic()
+    broker.prefetch, broker.in_hand, broker.heard_at = {}, defaultdict(dict), time.monotonic()
     broker.probe = _client(redis_url, retries=0)
     return broker
 
@@ -141,7 +142,7 @@ def _client(redis_url: str, *, retries: int) -> "redis.Redis":
 
 
 def send(broker: Broker, message: Message) -> bool:
-    """Enqueue, best effort: False (and a warning) where Redis cannot be reached. The sweeper repairs what was lost."""
+    """Enqueue, best effort: False (and a warning) where Redis cannot be reached; then the sweeper sends it again."""
     try:
         broker.enqueue(_raw(message))
     except (redis.RedisError, OSError) as error:

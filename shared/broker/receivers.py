@@ -13,12 +13,14 @@ from shared.broker.connection import Broker
 from shared.messages import Message
 
 Method = TypeVar("Method", bound=Callable[..., BaseModel | None])
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+Piped = TypeVar("Piped", bound=BaseModel)
 
 
 def receives(
     message: type[Message], *, priority: int = 0, piped: type[BaseModel] | None = None
 ) -> Callable[[Method], Method]:
-    """Mark a method as the receiver of `message`. `piped`: the class of what the first half of a pipeline hands on.
+    """Mark a method as the receiver of `message`. `piped`: the class of the result of the pipeline's first half.
 
     Lower `priority` goes first.
     """
@@ -49,6 +51,12 @@ def declare(broker: Broker, actors: object) -> None:
         dramatiq.Actor(
             receive, broker=broker, actor_name=message.actor, queue_name=message.queue, priority=priority, options={}
         )
+
+
+def in_hand(broker: Broker, message: type[AnyMessage], piped: type[Piped]) -> list[tuple[AnyMessage, Piped]]:
+    """The messages of a class that are under way or wait for a thread in this process, with their piped results."""
+    held = [one.args for one in list(broker.in_hand[message.queue].values()) if one.actor_name == message.actor]
+    return [(message.model_validate(payload), piped.model_validate(result)) for payload, result in held]
 
 
 def _translated(

@@ -1,12 +1,20 @@
-"""Loaded by every Python of a stack whose PYTHONPATH names this folder: a poisonous source kills whoever reads it."""
+"""Loaded by every Python of a stack whose PYTHONPATH names this folder.
+
+A poisonous source kills the process that reads it. With PLANTED_CODEC_SECONDS the codec takes so long for each picture.
+"""
 
 import os
 import signal
+import time
+from typing import Any
 
+from services.worker import codec
 from shared.blobs.disk import DiskBlobs
 
 POISON = b"\xff\xd8\xff poison"
+SECONDS = float(os.environ.get("PLANTED_CODEC_SECONDS", "0"))
 _get = DiskBlobs.get
+_compress = codec.compress
 
 
 def get(self: DiskBlobs, key: str) -> bytes:
@@ -16,4 +24,12 @@ def get(self: DiskBlobs, key: str) -> bytes:
     return data
 
 
+def compress(*arguments: Any, **limits: Any) -> codec.Rendition:
+    time.sleep(SECONDS)
+    return _compress(*arguments, **limits)
+
+
+compress.__module__ = codec.__name__  # by which a child finds it
 DiskBlobs.get = get  # type: ignore[method-assign]
+if SECONDS:
+    codec.compress = compress

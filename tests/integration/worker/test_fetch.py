@@ -18,7 +18,7 @@ from shared.errors import StorageError
 from shared.messages import FetchBatch, Fetched, FetchSlowBatch, ImageRef
 from tests.integration.batches import Post, done, fetch_of, report, take
 from tests.integration.seed import Row, add_request, group_row, image_rows, pass_time, stop
-from tests.origin import Origin, body, late, status
+from tests.origin import Exchange, Origin, body, late, status
 
 LIMITS = FetchLimits(first_seconds=0.3, total_seconds=2.0)
 
@@ -118,6 +118,25 @@ def test_what_the_slow_lane_does_not_get_is_due_again(fetcher: Fetcher, batch: F
     row = image_rows(fetcher.database, request_id)[7]
     assert (row["state"], row["error_code"], row["attempts"], row["claimed_by"]) == ("pending", "timeout", 1, None)
     assert len(post.groups) == 1
+
+
+def test_claims_outlast_the_longest_fetch_that_the_settings_allow(
+    fetcher: Fetcher, request_id: UUID, origin: Origin
+) -> None:
+    lasting: list[float] = []
+
+    def slow(exchange: Exchange) -> None:
+        lasting.append(image_rows(fetcher.database, request_id)[1]["due_in"])
+        late(body(b"picture"), seconds=0.5)(exchange)
+
+    image = ImageRef(number=1, url=origin.on("/1.jpg", slow))
+    patient = replace(fetcher, limits=FetchLimits(first_seconds=0.3, total_seconds=180))
+    assert fetch_batch(patient, fetch_of(request_id, [1]).model_copy(update={"images": (image,)})) == Fetched()
+    assert 1700 < image_rows(fetcher.database, request_id)[1]["due_in"] <= 1800  # waiting in the slow queue
+    post = fetcher.send_group
+    assert isinstance(post, Post)
+    assert fetch_batch(patient, post.batches[0]).images
+    assert all(250 < seconds <= 270 for seconds in lasting)
 
 
 def test_a_slow_lane_that_cannot_be_reached_leaves_the_image_due_now(

@@ -33,6 +33,7 @@ WRONG = [
     ("HALFTONE_FETCH_ALLOW", "127.0.0.1:9000,http://127.0.0.1:9000"),
     ("HALFTONE_FETCH_ALLOW", "127.0.0.1:90000"),
     ("HALFTONE_SWEEP_SECONDS", "0"),
+    ("HALFTONE_FETCH_SECONDS", "601"),
     ("HALFTONE_PUBLIC_URL", "foo"),
     ("HALFTONE_WEBHOOK_SECRET", "abc"),
     ("HALFTONE_WEBHOOK_SECRET", "whsec_" + base64.b64encode(b"x" * 23).decode()),

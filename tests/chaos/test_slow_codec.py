@@ -1,0 +1,54 @@
+"""Batches that wait behind a slow codec for longer than a claim lasts are fetched once, and stay together."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.e2e.api import Api, manifest
+from tests.origin import Origin, body, late
+from tests.pictures import encode, photo
+from tests.stack import ROOT, Stack, until
+
+pytestmark = pytest.mark.chaos
+IMAGES = 32
+"""Four batches: both threads of a worker fetch two of them each, and then compress two while two wait."""
+CODEC_SECONDS = 9
+"""The last batch begins after 16 pictures, when a claim that is not renewed has ended."""
+
+
+@pytest.fixture
+def stack(workspace: Path) -> Iterator[Stack]:
+    settings = {
+        "HALFTONE_WORKERS": "2",
+        "HALFTONE_THREADS": "2",
+        "HALFTONE_CODEC_PROCESSES": "1",
+        "PLANTED_CODEC_SECONDS": str(CODEC_SECONDS),
+        "PYTHONPATH": f"{ROOT / 'tests/chaos/planted'}:{ROOT}",
+    }
+    stack = Stack(workspace / "slow", env=settings)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+def test_what_waits_behind_a_slow_codec_is_fetched_once_and_stays_together(stack: Stack) -> None:
+    with Origin(port=stack.host_ports[0]) as origin, httpx.Client(base_url=stack.base_url, timeout=30) as http:
+        paths = [f"/{number}.jpg" for number in range(IMAGES)]
+        pictures = [body(encode(photo(64, 48, number), "jpeg", quality=90)) for number in range(IMAGES)]
+        urls = [origin.on(path, late(picture, seconds=1)) for path, picture in zip(paths, pictures, strict=True)]
+        api = Api(http)
+        stack.kill("worker-2", signal.SIGSTOP)  # so that the other takes it all, and this one is free later
+        request_id = api.upload(manifest([("1", "Slow", urls)]))
+        until(lambda: all(origin.hits(path) for path in paths), within=60)
+        stack.kill("worker-2", signal.SIGCONT)
+        request = api.finished(request_id, within=2 * IMAGES * CODEC_SECONDS)
+        hits = {path: origin.hits(path) for path in paths if origin.hits(path) != 1}
+    with psycopg.connect(stack.database_url) as connection:
+        images = connection.execute("SELECT DISTINCT attempts, isolated FROM image").fetchall()
+    assert (request["status"], hits, images) == ("completed", {}, [(1, False)])

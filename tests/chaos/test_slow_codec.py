@@ -4,11 +4,11 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 
-from tests.e2e.api import Api, manifest
+from deploy.demo.catalogue import manifest
+from deploy.demo.client import Client
 from tests.origin import Origin, body, late
 from tests.pictures import encode, photo
 from tests.stack import ROOT, Stack, until
@@ -38,13 +38,13 @@ def stack(workspace: Path) -> Iterator[Stack]:
 
 
 def test_what_waits_behind_a_slow_codec_is_fetched_once_and_stays_together(stack: Stack) -> None:
-    with Origin(port=stack.host_ports[0]) as origin, httpx.Client(base_url=stack.base_url, timeout=30) as http:
+    api = Client(stack.base_url)
+    with Origin(port=stack.host_ports[0]) as origin:
         paths = [f"/{number}.jpg" for number in range(IMAGES)]
         pictures = [body(encode(photo(64, 48, number), "jpeg", quality=90)) for number in range(IMAGES)]
         urls = [origin.on(path, late(picture, seconds=1)) for path, picture in zip(paths, pictures, strict=True)]
-        api = Api(http)
         stack.kill("worker-2", signal.SIGSTOP)  # so that the other takes it all, and this one is free later
-        request_id = api.upload(manifest([("1", "Slow", urls)]))
+        request_id = api.upload(manifest([("1", "Slow", urls)]))["request_id"]
         until(lambda: all(origin.hits(path) for path in paths), within=60)
         stack.kill("worker-2", signal.SIGCONT)
         request = api.finished(request_id, within=2 * IMAGES * CODEC_SECONDS)

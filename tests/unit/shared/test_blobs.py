@@ -1,4 +1,4 @@
-"""One contract, two stores: a folder on disk, and obstore (its memory store stands in for the clouds)."""
+"""One interface, two stores: a folder on disk, and obstore (its memory store stands in for the clouds)."""
 
 import os
 import threading
@@ -30,7 +30,7 @@ def disk(tmp_path: Path) -> Iterator[Blobs]:
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_what_is_put_can_be_had_again(blobs: Blobs, *, durable: bool) -> None:
+def test_a_stored_blob_is_read_back(blobs: Blobs, *, durable: bool) -> None:
     blobs.put(KEY, bytearray(b"picture"), durable=durable)
     assert blobs.get(KEY) == b"picture"
     assert blobs.size(KEY) == 7
@@ -45,7 +45,7 @@ def test_a_large_blob_streams_in_pieces(blobs: Blobs) -> None:
     assert b"".join(pieces) == data
 
 
-def test_what_is_not_there_says_so_at_once(blobs: Blobs) -> None:
+def test_a_missing_blob_is_an_error_at_once(blobs: Blobs) -> None:
     for call in (blobs.get, blobs.size, blobs.stream):
         with pytest.raises(BlobMissing):
             call(KEY)
@@ -110,7 +110,7 @@ def test_files_can_be_read_by_others_whatever_the_umask(disk: Blobs, tmp_path: P
     assert (tmp_path / "blobs").stat().st_mode & 0o777 == 0o755
 
 
-def test_a_crash_leaves_only_what_is_swept(disk: Blobs, tmp_path: Path) -> None:
+def test_files_that_a_crash_left_behind_are_swept(disk: Blobs, tmp_path: Path) -> None:
     leftover = tmp_path / "blobs" / ".tmp" / "leftover"
     leftover.write_bytes(b"half a pict")
     (tmp_path / "blobs" / ".tmp" / "folder").mkdir()

@@ -23,7 +23,7 @@ PRESIGNED = "https://cdn.example/a.jpg?X-Amz-Signature=5eC_rE-t'&X-Amz-Date=1"
         ("https://halftone.example/v1/requests what? a@b", "https://halftone.example/v1/requests what? a@b"),
     ],
 )
-def test_queries_user_info_and_our_own_secrets_are_left_out(text: str, redacted: str) -> None:
+def test_queries_user_info_and_our_own_secrets_are_redacted(text: str, redacted: str) -> None:
     assert redact(text) == redacted
 
 
@@ -57,7 +57,7 @@ HOSTILE = "\x1b]0;pwned\x07\x1b[2J\r\x9b1m\u2028\u202e\n2026-01-01T00:00:00Z [in
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_nothing_quoted_moves_the_terminal_or_passes_for_a_line(style: str) -> None:
+def test_quoted_text_neither_controls_the_terminal_nor_passes_for_a_line(style: str) -> None:
     with logging_as(style) as log_text:
         logger = log.get_logger("test")
         logger.info("as_a_value", path=HOSTILE, short="\x1b[2J")

@@ -67,7 +67,7 @@ def test_no_two_messages_share_an_actor() -> None:
     assert len(set(actors)) == len(actors)
 
 
-def test_what_fetching_hands_on_survives_the_journey_empty_too() -> None:
+def test_the_result_of_fetching_survives_the_journey_empty_too() -> None:
     fetched = Fetched(images=(FetchedImage(number=257, bytes=1000, sha256="a" * 64),))
     for result in (fetched, Fetched()):
         assert Fetched.model_validate(result.model_dump(mode="json")) == result

@@ -1,4 +1,4 @@
-"""Every way a host can misbehave, against the real thing: the right code, in bounded time."""
+"""Hosts that misbehave in every way: each yields the right error code in bounded time."""
 
 import pytest
 

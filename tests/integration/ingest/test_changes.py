@@ -47,7 +47,7 @@ def finished(running: str, sql: Sql) -> str:
         """
         UPDATE processing_request SET status = 'completed', started_at = now(), finished_at = now(), dispatch_at = NULL,
             completed = 289, failed = 10, cancelled = 1, source_bytes = 28900, rendition_bytes = 11560,
-            stop_reason = 'expired'
+            stop_reason = 'expired', open_groups = 0
         """
     )
     return running
@@ -81,8 +81,15 @@ def test_retry_reopens_only_the_groups_it_needs(client: httpx.Client, finished: 
         (2, "settled", 128, 0, 0, 12800),
         (3, "waiting", 43, 0, 0, 4300),
     ]
-    assert sql(f"SELECT completed, failed, cancelled, {SIZES} FROM processing_request") == [
-        {"completed": 128, "failed": 0, "cancelled": 0, "source_bytes": 12800, "rendition_bytes": 5120}
+    assert sql(f"SELECT completed, failed, cancelled, open_groups, {SIZES} FROM processing_request") == [
+        {
+            "completed": 128,
+            "failed": 0,
+            "cancelled": 0,
+            "open_groups": 2,
+            "source_bytes": 12800,
+            "rendition_bytes": 5120,
+        }
     ]
     assert sql("SELECT dispatch_no FROM image_group WHERE number = 1") == [{"dispatch_no": 3}]
 

@@ -240,8 +240,10 @@ def slow_attempt(
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(attempt, sender, request_id)
         until(lambda: receiver.hits(HOOK) == 1)
-        yield
-        answer.set()
+        try:
+            yield
+        finally:
+            answer.set()
         slow.result(timeout=10)
 
 

@@ -79,9 +79,6 @@ class Child:
             raise TypeError(f"a {type(outcome).__name__} is no answer")
         return outcome
 
-    def died_idle(self) -> bool:
-        return self._frames.ended()
-
     def hang_up(self) -> None:
         """Let a running `ask` fail at once."""
         self._frames.shut_down()
@@ -112,17 +109,6 @@ class _Frames:
         deadline = None if seconds is None else time.monotonic() + seconds
         (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size, deadline))
         return self._exactly(length, deadline)
-
-    def ended(self) -> bool:
-        """Whether the other side is gone, while it owes no message."""
-        self._stream.settimeout(0)
-        try:
-            self._stream.recv(1)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
 
     def shut_down(self) -> None:
         with suppress(OSError):

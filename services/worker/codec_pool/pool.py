@@ -152,8 +152,6 @@ class _Driver(threading.Thread):
 
     def _result(self, image: _Image) -> _Result:
         """An image whose child died is tried again on the spot, and blamed only after `_DEATHS`."""
-        if self._child is not None and self._child.died_idle():
-            self._replace_child()
         for attempt in count(1):
             if self._child is None or self._stopping.is_set():
                 break

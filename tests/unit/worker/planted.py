@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,12 @@ def bug(_rest: bytes) -> Rendition:
     raise UnpicklableError(1, 2)
 
 
+def preloaded(_rest: bytes) -> Rendition:
+    """How many blocks of freed pixels Pillow keeps, if the fork server has imported it; an import error is silent."""
+    image = sys.modules.get("PIL.Image")
+    return echo(b"no" if image is None else str(image.core.get_blocks_max()).encode())
+
+
 def nothing(_rest: bytes) -> Any:
     return None
 
@@ -86,6 +93,7 @@ VICES: dict[bytes, Callable[[bytes], Rendition]] = {
     b"kill once": kill_once,
     b"corrupt": corrupt,
     b"bug": bug,
+    b"preloaded": preloaded,
     b"nothing": nothing,
     b"pid": pid,
     b"echo": echo,

@@ -1,4 +1,4 @@
-"""Files that mean harm or have come to harm, made on the spot."""
+"""Malicious and damaged files, made by the tests."""
 
 import struct
 import zlib

@@ -1,6 +1,6 @@
-"""Each kind of input, and what becomes of it: the table of `docs/images.md`, made by running the codec.
+"""The table of `docs/images.md`: each kind of input and its rendition, made by running the codec.
 
-`python -m tests.unit.worker.codec.kinds` writes the table anew.
+`python -m tests.unit.worker.codec.kinds` rewrites the table.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`docs/images.md` says what the codec does."""
+"""The table of `docs/images.md` is what the codec does."""
 
 from tests.unit.worker.codec.kinds import BEGIN, END, PAGE, table
 

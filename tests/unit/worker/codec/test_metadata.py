@@ -1,4 +1,4 @@
-"""Private metadata go, also where the original image data stays; the pixels do not change by a bit."""
+"""Private metadata are removed, also where the original image data stay; no pixel changes."""
 
 import pytest
 from PIL import Image

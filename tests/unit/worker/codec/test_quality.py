@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from services.worker.codec import compress
+from services.worker.codec import FileInfo, compress
 from services.worker.codec.quality import best_fitting, jpeg_quality, scaled_table
 from shared.recipe import Mode, Recipe, TargetFormat
 from tests.pictures import cutout, decode, encode, photo
@@ -166,18 +166,8 @@ def test_shrinking_a_jpeg_is_as_good_as_shrinking_its_pixels() -> None:
     assert psnr(decode(made.body), reference) > psnr(reference.quantize(243), reference) - 1
 
 
-def test_facts_are_those_of_the_files() -> None:
+def test_source_and_rendition_are_described() -> None:
     source = encode(cutout(80, 60), "png")
     made = compress(source, Recipe(format=TargetFormat.WEBP))
-    assert (made.source.bytes, made.source.format, made.source.width, made.source.height) == (
-        len(source),
-        "png",
-        80,
-        60,
-    )
-    assert (made.facts.bytes, made.facts.format, made.facts.width, made.facts.height) == (
-        len(made.body),
-        "webp",
-        80,
-        60,
-    )
+    assert made.source == FileInfo.of(source, "png", (80, 60))
+    assert made.facts == FileInfo.of(made.body, "webp", (80, 60))

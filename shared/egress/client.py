@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import httpx
+
 from shared.egress.connection import Connection, Deadline, dial, tls_context
 from shared.egress.guard import Guard
 from shared.egress.pool import ConnectionPool
@@ -34,10 +36,10 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A webhook receiver's response, whatever its status. Header names are lower case."""
+    """A webhook receiver's response, whatever its status."""
 
     status_code: int
-    headers: Mapping[str, str]
+    headers: httpx.Headers
     excerpt: str
 
 

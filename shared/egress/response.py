@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpcore
+import httpx
 
 from shared.egress.connection import MAX_HEADER_BYTES, Connection, Deadline
 from shared.errors import (
@@ -32,12 +33,12 @@ _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError)
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Its head has come, its body has not. Header names are lower case."""
+    """Its head has come, its body has not."""
 
     target: Target
     connection: Connection
     raw: httpcore.Response
-    headers: Mapping[str, str]
+    headers: httpx.Headers
 
     @property
     def status(self) -> int:
@@ -49,7 +50,7 @@ class Response:
         if self.status not in REDIRECTS or not location:
             return None
         try:
-            return self.target.join(_as_text(location))
+            return self.target.join(location)
         except InvalidUrl as error:
             raise BlockedUrl(f"{self.target.host} redirects to a URL that is refused. {error}") from error
 
@@ -124,8 +125,7 @@ def request(
     except BaseException:
         connection.close()
         raise
-    decoded = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw.headers}
-    return Response(target, connection, raw, decoded)
+    return Response(target, connection, raw, httpx.Headers(raw.headers))
 
 
 @contextmanager
@@ -141,14 +141,6 @@ def _our_errors(target: Target, connection: Connection, *, in_body: bool) -> Ite
         if in_body:
             raise IncompleteBody(f"{target.host} closed the connection in the middle of the body.") from error
         raise ConnectFailure(f"{target.host} closed the connection without an answer.") from error
-
-
-def _as_text(location: str) -> str:
-    """Some hosts send raw UTF-8, which header parsing has read as latin-1; browsers take it as UTF-8."""
-    try:
-        return location.encode("latin-1").decode()
-    except UnicodeDecodeError:
-        return location
 
 
 def retry_after(value: str | None, *, now: datetime, most: float = MAX_RETRY_AFTER) -> float | None:

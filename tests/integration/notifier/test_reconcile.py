@@ -207,7 +207,7 @@ def test_reconciling_an_unknown_request_or_group_does_nothing(
 
 
 def test_settling_a_group_of_a_huge_request_reads_no_other_group(database: Database) -> None:
-    """7,995 groups wait, four are dispatched, and the statistics are those of an empty table."""
+    """7,995 groups wait and four others are dispatched, just inserted and not analyzed."""
     request_id = add_request(database, images=128)
     sql(
         database,

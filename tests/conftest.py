@@ -9,7 +9,6 @@ from itertools import count
 from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
 import redis
 
@@ -81,12 +80,8 @@ def _running(stack: Stack) -> Iterator[Stack]:
 @pytest.fixture
 def database_url(servers: Stack) -> Iterator[str]:
     """A migrated, empty database of this test's own."""
-    server, _, template = servers.database_url.rpartition("/")
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        yield f"{server}/{name}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with servers.database(f"test_{next(_numbers)}") as url:
+        yield url
 
 
 @pytest.fixture

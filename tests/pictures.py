@@ -4,12 +4,14 @@ The trap: `Image.effect_noise` draws from the C library's unseeded generator, so
 """
 
 from collections.abc import Sequence
-from io import BytesIO
 from random import Random
 from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from deploy.demo.pictures import decode, encode
+
+__all__ = ["animate", "arrow", "cutout", "decode", "encode", "film", "photo"]
 BICUBIC = Image.Resampling.BICUBIC
 
 
@@ -59,23 +61,9 @@ def film(width: int, height: int, count: int, seed: int = 0, *, alpha: bool = Fa
     return frames
 
 
-def encode(image: Image.Image, format: str, **options: Any) -> bytes:  # noqa: A002 - Pillow's own word for it
-    """`image` as a file of `format` (jpeg, png, webp, avif, gif, bmp, tiff), with Pillow's own options."""
-    stream = BytesIO()
-    image.save(stream, format.upper(), **options)
-    return stream.getvalue()
-
-
 def animate(frames: Sequence[Image.Image], format: str, **options: Any) -> bytes:  # noqa: A002 - see encode
     """`frames` as one animated file of `format` (gif, png, webp, avif)."""
     return encode(frames[0], format, save_all=True, append_images=list(frames[1:]), **options)
-
-
-def decode(body: bytes) -> Image.Image:
-    """The (first) picture of a file, its pixels loaded."""
-    image = Image.open(BytesIO(body))
-    image.load()
-    return image
 
 
 def _noise(random: Random, size: tuple[int, int]) -> Image.Image:

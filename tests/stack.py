@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+import psycopg
 
 from deploy.local.data_dir import is_free
 from deploy.local.process import die_with_parent
@@ -122,6 +124,15 @@ class Stack:
     @property
     def database_url(self) -> str:
         return str(self.state()["database_url"])
+
+    @contextmanager
+    def database(self, name: str) -> Iterator[str]:
+        """A migrated, empty database for a while; its address."""
+        server, _, template = self.database_url.rpartition("/")
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            yield f"{server}/{name}"
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     @property
     def redis_url(self) -> str:

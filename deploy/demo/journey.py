@@ -153,7 +153,7 @@ def _download(client: Client, url: str, path: Path) -> Rendition:
     body = client.read(url)
     path.write_bytes(body)
     try:
-        return Rendition(bytes=len(body), pixels=pictures.decoded_size(body))
+        return Rendition(bytes=len(body), pixels=pictures.decode(body).size)
     except OSError:
         return Rendition(bytes=len(body), pixels=None)
 

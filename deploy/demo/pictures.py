@@ -1,10 +1,11 @@
-"""Draws the product photos of the demo, and opens what came back: the only module here that imports Pillow.
+"""Draws product photos, encodes and decodes: the only module of deploy/ that imports Pillow.
 
 The trap: `Image.effect_noise` draws from the C library's unseeded generator, so grain here is `Random.randbytes`.
 """
 
 import io
 from random import Random
+from typing import Any
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
@@ -19,7 +20,7 @@ FORMATS = {"jpg": "JPEG", "webp": "WEBP", "png": "PNG"}
 
 
 def draw(name: str, size: tuple[int, int]) -> bytes:
-    """The file `name`: a thing on a backdrop, in soft light and with grain; the same name gives the same picture."""
+    """A thing on a backdrop, in soft light and with grain, as a file; its name decides the picture and the format."""
     random = Random(name)  # noqa: S311 - pictures, not secrets
     picture = _backdrop(random, size)
     box = _box(random, size)
@@ -28,26 +29,30 @@ def draw(name: str, size: tuple[int, int]) -> bytes:
     picture.paste(_material(random, size), mask=_outline(random, size, box))
     shine = _soft_ellipse(size, (box[0] + (box[2] - box[0]) // 5, box[1], box[0] + (box[2] - box[0]) // 2, box[3]))
     picture.paste(Image.new("RGB", size, (255, 252, 244)), mask=shine.point([level // 5 for level in range(256)]))
-    picture = _with_grain(random, picture)
     suffix = name.rpartition(".")[2]
+    return encode(_with_grain(random, picture), FORMATS[suffix], **OPTIONS[suffix])
+
+
+def encode(image: Image.Image, format: str, **options: Any) -> bytes:  # noqa: A002 - Pillow's own word for it
+    """`image` as a file of `format` (jpeg, png, webp, avif, gif, bmp, tiff), with Pillow's own options."""
     stream = io.BytesIO()
-    picture.save(stream, FORMATS[suffix], **OPTIONS[suffix])
+    image.save(stream, format.upper(), **options)
     return stream.getvalue()
 
 
-def decoded_size(body: bytes) -> tuple[int, int]:
-    """Width and height of an image file whose pixels all decode.
+def decode(body: bytes) -> Image.Image:
+    """The (first) picture of a file, its pixels loaded.
 
     Raises:
-        OSError: they do not, or it is no image.
+        OSError: it is not an image, or its pixels do not decode.
 
     """
     try:
-        with Image.open(io.BytesIO(body)) as picture:
-            picture.load()
-            return picture.size
-    except SyntaxError as error:  # what Pillow raises for a broken PNG
+        image = Image.open(io.BytesIO(body))
+        image.load()
+    except SyntaxError as error:  # Pillow's error for a broken PNG
         raise OSError(str(error)) from error
+    return image
 
 
 def _colour(random: Random, low: int, high: int) -> Colour:

@@ -1,9 +1,6 @@
 """A manifest of a million images, through the real service: how long it takes and how much memory it needs."""
 
 import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +12,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.stack import ROOT, Stack, until
+from tests.serving import ingest_process
+from tests.stack import Stack
 
 IMAGES = 1_000_000
 MAX_RSS_MB = 300
@@ -27,7 +25,8 @@ MAX_CPU_SECONDS = 60
 def test_a_million_images_are_accepted_in_flat_memory(
     database_url: str, servers: Stack, tmp_path: Path, urls_per_row: int
 ) -> None:
-    with manifest(urls_per_row) as file, service(database_url, servers.redis_url, tmp_path) as (address, pid):
+    env = {"DATABASE_URL": database_url, "REDIS_URL": servers.redis_url, "BLOB_URL": (tmp_path / "blobs").as_uri()}
+    with manifest(urls_per_row) as file, ingest_process(env) as (address, pid):
         idle, process = peak_rss_mb(pid), psutil.Process(pid)
         size, begun = file.seek(0, os.SEEK_END), time.monotonic()
         file.seek(0)
@@ -52,28 +51,6 @@ def manifest(urls_per_row: int) -> Iterator[IO[bytes]]:
             urls = ",".join(f"https://cdn.example.com/images/front-{number * 7919}.jpg" for number in numbers)
             file.write(f'{row},Product {row},"{urls}"\n'.encode())
         yield file
-
-
-@contextmanager
-def service(database_url: str, redis_url: str, folder: Path) -> Iterator[tuple[str, int]]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "services.ingest.app:create", "--factory", "--port", str(port)]
-    addresses = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "BLOB_URL": (folder / "blobs").as_uri()}
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **addresses, "HALFTONE_LOG_LEVEL": "warning"})
-    try:
-        until(lambda: is_ready(f"http://127.0.0.1:{port}"), within=30)
-        yield f"http://127.0.0.1:{port}", process.pid
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def is_ready(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def peak_rss_mb(pid: int) -> int:

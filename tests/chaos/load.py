@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from deploy.demo.catalogue import manifest
+from deploy.demo.pictures import draw
 from tests.origin import Origin, body, claim, drip, endless, late, reset_after, status
-from tests.pictures import encode, photo
 
 REFUSED = ("ftp://example.test/a.jpg", "not a url")
 HOOKS = ("ok", "ok", "500", "302", "410", "slow", "close")
@@ -51,7 +51,7 @@ class Shelf:
     def __init__(self, origin: Origin, base: str, *, side: int = 200, count: int = 10) -> None:
         self._origin = origin
         self._base = base
-        self._bodies = [encode(photo(side, side, seed), "jpeg", quality=85) for seed in range(count)]
+        self._bodies = [draw(f"{seed}.jpg", (side, side)) for seed in range(count)]
         for number, data in enumerate(self._bodies):
             origin.add(f"/good/{number}.jpg", data)
 

@@ -1,5 +1,6 @@
 """A finished request as it should be, with blob, event and webhook: the checks must find nothing in it."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -8,22 +9,23 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from sqlmodel import SQLModel
 from standardwebhooks import Webhook
 
+from deploy.demo.pictures import draw
 from deploy.demo.receiver import Arrival
 from shared.blobs import output_key
-from shared.ids import uuid7
+from shared.db import Database
+from shared.schemas.tables import Delivery, DeliveryAttempt, Event, RejectedRow
 from tests.chaos.hooks import check_hooks
 from tests.chaos.invariants import Violation, check_blobs, check_order, check_rows
 from tests.chaos.load import Order, Row
 from tests.chaos.shop import Accepted
-from tests.pictures import encode, photo
+from tests.integration.status.seed import NOW, add, completed, failed, group, product, request
 
 HOOK = "http://127.0.0.1:1/hook/ok/key"
-GOOD, BAD = "http://origin.test/good.jpg", "http://origin.test/bad.jpg"
-PICTURE = encode(photo(16, 16), "jpeg")
+PICTURE = draw("small.jpg", (16, 16))
 DIGEST = sha256(PICTURE).hexdigest()
-EXPECTED: dict[str, str | None] = {GOOD: None, BAD: "http_status"}
 
 
 @dataclass(slots=True)
@@ -56,63 +58,40 @@ class Scene:
         self.connection.execute("SET session_replication_role = origin")
 
 
-def scene(connection: "psycopg.Connection[Any]", blobs: Path) -> Scene:
+def scene(database_url: str, connection: "psycopg.Connection[Any]", blobs: Path) -> Scene:
     """On a connection that commits by itself."""
-    request_id = str(uuid7())
-    rows = {"id": UUID(request_id), "good": GOOD, "bad": BAD, "digest": DIGEST, "size": len(PICTURE), "hook": HOOK}
-    connection.execute(_REQUEST, rows)
-    for statement in (_PRODUCTS, _IMAGES, _GROUP, _REFUSED, _EVENT, _DELIVERY, _ATTEMPT):
-        connection.execute(statement, rows)
-    order = Order("key-0", at=0, hook="ok", expected=dict(EXPECTED))
-    order.rows = [Row("1", "A", [GOOD, BAD]), Row("2", "B", [], refused=True), Row("3", "C", [BAD, GOOD])]
-    made = Scene(connection, blobs, Accepted(order, request_id), _post(connection))
-    made.blob.parent.mkdir(parents=True)
-    made.blob.write_bytes(PICTURE)
-    return made
+    sizes: dict[str, Any] = {"source_bytes": 1000, "rendition_bytes": len(PICTURE)}
+    counts: dict[str, Any] = {"images": 2, "completed": 1, "failed": 1}
+    made = request(status="completed", webhook_url=HOOK, products=2, rejected=1, finished_at=NOW, **sizes, **counts)
+    pixels: dict[str, Any] = {"rendition_width": 16, "rendition_height": 16}
+    good, bad = completed(made.id, 1, rendition_sha256=DIGEST, **pixels, **sizes), failed(made.id, 2)
+    body = json.dumps({"data": {"request_id": str(made.id)}})
+    event = Event(request_id=made.id, run=1, type="request.completed", body=body)
+    event_id, request_id = event.id, str(made.id)  # the session expires the rows
+    delivery = Delivery(event_id=event.id, request_id=made.id, url=HOOK, status="delivered", attempt=1)
+    order = Order("key-0", at=0, hook="ok", expected={good.url: None, bad.url: "http_status"})
+    order.rows = [Row("1", "A", [good.url, bad.url]), Row("2", "B", [], refused=True)]
+    order.rows.append(Row("3", "C", [bad.url, good.url]))
+    rows: list[SQLModel] = [made, product(made.id, 1, [1, 2]), product(made.id, 3, [2, 1]), good, bad, event, delivery]
+    rows.append(group(made.id, 1, state="settled", **sizes, **counts))
+    rows.append(RejectedRow(request_id=made.id, number=1, error={"row": 2}))
+    rows.append(DeliveryAttempt(delivery_id=delivery.id, number=1, status_code=200, duration_ms=5))
+    database = Database(database_url)
+    add(database, rows)
+    database.close()
+    found = Scene(connection, blobs, Accepted(order, request_id), _post(event_id, body, connection))
+    found.blob.parent.mkdir(parents=True)
+    found.blob.write_bytes(PICTURE)
+    return found
 
 
-def _post(connection: "psycopg.Connection[Any]") -> Arrival:
-    row = connection.execute("SELECT e.id, e.body, a.signing_secret FROM event e, account a").fetchone()
+def _post(event_id: UUID, body: str, connection: "psycopg.Connection[Any]") -> Arrival:
+    row = connection.execute("SELECT signing_secret FROM account").fetchone()
     assert row is not None
     now = datetime.now(UTC)
     headers = {
-        "webhook-id": str(row[0]),
+        "webhook-id": str(event_id),
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(row[2]).sign(str(row[0]), now, row[1]),
+        "webhook-signature": Webhook(row[0]).sign(str(event_id), now, body),
     }
-    return Arrival(at=now, headers=headers, body=row[1].encode(), shown={"status": "completed", "run": 1})
-
-
-_REQUEST = """
-INSERT INTO processing_request (id, account_id, status, webhook_url, products, images, rejected, completed, failed,
-                                source_bytes, rendition_bytes, started_at, finished_at, deadline_at, dispatch_at)
-SELECT %(id)s, id, 'completed', %(hook)s, 2, 2, 1, 1, 1, 900, %(size)s, now(), now(), now(), NULL FROM account
-"""
-_PRODUCTS = """
-INSERT INTO product (request_id, row, serial_number, name, images)
-VALUES (%(id)s, 1, '1', 'A', '{1,2}'), (%(id)s, 3, '3', 'C', '{2,1}')
-"""
-_IMAGES = """
-INSERT INTO image (request_id, number, url, state, attempts, error_code, source_bytes, rendition_bytes,
-                   rendition_format, rendition_width, rendition_height, rendition_sha256)
-VALUES (%(id)s, 1, %(good)s, 'completed', 1, NULL, 900, %(size)s, 'jpeg', 16, 16, %(digest)s),
-       (%(id)s, 2, %(bad)s, 'failed', 1, 'http_status', NULL, NULL, NULL, NULL, NULL, NULL)
-"""
-_GROUP = """
-INSERT INTO image_group (request_id, number, state, images, completed, failed) VALUES (%(id)s, 1, 'settled', 2, 1, 1)
-"""
-_REFUSED = """
-INSERT INTO rejected_row (request_id, number, error) VALUES (%(id)s, 1, '{"row": 2}')
-"""
-_EVENT = """
-INSERT INTO event (id, request_id, run, type, body)
-VALUES (gen_random_uuid(), %(id)s, 1, 'request.completed', '{"data": {"request_id": "' || %(id)s || '"}}')
-"""
-_DELIVERY = """
-INSERT INTO delivery (id, event_id, request_id, url, status, attempt)
-SELECT gen_random_uuid(), id, request_id, %(hook)s, 'delivered', 1 FROM event WHERE request_id = %(id)s
-"""
-_ATTEMPT = """
-INSERT INTO delivery_attempt (delivery_id, number, status_code, duration_ms)
-SELECT id, 1, 200, 5 FROM delivery WHERE request_id = %(id)s
-"""
+    return Arrival(at=now, headers=headers, body=body.encode(), shown={"status": "completed", "run": 1})

@@ -18,7 +18,7 @@ from tests.chaos.shop import Accepted
 @pytest.fixture
 def good(database_url: str, tmp_path: Path) -> Iterator[Scene]:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        yield scene(connection, tmp_path)
+        yield scene(database_url, connection, tmp_path)
 
 
 def test_a_request_as_it_should_be_has_no_violation(good: Scene) -> None:
@@ -50,7 +50,7 @@ def test_a_request_as_it_should_be_has_no_violation(good: Scene) -> None:
         ("completed_image_has_its_blob", "UPDATE image SET rendition_width = 17 WHERE number = 1"),
         ("rows_are_products_and_refused", "DELETE FROM product WHERE row = 3"),
         ("rows_are_products_and_refused", "DELETE FROM rejected_row"),
-        ("one_image_for_each_url", "UPDATE image SET url = 'http://origin.test/good.jpg'"),
+        ("one_image_for_each_url", "UPDATE image SET url = 'https://images.example/1.jpg'"),
         ("order_is_kept", "UPDATE product SET images = '{1,2}'"),
         ("no_image_is_lost", "UPDATE image SET state = 'failed', error_code = 'worker_lost' WHERE number = 1"),
         ("receivers_ids_are_the_events", "UPDATE event SET id = gen_random_uuid()"),

@@ -8,8 +8,8 @@ import pytest
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.client import Client
+from deploy.demo.pictures import draw
 from tests.origin import Origin
-from tests.pictures import encode, photo
 from tests.stack import ROOT, Stack
 
 pytestmark = pytest.mark.chaos
@@ -31,9 +31,7 @@ def stack(workspace: Path) -> Iterator[Stack]:
 def test_a_poisonous_image_costs_itself_alone(stack: Stack) -> None:
     api = Client(stack.base_url)
     with Origin(port=stack.host_ports[0]) as origin:
-        urls = [
-            origin.add(f"/{n}.jpg", encode(photo(160, 120, n), "jpeg", quality=90)) for n in range(1, NEIGHBOURS + 1)
-        ]
+        urls = [origin.add(f"/{n}.jpg", draw(f"{n}.jpg", (160, 120))) for n in range(1, NEIGHBOURS + 1)]
         urls.insert(3, origin.add("/poison.jpg", POISON))
         request_id = api.upload(manifest([("1", "Poison and its neighbours", urls)]))["request_id"]
         request = api.finished(request_id, within=400)

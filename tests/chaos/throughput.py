@@ -1,17 +1,18 @@
-"""Whether a few URLs that need several retries slow a large request down: the same request with and without them.
+"""How much a few URLs that need several retries slow down a large request: the same request with and without them.
 
-Compared is the time until 98% are settled: at the very end the retried images wait out their schedule, which is the
-promise and no loss of speed. The whole time is printed too.
+It compares the time until 98% are settled, because the last retried images wait for their schedule. The whole time is
+printed too.
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
+from deploy.demo.catalogue import manifest
+from deploy.demo.client import JSON, Client
 from tests.chaos.invariants import Violation
-from tests.chaos.load import Order, Row
 from tests.chaos.report import say, say_table
-from tests.chaos.shop import Accepted, Shop
 from tests.chaos.world import World
 
 FAILURES = 3
@@ -39,9 +40,9 @@ class Speed:
 def measure_throughput(world: World, images: int) -> list[Violation]:
     """Print the speeds; a violation where the difference is more than promised.
 
-    Plain, flaky, flaky, plain: what else this machine does, more and more or less and less, hits both alike.
+    The order plain, flaky, flaky, plain cancels a load of the machine that grows or shrinks.
     """
-    _speed(world, min(images, 1000), flaky=False)  # the first time, all is cold
+    _speed(world, min(images, 1000), flaky=False)  # a warm-up
     order = (False, True, True, False)
     speeds = [(flaky, _speed(world, images, flaky=flaky)) for flaky in order]
     rows = [
@@ -59,38 +60,27 @@ _NAMES = {False: "all good", True: f"1% fail {FAILURES} times"}
 
 
 def _speed(world: World, images: int, *, flaky: bool) -> Speed:
-    shop = Shop(world.stack.base_url, world.hooks)
-    shop.open([_order(world, images, flaky=flaky)])
-    begun, most = time.monotonic(), None
-    try:
-        while time.monotonic() < begun + SETTLED_WITHIN:
-            accepted = next(iter(shop.accepted()), None)
-            begun = begun if accepted else time.monotonic()
-            if accepted and most is None and accepted.progress >= MEASURED:
-                most = time.monotonic() - begun
-            if accepted and accepted.terminal:
-                return _measured(shop, accepted, images, most, time.monotonic() - begun)
-            time.sleep(0.02)
-    finally:
-        shop.close()
-    raise AssertionError("the request did not end")
+    client = Client(world.stack.base_url)
+    request_id = client.upload(manifest(_products(world, images, flaky=flaky)))["request_id"]
+    begun, most = time.monotonic(), []
+
+    def watch(request: JSON) -> None:
+        if request["progress"] >= MEASURED:
+            most.append(time.monotonic() - begun)
+
+    request = client.finished(request_id, within=SETTLED_WITHIN, every=0.02, watch=watch)
+    assert request["status"] == "completed", request["status"]
+    client.call("DELETE", f"/v1/requests/{request_id}")
+    return Speed(images, most[0], most[-1])
 
 
-def _measured(shop: Shop, accepted: Accepted, images: int, most: float | None, whole: float) -> Speed:
-    assert accepted.status == "completed", accepted.status
-    shop.insist("DELETE", f"/v1/requests/{accepted.request_id}")
-    return Speed(images, most or whole, whole)
-
-
-def _order(world: World, images: int, *, flaky: bool) -> Order:
-    random = Random(images)
-    order = Order(f"throughput{time.time_ns()}", at=0, hook=None)
-    urls = [
-        world.shelf.flaky(random, f"{order.key}-{number}", failures=FAILURES)
-        if flaky and number % EVERY == 0
-        else world.shelf.good(random, f"{order.key}-{number}")
-        for number in range(images)
-    ]
+def _products(world: World, images: int, *, flaky: bool) -> Iterator[tuple[str, str, list[str]]]:
+    random, tag = Random(images), f"throughput{time.time_ns()}"
     for start in range(0, images, URLS_A_ROW):
-        order.rows.append(Row(f"{start}", "Product", urls[start : start + URLS_A_ROW]))
-    return order
+        urls = [
+            world.shelf.flaky(random, f"{tag}-{number}", failures=FAILURES)
+            if flaky and number % EVERY == 0
+            else world.shelf.good(random, f"{tag}-{number}")
+            for number in range(start, min(start + URLS_A_ROW, images))
+        ]
+        yield f"{start}", "Product", urls

@@ -142,7 +142,7 @@ def journey(compose: Compose) -> None:
     if (finished["status"], finished["outcome"]) != ("completed", "success"):
         raise Failed(f"the request ended as {json.dumps(finished)}")
     image = next(client.items(f"/v1/requests/{accepted['request_id']}/images"))
-    width, height = pictures.decoded_size(client.read(image["output_url"]))
+    width, height = pictures.decode(client.read(image["output_url"])).size
     print(f"one of {IMAGES} renditions: {image['rendition']['bytes']} bytes, {width} x {height} pixels")
     for number in (1, 2):
         print(f"worker {number} compressed {_batches(compose, number):.0f} batches")

@@ -5,9 +5,9 @@ import redis
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.client import Client
+from deploy.demo.pictures import draw
 from shared.broker.epoch import KEY as EPOCH_KEY
 from tests.origin import Origin
-from tests.pictures import encode, photo
 from tests.stack import Stack, until
 
 IMAGES = 1000
@@ -16,7 +16,7 @@ SHARED = 40  # images that every tenth product uses as well
 
 @pytest.fixture(scope="module")
 def pictures() -> list[bytes]:
-    return [encode(photo(160, 120, seed), "jpeg", quality=90) for seed in range(20)]
+    return [draw(f"{seed}.jpg", (160, 120)) for seed in range(20)]
 
 
 @pytest.fixture

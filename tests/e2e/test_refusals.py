@@ -10,8 +10,8 @@ import pytest
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.client import Client
+from deploy.demo.pictures import draw
 from tests.origin import Origin
-from tests.pictures import encode, photo
 from tests.stack import Stack, until
 
 GOOD = manifest([("1", "Shoe", ["http://images.example/shoe.jpg"])])
@@ -99,7 +99,7 @@ def test_without_postgresql_the_answer_is_503_with_retry_after(stack: Stack, htt
 
 
 def test_without_valkey_an_upload_is_accepted_and_dispatched_later(stack: Stack, api: Client, origin: Origin) -> None:
-    url = origin.add("/later.jpg", encode(photo(160, 120, 7), "jpeg", quality=90))
+    url = origin.add("/later.jpg", draw("later.jpg", (160, 120)))
     with without(stack, "valkey"):
         request_id = api.upload(manifest([("1", "Shoe", [url])]))["request_id"]
         assert api.request(request_id)["status"] == "pending"

@@ -9,8 +9,8 @@ import httpx
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.client import Client
+from deploy.demo.pictures import draw
 from tests.origin import Origin
-from tests.pictures import encode, photo
 from tests.stack import Stack, until
 
 PRODUCTS = 30
@@ -65,7 +65,7 @@ def busy(clients: Clients) -> Iterator[None]:
 
 
 def test_a_rolling_restart_loses_nothing_and_answers_no_5xx(stack: Stack, api: Client, origin: Origin) -> None:
-    urls = [origin.add(f"/roll/{n}.jpg", encode(photo(160, 120, n), "jpeg", quality=90)) for n in range(PRODUCTS)]
+    urls = [origin.add(f"/roll/{n}.jpg", draw(f"{n}.jpg", (160, 120))) for n in range(PRODUCTS)]
     clients = Clients(stack.base_url, manifest([(str(n), f"Product {n}", [url]) for n, url in enumerate(urls)]))
     with busy(clients):
         until(lambda: clients.accepted and clients.reads, within=20)

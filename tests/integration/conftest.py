@@ -2,24 +2,19 @@
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from shared.db import Database
 from tests.integration.seed import sql
 from tests.stack import Stack
 
-NAME = "heart"
-
 
 @pytest.fixture(scope="session")
 def migrated(servers: Stack) -> Iterator[Database]:
-    server, _, template = servers.database_url.rpartition("/")
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {NAME} TEMPLATE {template}")
-    database = Database(f"{server}/{NAME}", pool_size=8)
-    yield database
-    database.close()
+    with servers.database("heart") as url:
+        database = Database(url, pool_size=8)
+        yield database
+        database.close()
 
 
 @pytest.fixture

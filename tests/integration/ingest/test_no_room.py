@@ -1,10 +1,8 @@
 """A full disk, for which a limit on the size of files stands in."""
 
-import os
 import resource
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import pytest
@@ -14,7 +12,7 @@ from shared.db import Database
 from tests.integration.ingest.conftest import Sql
 from tests.integration.ingest.test_accept import CSV, HEADER, post_csv
 from tests.integration.ingest.test_http_edges import problem
-from tests.stack import reserve_ports, until
+from tests.serving import ingest_process
 
 ROOM = 100_000
 
@@ -24,35 +22,14 @@ def cramped(
     tables: Database, settings: IngestSettings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
     """Ingest in a process of its own, whose files cannot grow beyond `ROOM`."""
-    [port] = reserve_ports(1)
     env = {
-        **os.environ,
         "DATABASE_URL": settings.database_url,
         "REDIS_URL": settings.redis_url,
         "BLOB_URL": tmp_path_factory.mktemp("cramped").as_uri(),
     }
-    command = [sys.executable, "-m", "uvicorn", "services.ingest.app:create", "--factory", "--port", str(port)]
-    process = subprocess.Popen(
-        [*command, "--log-level", "warning"],
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, ROOM)),  # noqa: PLW1509 - one system call
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            until(lambda: _is_ready(client))
-            yield client
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _is_ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (ROOM, ROOM))
+    with ingest_process(env, before=limit) as (address, _), httpx.Client(base_url=address, timeout=30) as client:
+        yield client
 
 
 @pytest.mark.parametrize("rows", [1_500, 30_000], ids=["while it is parsed", "while it is received"])

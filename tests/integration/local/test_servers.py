@@ -70,7 +70,7 @@ def test_a_start_that_is_stopped_meanwhile_says_so(folder: Path, request: pytest
     stack = Stack(folder, servers_only=True)
     request.addfinalizer(lambda: stack.command("stop"))
     starting = stack.begin("start", "--servers-only")
-    until((folder / "stack.json").exists)
+    until((folder / "stack.json").exists, within=30)
     os.kill(int(stack.state()["pid"]), signal.SIGTERM)  # as `stop` does, which takes longer to begin than this start
     told = starting.communicate(timeout=60)[0]
     assert told.splitlines()[-1] == "halftone: stopped while starting"

@@ -32,13 +32,13 @@ def test_the_manifest_reads_back_as_the_catalogue() -> None:
 def test_a_picture_is_the_same_each_time_and_decodes(name: str) -> None:
     drawn = pictures.draw(name, (96, 64))
     assert drawn == pictures.draw(name, (96, 64))
-    assert pictures.decoded_size(drawn) == (96, 64)
+    assert pictures.decode(drawn).size == (96, 64)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", pictures.draw("carafe.png", (96, 64))[:800]])
 def test_what_does_not_decode_is_an_os_error(body: bytes) -> None:
     with pytest.raises(OSError):  # noqa: PT011 - Pillow's words are its own
-        pictures.decoded_size(body)
+        pictures.decode(body)
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_the_callback_comes_after_the_last_half_of_the_last_pipeline(working: Wo
 def test_an_actor_that_raises_costs_its_message_and_the_callback_and_nothing_else(
     working: Working, actors: Actors
 ) -> None:
-    """The message is acked, not tried again: the notifier's look repairs."""
+    """The message is acked, not tried again: the notifier's reconcile repairs."""
     actors.fails = {3}
     pipelines, done = group_of_three(uuid4())
     with working() as broker:
@@ -177,7 +177,7 @@ def test_an_actor_that_raises_costs_its_message_and_the_callback_and_nothing_els
     assert (actors.count(FetchBatch), actors.count(CompressBatch), actors.count(GroupDone)) == (3, 2, 0)
 
 
-def test_the_slow_lane_holds_no_more_threads_than_it_may(working: Working, actors: Actors) -> None:
+def test_the_slow_queue_holds_no_more_threads_than_it_may(working: Working, actors: Actors) -> None:
     with working(threads=4, prefetch={"fetch_slow": 1}) as broker:
         for number in range(1, 9):
             send(broker, FetchSlowBatch.after(fetch_of(uuid4(), [number])))

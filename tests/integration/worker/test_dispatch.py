@@ -162,7 +162,7 @@ def test_images_that_wait_for_a_retry_do_not_fill_the_window(database: Database)
     assert dispatch_request(database, post, request_id) == 2
 
 
-def test_a_window_that_others_fill_belongs_to_them_alone(database: Database) -> None:
+def test_a_full_window_holds_up_no_other_request(database: Database) -> None:
     big, small = add_request(database, images=1000), add_request(database, images=3)
     post = Post()
     dispatch_request(database, post, big)
@@ -197,7 +197,7 @@ def test_of_two_dispatches_of_the_same_number_at_once_one_is_void(database: Data
     assert (len(first), second) == (1, [])
 
 
-def test_looks_become_rarer_with_every_dispatch_up_to_ten_minutes(database: Database) -> None:
+def test_reconciles_become_rarer_with_every_dispatch_up_to_ten_minutes(database: Database) -> None:
     request_id, post = dispatched(database, images=1)
     ahead = []
     for seen in range(1, 7):
@@ -240,7 +240,7 @@ def test_an_image_that_lost_a_claim_gets_a_pipeline_of_its_own(database: Databas
     assert all(fetch.isolated == compress.isolated for fetch, compress in post.groups[1][1])
 
 
-def test_an_image_that_waited_in_vain_for_the_slow_lane_or_has_its_last_attempt_goes_with_the_others(
+def test_an_image_that_waited_in_vain_for_the_slow_queue_or_has_its_last_attempt_goes_with_the_others(
     database: Database,
 ) -> None:
     request_id, post = dispatched(database, images=8)
@@ -252,7 +252,7 @@ def test_an_image_that_waited_in_vain_for_the_slow_lane_or_has_its_last_attempt_
     assert [(fetch.isolated, numbers_of(fetch)) for fetch, _ in post.groups[1][1]] == [(False, list(range(1, 9)))]
 
 
-def test_a_group_whose_retries_find_the_window_full_waits_in_line(database: Database) -> None:
+def test_a_group_whose_retries_find_the_window_full_waits(database: Database) -> None:
     request_id, post = dispatched(database, images=1000)
     for batch in post.batches[:16]:
         take(database, batch, numbers_of(batch))
@@ -277,7 +277,7 @@ def test_a_full_window_of_lost_messages_goes_out_again(database: Database) -> No
     assert in_flight(database, request_id) == WINDOW
 
 
-def test_a_group_that_the_broker_did_not_take_is_looked_at_within_five_seconds(database: Database) -> None:
+def test_a_group_that_the_broker_did_not_take_is_reconciled_within_five_seconds(database: Database) -> None:
     request_id = add_request(database, images=200)
     dispatch_request(database, Post(works=False), request_id)
     assert all(0 < group_row(database, request_id, number)["reconcile_in"] <= 5 for number in (1, 2))

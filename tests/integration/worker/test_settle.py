@@ -220,7 +220,7 @@ def test_no_results_are_no_statement(database: Database, request_id: UUID) -> No
     assert report(database, fetch_of(request_id, BATCH), []) == 0
 
 
-def test_a_settle_that_waited_for_a_look_finds_the_images_closed(database: Database, request_id: UUID) -> None:
+def test_a_settle_that_waited_for_a_reconcile_finds_the_images_closed(database: Database, request_id: UUID) -> None:
     batch = claimed_batch(database, request_id, BATCH)
     stop(database, request_id, "cancelled")
     results = [done(number) for number in BATCH]
@@ -233,7 +233,7 @@ def test_a_settle_that_waited_for_a_look_finds_the_images_closed(database: Datab
     assert counters(database, request_id)["cancelled"] == 16
 
 
-def test_a_look_that_waited_for_a_settle_closes_only_the_rest(database: Database, request_id: UUID) -> None:
+def test_a_reconcile_that_waited_for_a_settle_closes_only_the_rest(database: Database, request_id: UUID) -> None:
     batch = claimed_batch(database, request_id, BATCH)
     stop(database, request_id, "cancelled")
     results = [done(number) for number in BATCH]

@@ -4,18 +4,19 @@ A message is a hint: it may be lost, doubled, late or out of order. A breaking c
 in `.v2`; the old one lives for one release. Unknown fields are ignored, so a rolling deploy may add one.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.ids import uuid7
 from shared.recipe import Recipe
 
 _CONFIG = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)  # the input holds URLs: not for logs
 
 
 class Message(BaseModel):
-    """`actor` and `queue` name the receiver; the receiver's priority is its own affair."""
+    """`actor` and `queue` name the receiver, which decides its priority itself."""
 
     model_config = _CONFIG
 
@@ -55,8 +56,8 @@ class ImageRef(BaseModel):
 class Batch(Message):
     """At most 8 images of one group. `claim` is this message's right to work on them, while it lasts.
 
-    `takes_over` is the claim that the message before it in the chain held: first fetch, slow fetch, compress. A class
-    that is `isolated` carries one image, and a process works on one such message at a time.
+    `takes_over` is the claim of the message before it in the chain: first fetch, slow fetch, compress. An `isolated`
+    class carries one image, and a process works on one such message at a time.
     """
 
     isolated: ClassVar[bool] = False
@@ -69,6 +70,11 @@ class Batch(Message):
     takes_over: UUID | None = None
     recipe: Recipe
 
+    @classmethod
+    def after(cls, batch: "Batch", **changes: object) -> Self:
+        """The next message in the chain, which takes over the claim of `batch`."""
+        return cls.model_validate(batch.model_dump() | changes | {"claim": uuid7(), "takes_over": batch.claim})
+
 
 class FetchBatch(Batch):
     """First half of the pipeline: URLs to sources."""
@@ -80,14 +86,14 @@ class FetchBatch(Batch):
 
 
 class FetchSlowBatch(FetchBatch):
-    """The same for hosts that did not answer within the first fetch's time; its own queue, so that it delays itself."""
+    """The same for hosts that did not answer within the first fetch's time; on its own queue it delays no others."""
 
     actor = "worker.fetch_slow_batch"
     queue = "fetch_slow"
 
 
 class FetchIsolatedBatch(FetchBatch):
-    """The same for one image that may have killed its worker: if it does so again, it takes no other along."""
+    """The same for one image that may have killed its worker: if it does so again, no other image is lost with it."""
 
     actor = "worker.fetch_isolated_batch"
     queue = "fetch_isolated"
@@ -95,7 +101,7 @@ class FetchIsolatedBatch(FetchBatch):
 
 
 class FetchedImage(BaseModel):
-    """A source in the blob store: what `fetch_batch` hands on for one image. `bytes` is its size."""
+    """A source in the blob store: the result of fetching one image. `bytes` is its size."""
 
     model_config = _CONFIG
 
@@ -120,7 +126,7 @@ class CompressBatch(Batch):
 
 
 class CompressIsolatedBatch(CompressBatch):
-    """Follows `FetchIsolatedBatch`, on a queue of its own: behind all other fetches its claim would end meanwhile."""
+    """Follows `FetchIsolatedBatch`, on a queue of its own: behind all the others its claim would end meanwhile."""
 
     actor = "worker.compress_isolated_batch"
     queue = "compress_isolated"
@@ -128,7 +134,7 @@ class CompressIsolatedBatch(CompressBatch):
 
 
 class GroupDone(Message):
-    """The completion callback of a dispatched group: look at it."""
+    """The completion callback of a dispatched group: reconcile it."""
 
     actor = "notifier.group_done"
     queue = "notify"
@@ -139,7 +145,7 @@ class GroupDone(Message):
 
 
 class Deliver(Message):
-    """A delivery is due. Its own queue: a process takes only a part of its threads' worth of those that may be slow."""
+    """A delivery is due. On its own queue: receivers may be slow, so a process prefetches fewer than it has threads."""
 
     actor = "notifier.deliver"
     queue = "deliver"

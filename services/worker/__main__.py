@@ -92,4 +92,4 @@ def _fetch_limits(settings: WorkerSettings) -> FetchLimits:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # Python would wait for threads whose slow hosts nobody waits for any more
+    os._exit(0)  # Python would wait for threads that are still fetching from slow hosts

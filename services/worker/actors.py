@@ -1,6 +1,6 @@
 """The worker's actors: each translates a message and calls one function.
 
-Priorities: dispatch, then compress, then fetch, so that what was fetched is finished before more is begun.
+Priorities: dispatch, then compress, then fetch, so that fetched images are finished before more are fetched.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from shared.messages import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actors:
-    """`isolated` is held by what travels isolated: if it kills the process, it takes no other along."""
+    """`isolated` is held while an isolated image is worked on: if it kills the process, no other such image is lost."""
 
     fetcher: Fetcher
     compressor: Compressor

@@ -1,7 +1,7 @@
 """A batch's right to work on its images, for a while: the statements that take it, renew it and let it go.
 
-A claim that finds images already under its own id was delivered twice: the worker that held it may have died of one of
-them, or of another image in the same process. So its batch is broken up, and its images travel isolated from then on.
+A message that finds images already under its own claim was delivered twice: the worker that held it may have died of
+one of them, or of another image in the same process. So its batch is broken up, and its images travel isolated.
 
 Each statement names both key columns, `number` as a list: where the planner believes the table to be empty, it would
 otherwise read all images of the request to find eight (tests/integration/shared/test_plans.py).

@@ -253,9 +253,8 @@ def _pipeline(request: Row, done: GroupDone, images: tuple[ImageRef, ...], *, is
         max_side=request["max_side"],
     )
     common: dict[str, Any] = done.model_dump() | {"run": request["run"], "recipe": recipe}
-    claim, next_claim = uuid7(), uuid7()
     if isolated:
-        first: FetchBatch = FetchIsolatedBatch(claim=claim, images=images, **common)
-        return first, CompressIsolatedBatch(claim=next_claim, takes_over=claim, **common)
-    first = FetchBatch(claim=claim, images=images, **common)
-    return first, CompressBatch(claim=next_claim, takes_over=claim, **common)
+        alone = FetchIsolatedBatch(claim=uuid7(), images=images, **common)
+        return alone, CompressIsolatedBatch.after(alone)
+    fetch = FetchBatch(claim=uuid7(), images=images, **common)
+    return fetch, CompressBatch.after(fetch)

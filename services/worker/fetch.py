@@ -15,7 +15,6 @@ from shared.blobs import Blobs, source_key
 from shared.db import Database
 from shared.egress import Egress
 from shared.errors import ConnectFailure, FetchTimeout, ImageError, StorageError
-from shared.ids import uuid7
 from shared.lifecycle import MAX_ATTEMPTS
 from shared.log import get_logger
 from shared.messages import (
@@ -48,8 +47,8 @@ class FetchLimits:
 
     @property
     def claim_seconds(self) -> float:
-        """A claim outlasts the slowest fetch, and a minute and a half in which compressing begins."""
-        return max(CLAIM_SECONDS, self.total_seconds + 90)
+        """Longer than the slowest fetch, with a minute and a half in which compressing begins."""
+        return max(CLAIM_SECONDS, self.first_seconds + 90, self.total_seconds + 90)
 
     @property
     def deferred_seconds(self) -> float:
@@ -184,9 +183,7 @@ def _send_slow(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:
         return
     images = tuple(image for image in batch.images if image.number in ours)
     done = GroupDone(request_id=batch.request_id, group=batch.group, dispatch_no=batch.dispatch_no)
-    common = done.model_dump() | {"run": batch.run, "recipe": batch.recipe}
-    fetch = FetchSlowBatch.model_validate(common | {"claim": uuid7(), "takes_over": batch.claim, "images": images})
-    compress_class = CompressIsolatedBatch if batch.isolated else CompressBatch
-    compress = compress_class.model_validate(common | {"claim": uuid7(), "takes_over": fetch.claim})
+    fetch = FetchSlowBatch.after(batch, images=images)
+    compress = CompressIsolatedBatch.after(fetch) if batch.isolated else CompressBatch.after(fetch)
     if not fetcher.send_group([(fetch, compress)], done=done):
         fetcher.database.transact(lambda session: release(session, batch, ours))

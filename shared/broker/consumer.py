@@ -33,9 +33,9 @@ def run(
     stop: Event | None = None,
     give_up: Callable[[], None] = lambda: None,
 ) -> None:
-    """Consume until SIGTERM or SIGINT; then finish what is in hand and give back what is not.
+    """Consume until SIGTERM or SIGINT; then finish the messages under way and give back the others.
 
-    Either signal sets `stop`, for whoever else is to end then. `give_up` is called where finishing takes longer than
+    Either signal sets `stop`, for other threads that end then. `give_up` is called where finishing takes longer than
     `shutdown_seconds`, so that the threads hand back their work.
     """
     stop = stop or Event()
@@ -62,6 +62,6 @@ def run(
 def _answers(database: Database) -> bool:
     try:
         database.ping()
-    except Exception:  # noqa: BLE001 - whatever it is, we are not ready
+    except Exception:  # noqa: BLE001 - after any error we are not ready
         return False
     return True

@@ -29,7 +29,7 @@ def serve(host: str, port: int, *, ready: Callable[[], bool]) -> ThreadingHTTPSe
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Probes are not news."""
+            """Probes are not logged."""
 
     server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""Binding actors: methods marked with the message they receive, declared on a broker by `main`.
+"""Binding actors: methods marked with the message they receive, declared on a broker by `consumer.run`.
 
 There is no global broker and no stub actor: importing a message declares nothing (ADR 0001).
 """

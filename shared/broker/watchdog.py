@@ -1,6 +1,6 @@
 """The watchdog: ends a process whose threads or heartbeat died, so that its supervisor starts a new one.
 
-It also gives back messages that Redis believes we hold and we do not; see `Broker.strays`.
+It also gives back messages that Redis counts as ours although we do not have them; see `Broker.strays`.
 """
 
 import os
@@ -15,7 +15,7 @@ from shared.log import get_logger
 
 log = get_logger(__name__)
 STALL_SECONDS = 60.0
-"""Without a word from Redis although Redis answers: the consumers hang."""
+"""Without an answer to any consumer although Redis answers a ping: the consumers hang."""
 EXIT_CODE = 70  # EX_SOFTWARE
 
 
@@ -31,7 +31,7 @@ class Watchdog:
         self._strays: dict[str, set[str]] = {}
 
     def check(self) -> None:
-        """Look after threads and heartbeat, then after strays."""
+        """Check threads and heartbeat, then look for strays."""
         ailment = self._ailment()
         if ailment and self._ailing:
             _exit(ailment)
@@ -58,7 +58,7 @@ class Watchdog:
             return False
 
     def _give_back_strays(self, queue_name: str) -> None:
-        """What was astray at the last check too is not on its way: it is lost."""
+        """A message that was astray at the last check too is not on its way: it is lost."""
         strays = self._broker.strays(queue_name)
         lost = strays & self._strays.get(queue_name, set())
         if lost:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.client import Client
+from shared.lifecycle import IMAGES_PER_BATCH
 from tests.origin import Origin, body, late
 from tests.pictures import encode, photo
 from tests.stack import ROOT, Stack, until
@@ -45,10 +47,16 @@ def test_what_waits_behind_a_slow_codec_is_fetched_once_and_stays_together(stack
         urls = [origin.on(path, late(picture, seconds=1)) for path, picture in zip(paths, pictures, strict=True)]
         stack.kill("worker-2", signal.SIGSTOP)  # so that the other takes it all, and this one is free later
         request_id = api.upload(manifest([("1", "Slow", urls)]))["request_id"]
-        until(lambda: all(origin.hits(path) for path in paths), within=60)
+        until(lambda: in_hand(stack) == IMAGES / IMAGES_PER_BATCH, within=60)
         stack.kill("worker-2", signal.SIGCONT)
         request = api.finished(request_id, within=2 * IMAGES * CODEC_SECONDS)
         hits = {path: origin.hits(path) for path in paths if origin.hits(path) != 1}
     with psycopg.connect(stack.database_url) as connection:
         images = connection.execute("SELECT DISTINCT attempts, isolated FROM image").fetchall()
     assert (request["status"], hits, images) == ("completed", {}, [(1, False)])
+
+
+def in_hand(stack: Stack) -> int:
+    """The messages for compressing that workers have taken from Redis: under way, or waiting for a thread."""
+    with redis.Redis.from_url(stack.redis_url) as client:
+        return sum(client.scard(key) for key in client.scan_iter("dramatiq:__acks__.*.compress"))

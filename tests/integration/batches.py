@@ -16,7 +16,6 @@ from shared.messages import (
     CompressIsolatedBatch,
     FetchBatch,
     FetchIsolatedBatch,
-    FetchSlowBatch,
     GroupDone,
     ImageRef,
 )
@@ -66,18 +65,19 @@ def fetch_isolated(request_id: UUID, number: int) -> FetchIsolatedBatch:
 
 def compress_after(fetch: FetchBatch) -> CompressBatch:
     """The second half of its pipeline."""
-    compress = CompressIsolatedBatch if fetch.isolated else CompressBatch
-    return compress.model_validate(fetch.model_dump() | {"claim": uuid7(), "takes_over": fetch.claim})
-
-
-def slow_after(fetch: FetchBatch) -> FetchSlowBatch:
-    """The slow queue's message for it."""
-    return FetchSlowBatch.model_validate(fetch.model_dump() | {"claim": uuid7(), "takes_over": fetch.claim})
+    return (CompressIsolatedBatch if fetch.isolated else CompressBatch).after(fetch)
 
 
 def take(database: Database, batch: Batch, numbers: Sequence[int]) -> dict[int, int]:
     """Claim in a transaction of its own; returns attempts by image number."""
     return database.transact(lambda session: claim(session, batch, numbers))
+
+
+def claimed_batch(database: Database, request_id: UUID, numbers: Sequence[int]) -> FetchBatch:
+    """A new batch that has claimed its images."""
+    batch = fetch_of(request_id, numbers)
+    take(database, batch, numbers)
+    return batch
 
 
 def report(database: Database, batch: Batch, results: Sequence[Result]) -> int:

@@ -18,8 +18,16 @@ from services.worker.fetch import retry_delay
 from services.worker.settle import Result, due_again, failed
 from shared.db import Database
 from shared.errors import ConnectFailure
-from shared.messages import Batch, CompressBatch, DispatchGroup, DispatchRequest, FetchBatch, GroupDone, Message
-from tests.integration.batches import NOT_FOUND, compress_after, done, report, slow_after, take
+from shared.messages import (
+    Batch,
+    CompressBatch,
+    DispatchGroup,
+    DispatchRequest,
+    FetchSlowBatch,
+    GroupDone,
+    Message,
+)
+from tests.integration.batches import NOT_FOUND, compress_after, done, report, take
 from tests.integration.seed import pass_time
 
 T = TypeVar("T")
@@ -151,5 +159,5 @@ class World:
         ours = self.database.transact(lambda session: defer(session, fetch, slow, seconds=300))
         if ours:
             images = tuple(image for image in fetch.images if image.number in ours)
-            again: FetchBatch = slow_after(fetch).model_copy(update={"images": images})
+            again = FetchSlowBatch.after(fetch, images=images)
             self.mail.append((again, compress_after(again)))

@@ -23,7 +23,7 @@ from shared.messages import (
     GroupDone,
     Message,
 )
-from tests.integration.batches import compress_after, fetch_of, slow_after
+from tests.integration.batches import compress_after, fetch_of
 from tests.stack import until
 
 Working = Callable[..., AbstractContextManager[Broker]]
@@ -153,7 +153,7 @@ def test_a_group_of_pipelines_hands_on_every_result_and_ends_with_one_callback(
 
 def test_the_callback_comes_after_the_last_half_of_the_last_pipeline(working: Working, actors: Actors) -> None:
     fetch = fetch_of(uuid4(), [1])
-    slow = slow_after(fetch_of(fetch.request_id, [2]))
+    slow = FetchSlowBatch.after(fetch_of(fetch.request_id, [2]))
     done = GroupDone(request_id=fetch.request_id, group=1, dispatch_no=1)
     with working() as broker:
         send_group(broker, [(fetch, compress_after(fetch)), (slow, compress_after(slow))], done=done)
@@ -167,7 +167,7 @@ def test_the_callback_comes_after_the_last_half_of_the_last_pipeline(working: Wo
 def test_an_actor_that_raises_costs_its_message_and_the_callback_and_nothing_else(
     working: Working, actors: Actors
 ) -> None:
-    """The message is acked, not tried again: the notifier's look repairs."""
+    """The message is acked, not tried again: the notifier's reconcile repairs."""
     actors.fails = {3}
     pipelines, done = group_of_three(uuid4())
     with working() as broker:
@@ -177,10 +177,10 @@ def test_an_actor_that_raises_costs_its_message_and_the_callback_and_nothing_els
     assert (actors.count(FetchBatch), actors.count(CompressBatch), actors.count(GroupDone)) == (3, 2, 0)
 
 
-def test_the_slow_lane_holds_no_more_threads_than_it_may(working: Working, actors: Actors) -> None:
+def test_the_slow_queue_holds_no_more_threads_than_it_may(working: Working, actors: Actors) -> None:
     with working(threads=4, prefetch={"fetch_slow": 1}) as broker:
         for number in range(1, 9):
-            send(broker, slow_after(fetch_of(uuid4(), [number])))
+            send(broker, FetchSlowBatch.after(fetch_of(uuid4(), [number])))
         until(lambda: actors.slow_at_once)
         for number in range(1, 9):
             send(broker, fetch_of(uuid4(), [number]))

@@ -33,7 +33,7 @@ def logs() -> Iterator[io.StringIO]:
 class Actors:
     @receives(FetchBatch)
     def fetch_batch(self, message: FetchBatch) -> Fetched:
-        raise RuntimeError(f"nobody expected {message.images[0].url}")
+        raise RuntimeError(f"unexpected {message.images[0].url}")
 
 
 def test_an_actor_that_raises_is_logged_by_name_and_message_id(redis_url: str, logs: io.StringIO) -> None:
@@ -43,7 +43,7 @@ def test_an_actor_that_raises_is_logged_by_name_and_message_id(redis_url: str, l
     _work_on(redis_url, [message, unreadable], logs)
     written = logs.getvalue()
     assert f"Failed to process message worker.fetch_batch({message.message_id})" in written
-    assert "nobody expected https://cdn.example/a.jpg?***" in written
+    assert "unexpected https://cdn.example/a.jpg?***" in written
     assert "Failed to process message worker.fetch_batch(second)" in written
     assert "images.0.number" in written
     assert SECRET not in written

@@ -39,7 +39,7 @@ def test_a_new_consumer_takes_no_more_than_the_limit_leaves(redis_url: str, monk
         until(lambda: len(actors.received) == 7)
 
 
-def test_messages_that_nobody_here_receives_take_nothing_from_the_limit(redis_url: str) -> None:
+def test_messages_without_an_actor_here_take_nothing_from_the_limit(redis_url: str) -> None:
     """As while a newer service sends what this one does not know yet."""
     actors = Actors()
     broker = broker_of(redis_url, actors, prefetch=1)

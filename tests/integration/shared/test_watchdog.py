@@ -117,7 +117,7 @@ def test_silence_is_not_the_end_while_redis_is_away(
 
 def test_a_message_whose_fetch_got_no_reply_is_given_back_at_the_second_check(broker: Broker, actors: Actors) -> None:
     send_some(broker, 1)
-    broker.do_fetch(QUEUE, 1)  # and nobody has what it answers
+    broker.do_fetch(QUEUE, 1)  # and its answer is lost
     with consuming(broker, actors) as worker:
         watchdog = Watchdog(broker, worker)
         watchdog.check()

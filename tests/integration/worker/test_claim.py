@@ -6,8 +6,8 @@ from sqlmodel import Session
 from services.worker.claim import claim, defer, release, renew
 from services.worker.settle import due_again
 from shared.db import Database
-from shared.messages import Batch
-from tests.integration.batches import compress_after, done, fetch_isolated, fetch_of, report, slow_after, take
+from shared.messages import Batch, FetchSlowBatch
+from tests.integration.batches import claimed_batch, compress_after, done, fetch_isolated, fetch_of, report, take
 from tests.integration.race import overtaken, together
 from tests.integration.seed import Row, add_request, image_rows, pass_time, set_images, sql, stop
 
@@ -33,8 +33,7 @@ def test_a_claim_takes_its_images_for_two_minutes_and_counts_an_attempt(database
 
 
 def test_a_live_claim_is_not_taken_by_another(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     assert take(database, fetch_of(request_id, BATCH), BATCH) == {}
     assert columns(image_rows(database, request_id), "claimed_by", "attempts") == {(batch.claim, 1)}
 
@@ -58,7 +57,7 @@ def test_of_many_workers_each_image_goes_to_one(database: Database, request_id: 
         set_images(database, request_id, BATCH, attempts=0, claimed_by=None)
 
 
-def test_an_expired_claim_is_taken_and_its_images_travel_alone_from_then_on(
+def test_an_expired_claim_is_taken_and_its_images_travel_isolated_from_then_on(
     database: Database, request_id: UUID
 ) -> None:
     take(database, fetch_of(request_id, BATCH), BATCH)
@@ -70,9 +69,8 @@ def test_an_expired_claim_is_taken_and_its_images_travel_alone_from_then_on(
     assert {rows[number]["claimed_by"] for number in BATCH[:3]} == {heir.claim}
 
 
-def test_an_image_that_only_waited_for_its_retry_does_not_travel_alone(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+def test_an_image_that_only_waited_for_its_retry_does_not_travel_isolated(database: Database, request_id: UUID) -> None:
+    batch = claimed_batch(database, request_id, BATCH)
     report(database, batch, [due_again(number, delay=5) for number in BATCH])
     assert take(database, fetch_of(request_id, BATCH), BATCH) == {}
     pass_time(database, request_id, 6)
@@ -81,8 +79,7 @@ def test_an_image_that_only_waited_for_its_retry_does_not_travel_alone(database:
 
 
 def test_a_redelivered_message_of_several_images_is_broken_up(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     assert take(database, batch, BATCH) == {}
     rows = image_rows(database, request_id)
     assert columns(rows, "claimed_by", "isolated") == {(None, True)}
@@ -108,7 +105,7 @@ def test_a_message_that_two_workers_hold_at_once_is_worked_on_by_one_at_most(
     assert columns(image_rows(database, request_id), "claimed_by", "isolated") == {(None, True)}
 
 
-def test_a_redelivered_message_of_one_image_that_travels_alone_counts_an_attempt_each_time_and_never_a_sixth(
+def test_a_redelivered_message_of_one_image_that_travels_isolated_counts_an_attempt_each_time_and_never_a_sixth(
     database: Database, request_id: UUID
 ) -> None:
     batch = fetch_isolated(request_id, 1)
@@ -116,11 +113,10 @@ def test_a_redelivered_message_of_one_image_that_travels_alone_counts_an_attempt
     assert image_rows(database, request_id)[1]["attempts"] == 5
 
 
-def test_one_image_in_company_of_others_in_its_worker_is_not_blamed_before_it_travels_alone(
+def test_one_image_in_company_of_others_in_its_worker_is_not_blamed_before_it_travels_isolated(
     database: Database, request_id: UUID
 ) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     report(database, batch, [done(number) for number in BATCH[1:]])
     assert take(database, batch, BATCH) == {}
     row = image_rows(database, request_id)[1]
@@ -147,8 +143,7 @@ def test_a_message_of_another_run_claims_nothing(database: Database, request_id:
 def test_compressing_takes_over_from_its_fetch_without_counting_an_attempt(
     database: Database, request_id: UUID
 ) -> None:
-    fetch = fetch_of(request_id, BATCH)
-    take(database, fetch, BATCH)
+    fetch = claimed_batch(database, request_id, BATCH)
     compress = compress_after(fetch)
     assert take(database, compress, BATCH) == dict.fromkeys(BATCH, 1)
     assert columns(image_rows(database, request_id), "claimed_by", "attempts", "isolated") == {
@@ -158,8 +153,7 @@ def test_compressing_takes_over_from_its_fetch_without_counting_an_attempt(
 
 def test_compressing_takes_over_the_fifth_attempt_too(database: Database, request_id: UUID) -> None:
     set_images(database, request_id, BATCH, attempts=4)
-    fetch = fetch_of(request_id, BATCH)
-    take(database, fetch, BATCH)
+    fetch = claimed_batch(database, request_id, BATCH)
     assert take(database, compress_after(fetch), BATCH) == dict.fromkeys(BATCH, 5)
 
 
@@ -182,7 +176,7 @@ def test_a_redelivered_compress_is_broken_up_too(database: Database, request_id:
     assert columns(image_rows(database, request_id), "claimed_by", "isolated", "attempts") == {(None, True, 1)}
 
 
-def test_a_redelivered_compress_of_one_image_that_travels_alone_counts_an_attempt(
+def test_a_redelivered_compress_of_one_image_that_travels_isolated_counts_an_attempt(
     database: Database, request_id: UUID
 ) -> None:
     fetch = fetch_isolated(request_id, 1)
@@ -191,53 +185,48 @@ def test_a_redelivered_compress_of_one_image_that_travels_alone_counts_an_attemp
     assert [take(database, compress, [1]) for _ in range(6)] == [{1: 1}, {1: 2}, {1: 3}, {1: 4}, {1: 5}, {}]
 
 
-def test_the_slow_lane_gives_the_attempt_back_and_keeps_others_away(database: Database, request_id: UUID) -> None:
-    fetch = fetch_of(request_id, BATCH)
-    take(database, fetch, BATCH)
+def test_the_slow_queue_gives_the_attempt_back_and_keeps_others_away(database: Database, request_id: UUID) -> None:
+    fetch = claimed_batch(database, request_id, BATCH)
     assert _slow(database, fetch, [2, 1]) == [1, 2]
     assert [row["attempts"] for row in image_rows(database, request_id).values()] == [0, 0] + [1] * 6
     pass_time(database, request_id, 290)
     assert take(database, fetch_of(request_id, [1, 2]), [1, 2]) == {}
-    assert take(database, slow_after(fetch), [1, 2]) == {1: 1, 2: 1}
+    assert take(database, FetchSlowBatch.after(fetch), [1, 2]) == {1: 1, 2: 1}
     assert not image_rows(database, request_id)[1]["isolated"]
 
 
-def test_the_slow_lane_takes_only_what_the_fetch_still_holds(database: Database, request_id: UUID) -> None:
-    fetch = fetch_of(request_id, BATCH)
-    take(database, fetch, BATCH)
+def test_the_slow_queue_takes_only_what_the_fetch_still_holds(database: Database, request_id: UUID) -> None:
+    fetch = claimed_batch(database, request_id, BATCH)
     pass_time(database, request_id, 121)
     take(database, fetch_of(request_id, [1]), [1])
     report(database, fetch, [done(2)])
     assert _slow(database, fetch, [1, 2, 3]) == [3]
 
 
-def test_a_lost_slow_lane_message_leaves_the_images_to_a_later_dispatch(database: Database, request_id: UUID) -> None:
-    fetch = fetch_of(request_id, [1])
-    take(database, fetch, [1])
+def test_a_lost_slow_queue_message_leaves_the_images_to_a_later_dispatch(database: Database, request_id: UUID) -> None:
+    fetch = claimed_batch(database, request_id, [1])
     _slow(database, fetch, [1])
     pass_time(database, request_id, 301)
     assert take(database, fetch_of(request_id, [1]), [1]) == {1: 1}
-    assert not image_rows(database, request_id)[1]["isolated"]  # nobody was at work on it
+    assert not image_rows(database, request_id)[1]["isolated"]  # no worker had begun
 
 
-def test_moving_to_the_slow_lane_twice_gives_one_attempt_back(database: Database, request_id: UUID) -> None:
+def test_moving_to_the_slow_queue_twice_gives_one_attempt_back(database: Database, request_id: UUID) -> None:
     """As after a COMMIT whose answer was lost."""
-    fetch = fetch_of(request_id, [1])
-    take(database, fetch, [1])
+    fetch = claimed_batch(database, request_id, [1])
     assert [_slow(database, fetch, [1]) for _ in range(2)] == [[1], [1]]
     assert image_rows(database, request_id)[1]["attempts"] == 0
 
 
 def test_released_images_are_due_at_once_and_together(database: Database, request_id: UUID) -> None:
-    fetch = fetch_of(request_id, BATCH)
-    take(database, fetch, BATCH)
+    fetch = claimed_batch(database, request_id, BATCH)
     _slow(database, fetch, BATCH)
     database.transact(lambda session: release(session, fetch, BATCH))
     assert take(database, fetch_of(request_id, BATCH), BATCH) == dict.fromkeys(BATCH, 1)
     assert columns(image_rows(database, request_id), "isolated") == {(False,)}
 
 
-def test_renewing_prolongs_ones_own_claim_alone(database: Database, request_id: UUID) -> None:
+def test_renewing_prolongs_only_ones_own_claim(database: Database, request_id: UUID) -> None:
     fetch = fetch_of(request_id, BATCH)
     take(database, fetch, BATCH[:4])
     pass_time(database, request_id, 100)
@@ -250,7 +239,7 @@ def test_renewing_prolongs_ones_own_claim_alone(database: Database, request_id: 
 def test_a_cancel_that_comes_while_a_claim_waits_is_either_before_or_after_it(
     database: Database, request_id: UUID
 ) -> None:
-    """Either is fine: the claim sees the stop, or it works on and `look` closes what it has not settled."""
+    """Either is fine: the claim sees the stop, or it works on and `reconcile` closes the images that are left."""
 
     def cancel(session: Session) -> None:
         session.connection().exec_driver_sql("UPDATE processing_request SET stop_reason = 'cancelled'")

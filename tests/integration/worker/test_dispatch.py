@@ -32,6 +32,13 @@ def numbers_of(batch: FetchBatch) -> list[int]:
     return [image.number for image in batch.images]
 
 
+def dispatched(database: Database, *, images: int) -> tuple[UUID, Post]:
+    """A new request, and the groups of it that were sent."""
+    request_id, post = add_request(database, images=images), Post()
+    dispatch_request(database, post, request_id)
+    return request_id, post
+
+
 def in_flight(database: Database, request_id: UUID) -> int:
     statement = "SELECT sum(in_flight)::int AS sum FROM image_group WHERE request_id = %(id)s"
     return int(sql(database, statement, id=request_id)[0]["sum"])
@@ -48,9 +55,7 @@ def test_a_request_goes_out_in_batches_of_eight_that_cover_every_image_once(data
 
 
 def test_dispatching_marks_the_request_and_its_groups(database: Database) -> None:
-    request_id = add_request(database, images=130)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=130)
     request = request_row(database, request_id)
     assert (request["status"], request["dispatch_at"]) == ("processing", None)
     assert request["started_at"] is not None
@@ -140,9 +145,7 @@ def test_of_many_dispatchers_at_once_each_group_goes_out_once(database: Database
 
 
 def test_what_is_settled_makes_room(database: Database) -> None:
-    request_id = add_request(database, images=1000)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=1000)
     for batch in post.batches[:15]:
         report(database, batch, [done(number) for number in numbers_of(batch)])
     assert dispatch_request(database, post, request_id) == 0
@@ -152,16 +155,14 @@ def test_what_is_settled_makes_room(database: Database) -> None:
 
 
 def test_images_that_wait_for_a_retry_do_not_fill_the_window(database: Database) -> None:
-    request_id = add_request(database, images=1000)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=1000)
     for batch in post.batches[:32]:
         take(database, batch, numbers_of(batch))
         report(database, batch, [due_again(number, delay=60) for number in numbers_of(batch)])
     assert dispatch_request(database, post, request_id) == 2
 
 
-def test_a_window_that_others_fill_belongs_to_them_alone(database: Database) -> None:
+def test_a_full_window_holds_up_no_other_request(database: Database) -> None:
     big, small = add_request(database, images=1000), add_request(database, images=3)
     post = Post()
     dispatch_request(database, post, big)
@@ -169,9 +170,7 @@ def test_a_window_that_others_fill_belongs_to_them_alone(database: Database) -> 
 
 
 def test_a_group_goes_out_again_under_the_next_number(database: Database) -> None:
-    request_id = add_request(database, images=20)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=20)
     report(database, post.batches[0], [done(number) for number in numbers_of(post.batches[0])])
     assert dispatch_group(database, post, request_id, group=1, seen=1) == 1
     sent, pipelines = post.groups[1]
@@ -181,9 +180,7 @@ def test_a_group_goes_out_again_under_the_next_number(database: Database) -> Non
 
 
 def test_a_second_dispatch_of_the_same_number_is_void(database: Database) -> None:
-    request_id = add_request(database, images=20)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=20)
     assert [dispatch_group(database, post, request_id, group=1, seen=1) for _ in range(3)] == [1, 0, 0]
     assert dispatch_group(database, post, request_id, group=1, seen=3) == 0
     assert group_row(database, request_id)["dispatch_no"] == 2
@@ -200,10 +197,8 @@ def test_of_two_dispatches_of_the_same_number_at_once_one_is_void(database: Data
     assert (len(first), second) == (1, [])
 
 
-def test_looks_become_rarer_with_every_dispatch_up_to_ten_minutes(database: Database) -> None:
-    request_id = add_request(database, images=1)
-    post = Post()
-    dispatch_request(database, post, request_id)
+def test_reconciles_become_rarer_with_every_dispatch_up_to_ten_minutes(database: Database) -> None:
+    request_id, post = dispatched(database, images=1)
     ahead = []
     for seen in range(1, 7):
         dispatch_group(database, post, request_id, group=1, seen=seen)
@@ -212,9 +207,7 @@ def test_looks_become_rarer_with_every_dispatch_up_to_ten_minutes(database: Data
 
 
 def test_images_under_a_claim_are_not_sent_again_but_count_as_in_flight(database: Database) -> None:
-    request_id = add_request(database, images=20)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=20)
     take(database, post.batches[0], range(1, 9))
     assert dispatch_group(database, post, request_id, group=1, seen=1) == 1
     assert [number for fetch, _ in post.groups[1][1] for number in numbers_of(fetch)] == list(range(9, 21))
@@ -222,27 +215,21 @@ def test_images_under_a_claim_are_not_sent_again_but_count_as_in_flight(database
 
 
 def test_nothing_due_is_no_dispatch(database: Database) -> None:
-    request_id = add_request(database, images=8)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=8)
     take(database, post.batches[0], range(1, 9))
     assert dispatch_group(database, post, request_id, group=1, seen=1) == 0
     assert group_row(database, request_id)["dispatch_no"] == 1
 
 
 def test_after_five_attempts_an_image_is_not_sent_again(database: Database) -> None:
-    request_id = add_request(database, images=8)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=8)
     set_images(database, request_id, [1, 2], attempts=5)
     dispatch_group(database, post, request_id, group=1, seen=1)
     assert numbers_of(post.batches[1]) == [3, 4, 5, 6, 7, 8]
 
 
 def test_an_image_that_lost_a_claim_gets_a_pipeline_of_its_own(database: Database) -> None:
-    request_id = add_request(database, images=20)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=20)
     set_images(database, request_id, [3], isolated=True)
     take(database, post.batches[1], [9, 10])
     pass_time(database, request_id, 121)
@@ -253,12 +240,10 @@ def test_an_image_that_lost_a_claim_gets_a_pipeline_of_its_own(database: Databas
     assert all(fetch.isolated == compress.isolated for fetch, compress in post.groups[1][1])
 
 
-def test_an_image_that_waited_in_vain_for_the_slow_lane_or_has_its_last_attempt_goes_with_the_others(
+def test_an_image_that_waited_in_vain_for_the_slow_queue_or_has_its_last_attempt_goes_with_the_others(
     database: Database,
 ) -> None:
-    request_id = add_request(database, images=8)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=8)
     take(database, post.batches[0], [1])
     database.transact(lambda session: defer(session, post.batches[0], [1], seconds=300))
     set_images(database, request_id, [2], attempts=4)
@@ -267,10 +252,8 @@ def test_an_image_that_waited_in_vain_for_the_slow_lane_or_has_its_last_attempt_
     assert [(fetch.isolated, numbers_of(fetch)) for fetch, _ in post.groups[1][1]] == [(False, list(range(1, 9)))]
 
 
-def test_a_group_whose_retries_find_the_window_full_waits_in_line(database: Database) -> None:
-    request_id = add_request(database, images=1000)
-    post = Post()
-    dispatch_request(database, post, request_id)
+def test_a_group_whose_retries_find_the_window_full_waits(database: Database) -> None:
+    request_id, post = dispatched(database, images=1000)
     for batch in post.batches[:16]:
         take(database, batch, numbers_of(batch))
         report(database, batch, [due_again(number, delay=5) for number in numbers_of(batch)])
@@ -289,14 +272,12 @@ def test_a_group_whose_retries_find_the_window_full_waits_in_line(database: Data
 
 
 def test_a_full_window_of_lost_messages_goes_out_again(database: Database) -> None:
-    request_id = add_request(database, images=1000)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=1000)
     assert [dispatch_group(database, post, request_id, group=group, seen=1) for group in (1, 2, 3, 4)] == [1] * 4
     assert in_flight(database, request_id) == WINDOW
 
 
-def test_a_group_that_the_broker_did_not_take_is_looked_at_within_five_seconds(database: Database) -> None:
+def test_a_group_that_the_broker_did_not_take_is_reconciled_within_five_seconds(database: Database) -> None:
     request_id = add_request(database, images=200)
     dispatch_request(database, Post(works=False), request_id)
     assert all(0 < group_row(database, request_id, number)["reconcile_in"] <= 5 for number in (1, 2))
@@ -307,9 +288,7 @@ def test_a_group_that_the_broker_did_not_take_is_looked_at_within_five_seconds(d
 
 @pytest.mark.parametrize("reason", ["cancelled", "expired"])
 def test_nothing_of_a_stopped_request_is_dispatched(database: Database, reason: str) -> None:
-    request_id = add_request(database, images=8)
-    post = Post()
-    dispatch_request(database, post, request_id)
+    request_id, post = dispatched(database, images=8)
     stop(database, request_id, reason)
     assert dispatch_group(database, post, request_id, group=1, seen=1) == 0
     assert dispatch_request(database, post, request_id) == 0

@@ -59,7 +59,7 @@ def summary(rows: dict[int, Row]) -> dict[int, tuple[object, ...]]:
     return {number: (row["state"], row["error_code"], row["attempts"]) for number, row in rows.items()}
 
 
-def test_what_came_is_handed_on_and_everything_else_is_told_the_database(
+def test_what_came_is_handed_on_and_everything_else_is_settled(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID
 ) -> None:
     fetched = fetch_batch(fetcher, batch)
@@ -91,7 +91,7 @@ def test_a_stopping_worker_hands_back_what_has_not_come_yet(fetcher: Fetcher, re
     assert (row["attempts"], row["claimed_by"], row["due_in"] <= 0) == (0, None, True)
 
 
-def test_what_is_slow_is_fetched_in_the_slow_lane(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
+def test_what_is_slow_is_fetched_in_the_slow_queue(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
     fetch_batch(fetcher, batch)
     post = fetcher.send_group
     assert isinstance(post, Post)
@@ -108,7 +108,7 @@ def test_what_is_slow_is_fetched_in_the_slow_lane(fetcher: Fetcher, batch: Fetch
     assert image_rows(fetcher.database, request_id)[7]["attempts"] == 1
 
 
-def test_what_the_slow_lane_does_not_get_is_due_again(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
+def test_what_the_slow_queue_does_not_get_is_due_again(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
     fetch_batch(fetcher, batch)
     post = fetcher.send_group
     assert isinstance(post, Post)
@@ -139,7 +139,7 @@ def test_claims_outlast_the_longest_fetch_that_the_settings_allow(
     assert all(250 < seconds <= 270 for seconds in lasting)
 
 
-def test_a_slow_lane_that_cannot_be_reached_leaves_the_image_due_now(
+def test_a_slow_queue_that_cannot_be_reached_leaves_the_image_due_now(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID
 ) -> None:
     fetch_batch(replace(fetcher, send_group=Post(works=False)), batch)

@@ -16,6 +16,7 @@ from tests.integration.batches import (
     NOT_FOUND,
     RENDITION_BYTES,
     SOURCE_BYTES,
+    claimed_batch,
     compress_after,
     done,
     fetch_of,
@@ -58,8 +59,7 @@ def settled(database: Database, request_id: UUID) -> Row:
 
 
 def test_a_batch_settles_once(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     results = [*(done(number) for number in BATCH[:6]), failed(7, NOT_FOUND), due_again(8, delay=5)]
     assert report(database, batch, results) == 8
     assert report(database, batch, results) == 0
@@ -98,8 +98,7 @@ def _counted() -> Counter[tuple[str, str]]:
 
 
 def test_everything_that_is_known_of_an_image_is_written(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     report(database, batch, [done(1), failed(2, NOT_FOUND)])
     rows = image_rows(database, request_id)
     expected = {name: getattr(done(1), name) for name in ImageResult.model_fields}
@@ -109,8 +108,7 @@ def test_everything_that_is_known_of_an_image_is_written(database: Database, req
 
 
 def test_the_same_batch_settled_twice_at_once_counts_once(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     results = [done(number) for number in BATCH]
     assert overtaken(
         database, lambda session: settle(session, batch, results), lambda session: settle(session, batch, results)
@@ -167,16 +165,14 @@ def test_a_failure_or_a_back_off_needs_the_claim(database: Database, request_id:
 
 @pytest.mark.parametrize("result", [done(1), failed(1, NOT_FOUND), due_again(1, delay=5)])
 def test_a_result_of_another_run_is_refused(database: Database, request_id: UUID, result: Result) -> None:
-    batch = fetch_of(request_id, [1])
-    take(database, batch, [1])
+    batch = claimed_batch(database, request_id, [1])
     sql(database, "UPDATE image SET run = 2 WHERE number = 1")
     assert report(database, batch, [result]) == 0
     assert counters(database, request_id)["completed"] == 0
 
 
 def test_a_late_result_of_the_old_run_does_not_count_in_the_new_one(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     compress = compress_after(batch)
     take(database, compress, BATCH)
     stop(database, request_id, "cancelled")
@@ -189,8 +185,7 @@ def test_a_late_result_of_the_old_run_does_not_count_in_the_new_one(database: Da
 
 
 def test_a_back_off_waits_and_lets_the_claim_go(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     report(database, batch, [due_again(1, delay=60, error=NOT_FOUND), due_again(2, delay=15, refund=True)])
     rows = image_rows(database, request_id)
     assert (rows[1]["claimed_by"], rows[1]["attempts"], rows[1]["error_code"]) == (None, 1, "http_status")
@@ -200,8 +195,7 @@ def test_a_back_off_waits_and_lets_the_claim_go(database: Database, request_id: 
 
 
 def test_delays_may_be_whole_numbers_or_not_in_the_same_batch(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     assert report(database, batch, [due_again(1, delay=0), due_again(2, delay=15.5), done(3)]) == 3
 
 
@@ -217,8 +211,7 @@ def test_a_success_leaves_no_trace_of_earlier_errors(database: Database, request
 
 def test_in_flight_never_falls_below_zero(database: Database, request_id: UUID) -> None:
     sql(database, "UPDATE image_group SET in_flight = 3")
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     report(database, batch, [done(number) for number in BATCH])
     assert group_row(database, request_id)["in_flight"] == 0
 
@@ -227,9 +220,8 @@ def test_no_results_are_no_statement(database: Database, request_id: UUID) -> No
     assert report(database, fetch_of(request_id, BATCH), []) == 0
 
 
-def test_a_settle_that_waited_for_a_look_finds_the_images_closed(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+def test_a_settle_that_waited_for_a_reconcile_finds_the_images_closed(database: Database, request_id: UUID) -> None:
+    batch = claimed_batch(database, request_id, BATCH)
     stop(database, request_id, "cancelled")
     results = [done(number) for number in BATCH]
     _, written = overtaken(
@@ -241,9 +233,8 @@ def test_a_settle_that_waited_for_a_look_finds_the_images_closed(database: Datab
     assert counters(database, request_id)["cancelled"] == 16
 
 
-def test_a_look_that_waited_for_a_settle_closes_only_the_rest(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+def test_a_reconcile_that_waited_for_a_settle_closes_only_the_rest(database: Database, request_id: UUID) -> None:
+    batch = claimed_batch(database, request_id, BATCH)
     stop(database, request_id, "cancelled")
     results = [done(number) for number in BATCH]
     written, _ = overtaken(
@@ -257,8 +248,7 @@ def test_a_look_that_waited_for_a_settle_closes_only_the_rest(database: Database
 
 
 def test_a_claim_that_waited_for_a_settle_finds_nothing_to_do(database: Database, request_id: UUID) -> None:
-    batch = fetch_of(request_id, BATCH)
-    take(database, batch, BATCH)
+    batch = claimed_batch(database, request_id, BATCH)
     set_images(database, request_id, BATCH, claimed_by=uuid7())
     pass_time(database, request_id, 121)
     results = [done(number) for number in BATCH]

@@ -1,4 +1,4 @@
-"""Loaded by every Python of a stack whose PYTHONPATH names this folder: a poisonous source kills whoever reads it."""
+"""Loaded by every Python with this folder in PYTHONPATH: a poisonous source kills the process that reads it."""
 
 import os
 import signal

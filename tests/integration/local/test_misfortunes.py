@@ -82,6 +82,12 @@ def test_a_stack_under_nohup_outlives_its_terminal(folder: Path) -> None:
     assert process.returncode == 0
 
 
+def test_a_killed_server_leaves_no_shared_memory_outside_its_data_folder(stack: Stack) -> None:
+    mapped = Path(f"/proc/{stack.pid('postgres')}/maps").read_text()
+    assert f"{stack.data_dir}/postgres/pg_dynshmem/" in mapped
+    assert "/dev/shm/" not in mapped
+
+
 def test_frozen_processes_are_killed_at_a_stop(folder: Path) -> None:
     """How long it may take at most, the unit test of the tiers adds up."""
     stack = Stack(folder)

@@ -1,4 +1,4 @@
-"""The session's servers, fresh databases on them, and the full stack, each started when first asked for."""
+"""The session's servers, fresh databases on them, and the full stack, each started at its first use."""
 
 import os
 import shutil
@@ -21,10 +21,10 @@ _numbers = count(1)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Make this process's folder, with `tmp_path` in it; xdist gives its workers a part of the one that it got.
+    """Create this process's folder, with `tmp_path` in it; the xdist workers have a part of their parent's.
 
-    The temporary files of our children have a folder of their own in the system's, where paths are short: workers make
-    sockets there, whose paths have at most 107 bytes, and those that are killed leave them.
+    Our child processes have a temporary folder below the system's, where paths are short: workers create sockets there,
+    whose paths have at most 107 bytes, and killed workers leave them.
     """
     for old in FOLDER.glob("[0-9]*"):
         if old.name.isdigit() and (old == OURS or not psutil.pid_exists(int(old.name))):
@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Of a killed process something may still be at work in it, for a moment."""
+    """Try for a moment: a descendant of a killed process may still be writing there."""
     deadline = time.monotonic() + 2
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,7 +86,7 @@ def database_url(servers: Stack) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(servers: Stack) -> Iterator[str]:
-    """An empty Valkey; tests of one session take turns on it."""
+    """An empty Valkey, shared by the tests of a session."""
     client = redis.Redis.from_url(servers.redis_url)
     client.flushall()
     yield servers.redis_url

@@ -38,7 +38,7 @@ def cutout(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 def arrow(width: int = 64, height: int = 48) -> Image.Image:
-    """An RGB picture whose four corners differ, so that each of the eight orientations can be told from the others."""
+    """An RGB picture whose four corners differ, so that the eight orientations can be distinguished."""
     picture = Image.new("RGB", (width, height), (230, 230, 230))
     draw = ImageDraw.Draw(picture)
     draw.rectangle((0, 0, width // 2 - 1, height // 2 - 1), fill=(200, 30, 30))

@@ -30,7 +30,7 @@ STOP_WITHIN = 20.0
 
 
 def until(check: Callable[[], T | None], *, within: float = 10.0, every: float = 0.05) -> T:
-    """Poll until `check` gives something true; fail when it does not in `within` seconds."""
+    """Poll until `check` returns something true; fail if it does not within so many seconds."""
     deadline = time.monotonic() + within
     while True:
         if found := check():
@@ -40,7 +40,7 @@ def until(check: Callable[[], T | None], *, within: float = 10.0, every: float =
 
 
 def reserve_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on."""
+    """Free loopback ports."""
     return [port for port in random.sample(TEST_PORTS, 20 * count) if is_free("127.0.0.1", port)][:count]
 
 
@@ -88,7 +88,7 @@ class Stack:
         return state.get("pid") == self._process.pid and bool(state["ready"])
 
     def stop(self) -> None:
-        """Stop it in good order and see that no process stays."""
+        """Stop it and check that no process is left."""
         if self._process is None:
             return
         everyone = [self._process.pid, *(pid for name in self.state().get("processes", {}) for pid in self.pids(name))]
@@ -115,7 +115,7 @@ class Stack:
         )
 
     def state(self) -> dict[str, Any]:
-        """What the running stack says about itself."""
+        """The recorded state of the running stack."""
         try:
             return dict(json.loads((self.data_dir / "stack.json").read_text()))
         except FileNotFoundError:
@@ -143,7 +143,7 @@ class Stack:
         return [name for name in self.state()["processes"] if name.startswith(prefix)]
 
     def pid(self, name: str) -> int | None:
-        """The process itself; None while it is between two lives."""
+        """The process itself; None while it is being restarted."""
         pid = self.state()["processes"][name]["pid"]
         return None if pid is None else int(pid)
 
@@ -155,7 +155,7 @@ class Stack:
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
-        """Signal a process; SIGKILL by default, SIGSTOP and SIGCONT to freeze it and let it go on."""
+        """Signal a process: SIGKILL ends it, SIGSTOP and SIGCONT freeze and resume it."""
         pid = until(lambda: self.pid(name))
         os.kill(pid, number)
         return pid

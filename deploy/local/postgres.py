@@ -111,6 +111,7 @@ def spec(data: DataDir, settings: LocalSettings, port: int) -> Spec:
         "fsync": settings.local_fsync,
         "full_page_writes": settings.local_fsync,
         "synchronous_commit": settings.local_fsync,
+        "dynamic_shared_memory_type": "mmap",  # in the data folder: a killed server leaves nothing in /dev/shm
         "jit": "off",
         "log_line_prefix": "",
         "log_min_messages": "warning",

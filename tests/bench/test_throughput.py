@@ -22,7 +22,7 @@ SIZE = (1200, 833)  # one megapixel
 
 
 def compress(data: bytes) -> int:
-    """What a student's worker does."""
+    """Decode and encode, nothing else."""
     out = io.BytesIO()
     with Image.open(io.BytesIO(data)) as picture:
         picture.save(out, "JPEG", quality=50)
@@ -57,7 +57,7 @@ def test_the_journey_against_bare_pillow(stack: Stack) -> None:
 
 
 def _keep(blocks: int) -> None:
-    """Pillow gives memory back after each picture, and pays for it, unless it is told to keep some."""
+    """By default Pillow frees its memory blocks after each picture, which costs time."""
     Image.core.set_blocks_max(blocks)  # type: ignore[attr-defined]
 
 

@@ -1,6 +1,6 @@
-"""What must be gone once the faults are over and all is settled: messages, files half written, idle transactions.
+"""What must be gone once the faults are over and all is settled: messages, partial files, idle transactions.
 
-Each check says what is still there; empty means drained.
+Each check yields what is still there.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def messages(client: "redis.Redis") -> Iterator[str]:
 
 
 def database(connection: Database) -> Iterator[str]:
-    """Transactions that nobody goes on with, and groups that somebody still wants to look at."""
+    """Abandoned transactions, and groups that are still to be reconciled."""
     for row in rows_of(
         connection,
         """
@@ -45,7 +45,7 @@ def database(connection: Database) -> Iterator[str]:
         yield f"session {row['pid']} is {row['state']} after {row['query']!r}"
     for row in rows_of(connection, "SELECT count(*) AS groups FROM image_group WHERE reconcile_at IS NOT NULL"):
         if row["groups"]:
-            yield f"{row['groups']} groups are still to be looked at"
+            yield f"{row['groups']} groups are still to be reconciled"
 
 
 def temporary(blobs: Path, folder: Path, *, kept: bool) -> Iterator[str]:

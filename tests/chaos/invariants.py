@@ -1,7 +1,7 @@
 """What must hold of a run's requests once they are terminal, as SQL over the database and looks into the blob store.
 
-Each check yields what breaks it; `check_rows` runs them all. What is about "never" is watched during the run: audit.py,
-client.py.
+Each check yields what breaks it; `check_rows` runs them all. audit.py and shop.py watch during the run for what must
+never happen.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ def rows_of(database: Database, sql: LiteralString, *parameters: Any) -> list[Ro
 
 
 def requests_of(database: Database, tag: str) -> list[str]:
-    """Every request of a run, also where the 202 was lost and nobody asked again."""
+    """Every request of a run, including those whose 202 was lost."""
     found = rows_of(database, "SELECT id FROM processing_request WHERE idempotency_key LIKE %s", f"{tag}-%")
     return [str(row["id"]) for row in found]
 

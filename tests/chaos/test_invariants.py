@@ -1,4 +1,4 @@
-"""Each check finds what it is for: a request that is as it should be, and one thing wrong with it."""
+"""Each check finds its fault: a request as it should be, with one thing wrong."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -90,7 +90,7 @@ def test_where_the_gateway_was_down_the_clocks_decide(good: Scene) -> None:
     assert {violation.invariant for violation in good.check()} == {"no_webhook_before_get"}
 
 
-def test_a_webhook_that_nobody_sent_is_found(good: Scene) -> None:
+def test_a_forged_webhook_is_found(good: Scene) -> None:
     good.post = replace(good.post, headers={**good.post.headers, "webhook-id": "forged"})
     assert "receivers_ids_are_the_events" in {violation.invariant for violation in good.check()}
 

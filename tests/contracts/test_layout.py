@@ -15,7 +15,7 @@ from shared.formats import EXTENSIONS, MEDIA_TYPES
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("ingest", "worker", "notifier", "status")
-# Read by the gateway isolated, by way of its Caddyfile.
+# Read only by the gateway, through its Caddyfile.
 GATEWAY = {
     "HALFTONE_INGEST_UPSTREAMS",
     "HALFTONE_STATUS_UPSTREAMS",
@@ -32,28 +32,28 @@ def test_env_example_documents_every_setting_and_no_other() -> None:
 
 
 def test_env_example_tells_the_defaults() -> None:
-    told = _documented()
+    documented = _documented()
     defaults: dict[str, list[tuple[object, object]]] = {}
     for name, field in _settings():
-        if told[name] and not field.is_required() and field.default is not None:
+        if documented[name] and not field.is_required() and field.default is not None:
             kind: Any = field.annotation
-            read = TypeAdapter(kind).validate_python(told[name])
+            read = TypeAdapter(kind).validate_python(documented[name])
             defaults.setdefault(name, []).append((field.default, read))
     wrong = {name: pairs for name, pairs in defaults.items() if not any(real == said for real, said in pairs)}
     assert not wrong
 
 
 def test_env_example_leaves_empty_only_what_has_no_default_or_one_that_takes_words() -> None:
-    told = _documented()
-    empty = {name for name, field in _settings() if not told[name] and (field.is_required() or field.default)}
+    documented = _documented()
+    empty = {name for name, field in _settings() if not documented[name] and (field.is_required() or field.default)}
     assert empty <= IN_WORDS
 
 
 def test_env_example_tells_the_gateway_s_own_defaults() -> None:
     caddyfile = (ROOT / "deploy/gateway/Caddyfile").read_text()
-    told = _documented()
+    documented = _documented()
     for name, default in re.findall(r"\{\$([A-Z_]+):([^}]+)\}", caddyfile):
-        assert told[name] == default, name
+        assert documented[name] == default, name
 
 
 def test_the_containers_are_given_only_documented_variables() -> None:

@@ -18,7 +18,7 @@ PRODUCTS = 30
 
 @dataclass
 class Clients:
-    """Two clients that go on until they are told to stop; `wrong` is everything that was not a success."""
+    """Two clients that continue until `stop`; `wrong` is everything that was not a success."""
 
     base_url: str
     upload: bytes

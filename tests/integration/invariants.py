@@ -1,4 +1,4 @@
-"""What holds of every request at every moment, whatever was lost, doubled, late or killed."""
+"""What must hold for every request at every moment, whatever was lost, doubled, late or killed."""
 
 from collections import Counter
 from typing import Any
@@ -13,7 +13,7 @@ STATES = ("completed", "failed", "cancelled")
 
 
 class Invariants:
-    """Remembers the moment before: what was settled must stay so until the run grows."""
+    """Remembers the previous check: a settled image must stay settled until the run grows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -26,7 +26,7 @@ class Invariants:
         requests = sql(
             self._database,
             """
-            SELECT r.*, (SELECT array_agg(e.run ORDER BY e.run) FROM event e WHERE e.request_id = r.id) AS told
+            SELECT r.*, (SELECT array_agg(e.run ORDER BY e.run) FROM event e WHERE e.request_id = r.id) AS event_runs
             FROM processing_request r
             """,
         )
@@ -65,7 +65,7 @@ class Invariants:
         assert status.terminal == (request["finished_at"] is not None) == all_settled
         assert all(image["run"] == request["run"] for image in images if image["state"] == "pending")
         runs = request["run"] if status.terminal else request["run"] - 1
-        assert (request["told"] or []) == list(range(1, runs + 1))
+        assert (request["event_runs"] or []) == list(range(1, runs + 1))
         self._check_against_before(request, counted)
 
     def _check_against_before(self, request: Row, counted: Counter[str]) -> None:

@@ -146,7 +146,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(index=which, really=st.sampled_from([True, False, False]))
     def erase(self, *, index: int, really: bool) -> None:
-        """What is on its way, or in hand, then speaks of a request that nobody knows."""
+        """Messages and claims may then name a request that does not exist."""
         with suppress(Problem):
             if really:
                 self.database.transact(lambda session: erase_rows(session, DEFAULT_ACCOUNT, self._request(index)))
@@ -187,7 +187,7 @@ class Lifecycle(RuleBasedStateMachine):
 
 
 def _one(things: Sequence[T], index: int) -> Sequence[T]:
-    """One of `things`, or none where there is none. No precondition: what Hypothesis draws must not depend on it."""
+    """One of `things`, if there are any. Not a precondition, because the draws of Hypothesis must not depend on it."""
     return [things[index % len(things)]] if things else []
 
 

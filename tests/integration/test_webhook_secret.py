@@ -19,19 +19,19 @@ ACCOUNT = """
 
 def test_a_new_secret_in_the_environment_signs_and_the_one_before_signs_too_for_a_day(database_url: str) -> None:
     before = _account(database_url)
-    told = _start(database_url, NEW)
+    printed = _start(database_url, NEW)
     after = _account(database_url)
     assert after["signing_secret"] == NEW
     assert after["previous_secret"] == before["signing_secret"]
     assert 23 < after["hours"] <= 24
-    assert told.count("\n") == 1
-    assert "HALFTONE_WEBHOOK_SECRET is new" in told
-    assert "whsec_" not in told
+    assert printed.count("\n") == 1
+    assert "HALFTONE_WEBHOOK_SECRET is new" in printed
+    assert "whsec_" not in printed
 
 
 def test_the_same_secret_again_is_no_rotation(database_url: str) -> None:
-    told = _start(database_url, str(_account(database_url)["signing_secret"]))
-    assert told == ""
+    printed = _start(database_url, str(_account(database_url)["signing_secret"]))
+    assert printed == ""
     assert _account(database_url)["previous_secret"] is None
 
 

@@ -1,6 +1,6 @@
-"""Worker and notifier without processes: their steps against a real database, between them a post that may do anything.
+"""Worker and notifier without processes: their steps against a real database, with a broker that may do anything.
 
-Nothing here decides what happens when; that is for whoever drives it.
+The caller decides what happens when.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ class World:
             case (fetch, _):
                 self._begin(letter, fetch, [image.number for image in fetch.images])
             case _:
-                pass  # a delivery, whose life is told elsewhere
+                pass  # a delivery, which has tests of its own
 
     def finish(self, work: Work, outcome: Callable[[int], str]) -> None:
         """Report `ok`, `failed`, `retry`, `unstored` or `slow` of every image, twice: the second changes nothing."""

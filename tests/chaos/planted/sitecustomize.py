@@ -1,6 +1,6 @@
-"""Loaded by every Python of a stack whose PYTHONPATH names this folder.
+"""Loaded by every Python with this folder in PYTHONPATH: a poisonous source kills the process that reads it.
 
-A poisonous source kills the process that reads it. With PLANTED_CODEC_SECONDS the codec takes so long for each picture.
+With PLANTED_CODEC_SECONDS the codec takes so long for each picture.
 """
 
 import os

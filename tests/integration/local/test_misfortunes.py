@@ -1,4 +1,4 @@
-"""What may befall a stack on somebody's laptop: it goes on, or says in one line why not, and harms nobody else."""
+"""Misfortunes of a stack on a laptop: it continues, or says in one line why not, and harms no other process."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def test_a_pid_file_whose_number_is_another_process_s_by_now_is_removed_and_the_
     assert _runs(stack)
 
 
-def test_processes_are_restarted_though_nobody_reads_the_output_any_more(folder: Path) -> None:
+def test_processes_are_restarted_after_the_output_pipe_was_closed(folder: Path) -> None:
     stack = Stack(folder, servers_only=True)
     with _running(stack, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -80,6 +80,12 @@ def test_a_stack_under_nohup_outlives_its_terminal(folder: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.5)
     assert process.returncode == 0
+
+
+def test_a_killed_server_leaves_no_shared_memory_outside_its_data_folder(stack: Stack) -> None:
+    mapped = Path(f"/proc/{stack.pid('postgres')}/maps").read_text()
+    assert f"{stack.data_dir}/postgres/pg_dynshmem/" in mapped
+    assert "/dev/shm/" not in mapped
 
 
 def test_frozen_processes_are_killed_at_a_stop(folder: Path) -> None:

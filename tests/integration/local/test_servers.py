@@ -56,10 +56,10 @@ def test_of_two_starts_at_once_one_starts_and_the_other_says_so(folder: Path, re
     stack = Stack(folder, servers_only=True)
     request.addfinalizer(lambda: stack.command("stop"))
     both = [stack.begin("start", "--servers-only") for _ in range(2)]
-    told = [process.communicate(timeout=60)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
-    (ready,) = (text for text in told if "is ready at" in text)
-    (other,) = (text for text in told if "already" in text)
+    printed = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    (ready,) = (text for text in printed if "is ready at" in text)
+    (other,) = (text for text in printed if "already" in text)
     assert other.startswith(("halftone: already starting (pid ", "halftone: already running at "))
     assert f"(pid {stack.state()['pid']})" in other
     assert "starting:" in ready
@@ -72,8 +72,8 @@ def test_a_start_that_is_stopped_meanwhile_says_so(folder: Path, request: pytest
     starting = stack.begin("start", "--servers-only")
     until((folder / "stack.json").exists, within=30)
     os.kill(int(stack.state()["pid"]), signal.SIGTERM)  # as `stop` does, which takes longer to begin than this start
-    told = starting.communicate(timeout=60)[0]
-    assert told.splitlines()[-1] == "halftone: stopped while starting"
+    printed = starting.communicate(timeout=60)[0]
+    assert printed.splitlines()[-1] == "halftone: stopped while starting"
     assert starting.returncode == 1
 
 

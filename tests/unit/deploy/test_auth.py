@@ -1,4 +1,4 @@
-"""Nobody is let in by mistake: there are no API keys yet, so what others can reach must be so on purpose."""
+"""There are no API keys yet, so a stack that others can reach must be configured so explicitly."""
 
 import os
 import subprocess

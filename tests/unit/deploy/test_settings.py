@@ -106,14 +106,14 @@ def test_a_port_for_root_alone_is_not_called_taken() -> None:
 
 def test_a_database_that_refuses_connections_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        nobody = server.getsockname()[1]
-    env = {"HALFTONE_DATA_DIR": str(tmp_path), "DATABASE_URL": f"postgresql://a:secret@127.0.0.1:{nobody}/b"}
+        unused = server.getsockname()[1]
+    env = {"HALFTONE_DATA_DIR": str(tmp_path), "DATABASE_URL": f"postgresql://a:secret@127.0.0.1:{unused}/b"}
     status, printed = started("deploy.local", "run", "--servers-only", REDIS_URL="redis://127.0.0.1:1/0", **env)
-    (told,) = (line for line in printed if line.startswith("halftone:"))
+    (line,) = (text for text in printed if text.startswith("halftone:"))
     assert status != 0
-    assert told.startswith("halftone: DATABASE_URL: ")
-    assert "refused" in told
-    assert printed[-1] == told
+    assert line.startswith("halftone: DATABASE_URL: ")
+    assert "refused" in line
+    assert printed[-1] == line
     assert "secret" not in "".join(printed)
 
 

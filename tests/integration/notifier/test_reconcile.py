@@ -1,9 +1,10 @@
 from typing import LiteralString
 from uuid import UUID
 
+import pytest
 from sqlmodel import Session
 
-from services.notifier.reconcile import Actions, Reconciler, reconcile
+from services.notifier.reconcile import Reconciler, reconcile
 from services.worker.dispatch import dispatch_group
 from services.worker.settle import due_again, failed, settle
 from shared.db import Database, execute
@@ -90,7 +91,7 @@ def test_reconciling_the_last_group_twice_at_once_finishes_the_request_once(data
         lambda session: reconcile(session, request_id, 1, dispatch_no=1, public_url=""),
         lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""),
     )
-    assert (first.delivery is not None, second) == (True, Actions())
+    assert (type(first), second) == (Deliver, None)
     assert len(events_of(database, request_id)) == 1
 
 
@@ -103,7 +104,7 @@ def test_the_last_two_groups_reconciled_at_once_finish_the_request_once(database
         lambda session: reconcile(session, request_id, 1, dispatch_no=1, public_url=""),
         lambda session: reconcile(session, request_id, 2, dispatch_no=1, public_url=""),
     )
-    assert (first, second.delivery is not None) == (Actions(), True)
+    assert (first, type(second)) == (None, Deliver)
     request = request_row(database, request_id)
     assert (request["status"], request["completed"], len(events_of(database, request_id))) == ("completed", 130, 1)
 
@@ -151,14 +152,17 @@ def test_images_that_are_due_are_to_be_dispatched_again(
     assert 20 < group_row(database, request_id)["reconcile_in"] <= 30
 
 
-def test_a_group_whose_images_are_not_due_is_reconciled_when_the_first_is(
-    database: Database, reconciler: Reconciler, sent: list[Message]
+@pytest.mark.parametrize("images", [128, 700])
+def test_a_group_whose_images_are_not_due_is_reconciled_when_the_first_is_and_does_not_hold_up_those_that_wait(
+    database: Database, reconciler: Reconciler, sent: list[Message], images: int
 ) -> None:
-    request_id, post = dispatched(database, images=8)
-    take(database, post.batches[0], range(1, 9))
-    report(database, post.batches[0], [due_again(1, delay=300), due_again(2, delay=20)])
+    request_id, post = dispatched(database, images=images)
+    for batch in post.batches[:16]:
+        numbers = [image.number for image in batch.images]
+        take(database, batch, numbers)
+        report(database, batch, [due_again(number, delay=20 if number == 9 else 300) for number in numbers])
     reconciler.run(request_id, 1, dispatch_no=1)
-    assert sent == []
+    assert sent == ([DispatchRequest(request_id=request_id)] if images == 700 else [])
     assert 15 < group_row(database, request_id)["reconcile_in"] <= 20
 
 
@@ -225,7 +229,7 @@ def test_settling_a_group_of_a_huge_request_reads_no_other_group(database: Datab
     sql(database, "UPDATE image_group SET completed = 2 WHERE number = 3")
     with Session(database.engine) as session, session.begin():
         before = _rows_read(session)
-        assert reconcile(session, request_id, 1, dispatch_no=1, public_url="").fill_window
+        assert reconcile(session, request_id, 1, dispatch_no=1, public_url="") == DispatchRequest(request_id=request_id)
         assert _rows_read(session) - before < 50
     request = request_row(database, request_id)
     assert (request["open_groups"], request["completed"], request["mark_settled"]) == (7999, 128, 130)

@@ -11,6 +11,7 @@ from threading import Event, Thread
 from uuid import UUID
 
 import psycopg
+from sqlalchemy import ARRAY, Uuid, all_, literal
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, delete, func, select, update
 from sqlmodel.sql.expression import SelectOfScalar
@@ -99,7 +100,8 @@ class Housekeeper:
         """Oldest first. A request that cannot be deleted now does not stop the others."""
 
         def take(session: Session, limit: int) -> Sequence[UUID]:
-            others = requests.where(col(ProcessingRequest.id).not_in(self._failed))
+            failed = literal(list(self._failed), ARRAY(Uuid))  # one parameter: there may be more than a statement takes
+            others = requests.where(col(ProcessingRequest.id) != all_(failed))
             return session.exec(others.order_by(col(ProcessingRequest.finished_at)).limit(limit)).all()
 
         def attempt(request_id: UUID) -> None:

@@ -79,10 +79,10 @@ class Sweeper:
         return repaired
 
     def expire_requests(self, budget: TimeBudget) -> int:
-        return for_each(self.reconciler.database, expire_requests, lambda _: True, budget)
+        return for_each(self.reconciler.database, expire_requests, lambda _: None, budget)
 
     def close_expired_groups(self, budget: TimeBudget) -> int:
-        return for_each(self.reconciler.database, close_expired_groups, lambda _: True, budget)
+        return for_each(self.reconciler.database, close_expired_groups, lambda _: None, budget)
 
     def dispatch_requests(self, budget: TimeBudget) -> int:
         take, give_back = take_requests_to_dispatch, give_back_requests

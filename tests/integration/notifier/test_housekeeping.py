@@ -108,7 +108,7 @@ def test_sources_and_old_requests_are_deleted_with_their_files_and_no_others(
     assert request_row(database, fresh)["sources_deleted_at"] is None
 
 
-def test_a_process_killed_while_it_deletes_sources_leaves_them_to_the_next_round(
+def test_a_process_killed_while_it_deletes_sources_leaves_them_to_the_next_run(
     database: Database, reconciler: Reconciler, blobs: Watched, housekeepers: Housekeepers
 ) -> None:
     (request_id,) = old_requests(database, reconciler, blobs, 1, days=2)

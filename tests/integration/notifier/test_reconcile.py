@@ -239,6 +239,28 @@ def test_a_reconcile_that_fails_leaves_nothing_behind(database: Database) -> Non
     assert events_of(database, request_id) == []
 
 
+def test_the_rate_is_marked_at_most_every_half_a_minute_and_the_mark_before_is_kept(
+    database: Database, reconciler: Reconciler
+) -> None:
+    request_id, post = dispatched(database, images=500)
+    for batch in post.batches:
+        complete(database, batch)
+    began = request_row(database, request_id)["started_at"]
+
+    def marks(group: int) -> tuple[bool, int, bool, int]:
+        """Whether the last mark is new, whether the one before it is the beginning, and what each of them counts."""
+        reconciler.run(request_id, group, dispatch_no=1)
+        row = request_row(database, request_id)
+        is_new = (row["now"] - row["mark_at"]).total_seconds() < 20
+        return is_new, row["mark_settled"], row["previous_mark_at"] == began, row["previous_mark_settled"]
+
+    assert marks(1) == (True, 500, True, 0)
+    sql(database, "UPDATE processing_request SET mark_at = mark_at - interval '25 s', mark_settled = 128")
+    assert marks(2) == (False, 128, True, 0)
+    sql(database, "UPDATE processing_request SET mark_at = mark_at - interval '6 s'")
+    assert marks(3) == (True, 500, False, 128)
+
+
 def test_settling_a_group_of_a_huge_request_reads_no_other_group(database: Database) -> None:
     """7,995 groups wait and four others are dispatched, just inserted and not analyzed."""
     request_id = add_request(database, images=128)

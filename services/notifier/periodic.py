@@ -40,8 +40,16 @@ def run_tasks(tasks: Sequence[Task], *, seconds: float, stop: Event) -> bool:
     """Run the tasks one after another, each with `seconds` to spend; True if one of them has more to do."""
     unfinished = False
     for task in tasks:
-        budget = TimeBudget(seconds, stop)
-        unfinished |= _guarded(task, budget) > 0 and budget.is_spent()
+        budget, name = TimeBudget(seconds, stop), task.__name__
+        try:
+            rows = task(budget)
+        except Exception:  # it is tried again next time
+            log.exception("task_failed", task=name)
+            continue
+        if rows:
+            ROWS.labels(name).inc(rows)
+            log.info("task_acted", task=name, rows=rows)
+            unfinished |= budget.is_spent()
     return unfinished
 
 
@@ -94,17 +102,3 @@ def _act_on(rows: Sequence[T], act: Callable[[T], bool | None], budget: TimeBudg
         if budget.is_spent():
             return done
     return len(rows)
-
-
-def _guarded(task: Task, budget: TimeBudget) -> int:
-    """Run one task. If it fails, it is tried again next time."""
-    name = task.__name__
-    try:
-        rows = task(budget)
-    except Exception:
-        log.exception("task_failed", task=name)
-        return 0
-    if rows:
-        ROWS.labels(name).inc(rows)
-        log.info("task_acted", task=name, rows=rows)
-    return rows

@@ -73,6 +73,7 @@ def _make_requests_due(session: Session, *, after: UUID | None) -> list[UUID]:
 
 
 def _make_groups_due(session: Session, *, after: tuple[UUID | None, int]) -> list[tuple[UUID, int]]:
+    """`dispatch_no > 0`, which every dispatched group has, names the index `group_counted`."""
     rows = execute(
         session,
         """

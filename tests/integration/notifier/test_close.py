@@ -18,7 +18,6 @@ from tests.integration.batches import NOT_FOUND, done, fetch_isolated, report, t
 from tests.integration.notifier.conftest import complete, dispatched
 from tests.integration.race import together
 from tests.integration.seed import (
-    add_request,
     events_of,
     group_row,
     image_rows,
@@ -36,27 +35,22 @@ def states(database: Database, request_id: UUID) -> Counter[str]:
     return Counter(row["state"] for row in image_rows(database, request_id).values())
 
 
-def test_a_cancel_closes_what_is_not_settled(database: Database, reconciler: Reconciler) -> None:
-    request_id, post = dispatched(database, images=20)
+def test_a_cancel_closes_what_is_not_settled_also_in_groups_that_were_never_dispatched(
+    database: Database, reconciler: Reconciler
+) -> None:
+    request_id, post = dispatched(database, images=600)
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [done(1), failed(2, NOT_FOUND)])
     stop(database, request_id, "cancelled")
-    reconciler.run(request_id, 1, dispatch_no=None)
-    rows = image_rows(database, request_id)
-    assert states(database, request_id) == {"completed": 1, "failed": 1, "cancelled": 18}
-    assert (rows[3]["error_code"], rows[3]["claimed_by"]) == ("cancelled", None)
-    request = request_row(database, request_id)
-    assert (request["status"], request["completed"], request["failed"], request["cancelled"]) == ("cancelled", 1, 1, 18)
-    assert [event["type"] for event in events_of(database, request_id)] == ["request.cancelled"]
-
-
-def test_a_cancel_closes_groups_that_were_never_dispatched(database: Database, reconciler: Reconciler) -> None:
-    request_id = add_request(database, images=300)
-    stop(database, request_id, "cancelled")
-    for group in (1, 2, 3):
+    for group in range(1, 6):
         reconciler.run(request_id, group, dispatch_no=None)
-    assert request_row(database, request_id)["status"] == "cancelled"
-    assert states(database, request_id) == {"cancelled": 300}
+    row = image_rows(database, request_id)[3]
+    assert states(database, request_id) == {"completed": 1, "failed": 1, "cancelled": 598}
+    assert (row["error_code"], row["claimed_by"]) == ("cancelled", None)
+    request = request_row(database, request_id)
+    counters = [request[name] for name in ("completed", "failed", "cancelled")]
+    assert (request["status"], counters) == ("cancelled", [1, 1, 598])
+    assert [event["type"] for event in events_of(database, request_id)] == ["request.cancelled"]
 
 
 def test_a_cancelled_request_is_cancelled_even_if_everything_was_done_in_time(

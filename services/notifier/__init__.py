@@ -1,1 +1,1 @@
-"""Looks at groups until they are settled, finishes requests, delivers webhooks."""
+"""Reconciles groups until they are settled, finishes requests, delivers webhooks."""

@@ -6,18 +6,17 @@ runs out.
 
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prometheus_client import Counter
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import Session, col, func, select
 
 from services.notifier.host_queue import PerHostQueue
 from services.notifier.webhook import RETRY_AFTER_STATUSES, RETRY_DELAYS, AttemptResult, next_step, signed_headers
 from shared.db import Database, execute
-from shared.egress import Answer, Egress
+from shared.egress import Egress
 from shared.egress.response import retry_after
 from shared.errors import ImageError
 from shared.lifecycle import DeliveryStatus
@@ -71,48 +70,36 @@ def _attempt(sender: WebhookSender, delivery_id: UUID) -> None:
     claim = sender.database.transact(lambda session: claim_delivery(session, delivery_id, seconds=seconds))
     if claim is None:
         return
+    begun = time.monotonic()
     result = _post(sender, claim)
-    status = sender.database.transact(lambda session: record(session, claim, result, random=random.random))
+    duration_ms = round((time.monotonic() - begun) * 1000)
+    status = sender.database.transact(lambda session: record(session, claim, result, duration_ms=duration_ms))
     RESULTS.labels(status.value).inc()
 
 
 def _post(sender: WebhookSender, claim: Claim) -> AttemptResult:
-    begun = time.monotonic()
+    secrets = [secret for secret in (claim.signing_secret, claim.previous_secret) if secret]
     try:
-        answer = _send(sender, claim)
+        answer = sender.egress.post(
+            claim.url,
+            body=claim.body.encode(),
+            headers=signed_headers(str(claim.event_id), claim.body, secrets=secrets, now=datetime.now(UTC)),
+            deadline_seconds=sender.seconds,
+            max_response_bytes=MAX_RESPONSE_BYTES,
+        )
     except ImageError as error:
-        return AttemptResult(error=f"{error.code}: {error.detail}", duration_ms=_ms_since(begun))
+        return AttemptResult(error=f"{error.code}: {error.detail}")
     except Exception:
         # Our own mistake counts as a failed attempt, so that it is retried on schedule and ends.
         log.exception("delivery failed unexpectedly", delivery_id=str(claim.id))
-        return AttemptResult(error="internal_error: The event could not be sent.", duration_ms=_ms_since(begun))
-    return _result(answer, duration_ms=_ms_since(begun))
-
-
-def _send(sender: WebhookSender, claim: Claim) -> Answer:
-    secrets = [secret for secret in (claim.signing_secret, claim.previous_secret) if secret]
-    return sender.egress.post(
-        claim.url,
-        body=claim.body.encode(),
-        headers=signed_headers(str(claim.event_id), claim.body, secrets=secrets, now=datetime.now(UTC)),
-        deadline_seconds=sender.seconds,
-        max_response_bytes=MAX_RESPONSE_BYTES,
-    )
-
-
-def _result(answer: Answer, *, duration_ms: int) -> AttemptResult:
+        return AttemptResult(error="internal_error: The event could not be sent.")
     asked = answer.headers.get("retry-after") if answer.status_code in RETRY_AFTER_STATUSES else None
     return AttemptResult(
         status_code=answer.status_code,
         error=None if 200 <= answer.status_code < 300 else f"HTTP {answer.status_code}",
         response_excerpt=answer.excerpt[:MAX_EXCERPT].replace("\x00", "\ufffd"),
         retry_after=retry_after(asked, now=datetime.now(UTC), most=RETRY_DELAYS[-1]),
-        duration_ms=duration_ms,
     )
-
-
-def _ms_since(begun: float) -> int:
-    return round((time.monotonic() - begun) * 1000)
 
 
 def _due_url(session: Session, delivery_id: UUID) -> str | None:
@@ -148,35 +135,18 @@ def claim_delivery(session: Session, delivery_id: UUID, *, seconds: float) -> Cl
     return Claim(**rows[0]) if rows else None
 
 
-def record(session: Session, claim: Claim, result: AttemptResult, *, random: Callable[[], float]) -> DeliveryStatus:
+def record(session: Session, claim: Claim, result: AttemptResult, *, duration_ms: int) -> DeliveryStatus:
     """Write the attempt's result; the delivery changes only if it was not claimed or redelivered since."""
-    status, delay = next_step(result, attempt=claim.attempt - claim.first_attempt + 1, random=random)
-    session.exec(
-        update(DeliveryAttempt)
-        .where(col(DeliveryAttempt.delivery_id) == claim.id, col(DeliveryAttempt.number) == claim.attempt)
-        .values(
-            {
-                col(DeliveryAttempt.status_code): result.status_code,
-                col(DeliveryAttempt.error): result.error,
-                col(DeliveryAttempt.duration_ms): result.duration_ms,
-                col(DeliveryAttempt.response_excerpt): result.response_excerpt,
-            }
-        )
-    )
-    session.exec(
-        update(Delivery)
-        .where(
-            col(Delivery.id) == claim.id,
-            col(Delivery.attempt) == claim.attempt,
-            col(Delivery.first_attempt) == claim.first_attempt,
-            col(Delivery.status) == DeliveryStatus.PENDING,
-        )
-        .values(
-            {
-                col(Delivery.status): status.value,
-                col(Delivery.enqueued_at): None,
-                col(Delivery.next_attempt_at): None if delay is None else func.now() + timedelta(seconds=delay),
-            }
-        )
-    )
+    status, delay = next_step(result, attempt=claim.attempt - claim.first_attempt + 1, random=random.random)
+    delivery = session.get(Delivery, claim.id, with_for_update={"key_share": True})
+    attempt = session.get(DeliveryAttempt, (claim.id, claim.attempt))
+    if delivery is None or attempt is None:  # deleted meanwhile, with its request
+        return status
+    attempt.status_code, attempt.error, attempt.duration_ms = result.status_code, result.error, duration_ms
+    attempt.response_excerpt = result.response_excerpt
+    claimed = (claim.attempt, claim.first_attempt, DeliveryStatus.PENDING)
+    if (delivery.attempt, delivery.first_attempt, delivery.status) == claimed:
+        now: datetime = session.exec(select(func.now())).one()
+        delivery.status, delivery.enqueued_at = status, None
+        delivery.next_attempt_at = None if delay is None else now + timedelta(seconds=delay)
     return status

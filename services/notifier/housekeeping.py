@@ -4,24 +4,27 @@ Several notifiers do it at once: files are deleted before that is recorded, so n
 Only the database's clock counts.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event, Thread
 from uuid import UUID
 
 import psycopg
+from sqlalchemy import ARRAY, Uuid, all_, literal
 from sqlalchemy.exc import DBAPIError
-from sqlmodel import Session, col, func, update
+from sqlmodel import Session, col, delete, func, select, update
+from sqlmodel.sql.expression import SelectOfScalar
 
 from services.notifier.orphans import Orphans
-from services.notifier.periodic import PeriodicTasks, TimeBudget, for_each, repeat
+from services.notifier.periodic import TimeBudget, for_each, repeat, run_tasks
 from services.notifier.settings import NotifierSettings
 from shared.blobs import Blobs
-from shared.db import Database, allow_time, execute
+from shared.db import Database, allow_time
 from shared.errors import StorageError
+from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger
-from shared.schemas.tables import ProcessingRequest
+from shared.schemas.tables import Delivery, ProcessingRequest
 
 log = get_logger(__name__)
 EVERY_SECONDS = 300.0
@@ -29,6 +32,8 @@ TASK_SECONDS = 60.0
 TEMPORARY_SECONDS = 3600.0
 FORGET_SECONDS = 600
 """Time limit for deleting the rows of one request: there may be millions."""
+
+Requests = SelectOfScalar[UUID]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +62,7 @@ class Housekeeper:
     def run_once(self) -> bool:
         """True if there is more to do soon."""
         tasks = (self.delete_sources, self.forget_requests, self._orphans.delete_orphans, self.delete_temporary)
-        unfinished = PeriodicTasks(tasks=tasks, seconds=TASK_SECONDS, stop=self.stop).run_once()
+        unfinished = run_tasks(tasks, seconds=TASK_SECONDS, stop=self.stop)
         if not unfinished:
             self._failed.clear()
         return unfinished
@@ -70,12 +75,8 @@ class Housekeeper:
             self.blobs.delete_prefix(f"{request_id}/source")
             self.database.transact(lambda session: sources_deleted(session, request_id, kept=kept))
 
-        return for_each(
-            self.database,
-            lambda session, limit: sources_to_delete(session, limit, kept=kept, without=self._failed),
-            lambda request_id: self._try(delete, request_id),
-            budget,
-        )
+        with_sources = finished_for(kept).where(col(ProcessingRequest.sources_deleted_at).is_(None))
+        return self._each(with_sources, delete, budget)
 
     def forget_requests(self, budget: TimeBudget) -> int:
         """Rows first: files without a row are orphans, rows without files a broken promise."""
@@ -89,39 +90,41 @@ class Housekeeper:
             else:
                 self._failed.add(request_id)
 
-        return for_each(
-            self.database,
-            lambda session, limit: requests_to_forget(session, limit, kept=kept, without=self._failed),
-            lambda request_id: self._try(forget, request_id),
-            budget,
-        )
+        return self._each(forgettable(kept), forget, budget)
 
     def delete_temporary(self, _: TimeBudget) -> int:
         """Files that a crash left half written."""
         return self.blobs.sweep_temporary(TEMPORARY_SECONDS)
 
-    def _try(self, act: Callable[[UUID], None], request_id: UUID) -> bool:
-        """A request that cannot be deleted now does not stop the others."""
-        try:
-            act(request_id)
-        except (StorageError, DBAPIError, psycopg.Error) as error:
-            log.warning("not_deleted", request_id=str(request_id), error=str(error)[:500])
-            self._failed.add(request_id)
-        return True
+    def _each(self, requests: Requests, act: Callable[[UUID], None], budget: TimeBudget) -> int:
+        """Oldest first. A request that cannot be deleted now does not stop the others."""
+
+        def take(session: Session, limit: int) -> Sequence[UUID]:
+            failed = literal(list(self._failed), ARRAY(Uuid))  # one parameter: there may be more than a statement takes
+            others = requests.where(col(ProcessingRequest.id) != all_(failed))
+            return session.exec(others.order_by(col(ProcessingRequest.finished_at)).limit(limit)).all()
+
+        def attempt(request_id: UUID) -> None:
+            try:
+                act(request_id)
+            except (StorageError, DBAPIError, psycopg.Error) as error:
+                log.warning("not_deleted", request_id=str(request_id), error=str(error)[:500])
+                self._failed.add(request_id)
+
+        return for_each(self.database, take, attempt, budget)
 
 
-def sources_to_delete(session: Session, limit: int, *, kept: timedelta, without: Collection[UUID]) -> list[UUID]:
-    """Finished requests whose sources have been kept long enough."""
-    rows = execute(
-        session,
-        """
-        SELECT id FROM processing_request
-        WHERE sources_deleted_at IS NULL AND finished_at < now() - %(kept)s AND id <> ALL(%(without)s::uuid[])
-        ORDER BY finished_at LIMIT %(limit)s
-        """,
-        {"kept": kept, "without": list(without), "limit": limit},
+def finished_for(kept: timedelta) -> Requests:
+    """Requests that have been finished for so long."""
+    return select(ProcessingRequest.id).where(col(ProcessingRequest.finished_at) < func.now() - kept)
+
+
+def forgettable(kept: timedelta) -> Requests:
+    """Those of them without a pending delivery."""
+    pending = select(Delivery.id).where(
+        Delivery.request_id == ProcessingRequest.id, Delivery.status == DeliveryStatus.PENDING
     )
-    return [row["id"] for row in rows]
+    return finished_for(kept).where(~pending.exists())
 
 
 def sources_deleted(session: Session, request_id: UUID, *, kept: timedelta) -> None:
@@ -130,38 +133,14 @@ def sources_deleted(session: Session, request_id: UUID, *, kept: timedelta) -> N
     session.exec(
         update(r)
         .where(col(r.id) == request_id, col(r.sources_deleted_at).is_(None), col(r.finished_at) < func.now() - kept)
-        .values({col(r.sources_deleted_at): func.now()})
+        .values(sources_deleted_at=func.now())
     )
-
-
-def requests_to_forget(session: Session, limit: int, *, kept: timedelta, without: Collection[UUID]) -> list[UUID]:
-    """Finished requests that are older than the retention and have no delivery pending."""
-    rows = execute(
-        session,
-        """
-        SELECT r.id FROM processing_request r
-        WHERE r.finished_at < now() - %(kept)s AND r.id <> ALL(%(without)s::uuid[])
-          AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.request_id = r.id AND d.status = 'pending')
-        ORDER BY r.finished_at LIMIT %(limit)s
-        """,
-        {"kept": kept, "without": list(without), "limit": limit},
-    )
-    return [row["id"] for row in rows]
 
 
 def forget_request(session: Session, request_id: UUID, *, kept: timedelta) -> bool:
     """Delete the rows of one request; False if another process holds it, or it runs or delivers again."""
     allow_time(session, FORGET_SECONDS)
-    rows = execute(
-        session,
-        """
-        DELETE FROM processing_request
-        WHERE id IN (SELECT r.id FROM processing_request r
-                     WHERE r.id = %(id)s AND r.finished_at < now() - %(kept)s
-                       AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.request_id = r.id AND d.status = 'pending')
-                     FOR UPDATE SKIP LOCKED)
-        RETURNING id
-        """,
-        {"id": request_id, "kept": kept},
-    )
-    return bool(rows)
+    this = forgettable(kept).where(ProcessingRequest.id == request_id)
+    locked = session.exec(this.with_for_update(skip_locked=True)).one_or_none()
+    session.exec(delete(ProcessingRequest).where(col(ProcessingRequest.id) == locked))
+    return locked is not None

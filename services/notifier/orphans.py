@@ -10,14 +10,15 @@ from functools import partial
 from itertools import islice
 from uuid import UUID
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from services.notifier.periodic import TimeBudget
 from shared.blobs import Blobs, identity
-from shared.db import Database, execute
+from shared.db import Database
 from shared.errors import StorageError
 from shared.ids import parse_id
 from shared.log import get_logger
+from shared.schemas.tables import ProcessingRequest
 
 log = get_logger(__name__)
 EVERY_SECONDS = 3600.0
@@ -61,7 +62,8 @@ class Orphans:
         """The age is read for unknown folders alone: most folders belong to a request."""
         ids = (found for name in self._blobs.folders() if (found := parse_id(name)) and str(found) == name)
         while some := list(islice(ids, IDS_AT_ONCE)):
-            yield from self._database.transact(partial(unknown_requests, ids=some))
+            known = self._database.transact(partial(_known, ids=some))
+            yield from (request_id for request_id in some if request_id not in known)
 
     def _is_ours(self) -> bool:
         ours, theirs = self._database.transact(identity.of_database), identity.of_store(self._blobs)
@@ -69,23 +71,12 @@ class Orphans:
             self._warned = True
             log.warning(
                 "orphans_not_deleted",
-                reason="the store has no id"
-                if theirs is None
-                else f"the store has the id {theirs}, of another database",
+                reason=f"the store has the id {theirs}, of another database" if theirs else "the store has no id",
                 advice=f"Check DATABASE_URL and BLOB_URL. If this database alone uses this store: "
                 f"write {ours} into the file {identity.KEY} at its top.",
             )
         return ours == theirs
 
 
-def unknown_requests(session: Session, ids: list[UUID]) -> list[UUID]:
-    """The ids that belong to no request."""
-    rows = execute(
-        session,
-        """
-        SELECT given.id FROM unnest(%(ids)s::uuid[]) AS given (id)
-        WHERE NOT EXISTS (SELECT 1 FROM processing_request r WHERE r.id = given.id)
-        """,
-        {"ids": ids},
-    )
-    return [row["id"] for row in rows]
+def _known(session: Session, ids: list[UUID]) -> set[UUID]:
+    return set(session.exec(select(ProcessingRequest.id).where(col(ProcessingRequest.id).in_(ids))))

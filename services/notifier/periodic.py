@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
 from typing import TypeVar
@@ -37,21 +36,21 @@ Task = Callable[[TimeBudget], int]
 """Returns how many rows it took. A task that took any with its budget spent is taken to have more to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeriodicTasks:
-    """Tasks that run one after another, each with `seconds` to spend."""
-
-    tasks: Sequence[Task]
-    seconds: float
-    stop: Event
-
-    def run_once(self) -> bool:
-        """Run each task once; True if one of them has more to do."""
-        unfinished = False
-        for task in self.tasks:
-            budget = TimeBudget(self.seconds, self.stop)
-            unfinished |= _guarded(task, budget) > 0 and budget.is_spent()
-        return unfinished
+def run_tasks(tasks: Sequence[Task], *, seconds: float, stop: Event) -> bool:
+    """Run the tasks one after another, each with `seconds` to spend; True if one of them has more to do."""
+    unfinished = False
+    for task in tasks:
+        budget, name = TimeBudget(seconds, stop), task.__name__
+        try:
+            rows = task(budget)
+        except Exception:  # it is tried again next time
+            log.exception("task_failed", task=name)
+            continue
+        if rows:
+            ROWS.labels(name).inc(rows)
+            log.info("task_acted", task=name, rows=rows)
+            unfinished |= budget.is_spent()
+    return unfinished
 
 
 def repeat(
@@ -71,13 +70,13 @@ def repeat(
 
 def for_each(
     database: Database,
-    take: Callable[[Session, int], list[T]],
-    act: Callable[[T], bool],
+    take: Callable[[Session, int], Sequence[T]],
+    act: Callable[[T], bool | None],
     budget: TimeBudget,
     *,
     give_back: Callable[..., None] | None = None,
 ) -> int:
-    """Act on each row that `take` returns, batch after batch, until none is left, time is up or `act` is False.
+    """Act on each row that `take` returns, batch after batch, until none is left, time is up or `act` returns False.
 
     Rows that were taken and not acted on go to `give_back`, so that they are due at once for the next run.
     """
@@ -86,36 +85,20 @@ def for_each(
         rows = database.transact(lambda session: take(session, BATCH_ROWS))
         done = _act_on(rows, act, budget)
         if give_back and done < len(rows):
-            database.transact(partial(give_back, untouched=rows[done:]))
+            database.transact(partial(give_back, rows=rows[done:]))
         acted += done
         full = done == len(rows) == BATCH_ROWS
     return acted
 
 
-def _act_on(rows: list[T], act: Callable[[T], bool], budget: TimeBudget) -> int:
+def _act_on(rows: Sequence[T], act: Callable[[T], bool | None], budget: TimeBudget) -> int:
     """Returns how many rows it acted on: one at least, or a slow `take` would end in nothing."""
-    for done, row in enumerate(rows):
+    for done, row in enumerate(rows, start=1):
         try:
-            useful = act(row)
+            if act(row) is False:
+                return done - 1
         except Exception:
             log.exception("row_failed", row=str(row))
-            useful = True
-        if not useful:
-            return done
         if budget.is_spent():
-            return done + 1
+            return done
     return len(rows)
-
-
-def _guarded(task: Task, budget: TimeBudget) -> int:
-    """Run one task. If it fails, it is tried again next time."""
-    name = task.__name__
-    try:
-        rows = task(budget)
-    except Exception:
-        log.exception("task_failed", task=name)
-        return 0
-    if rows:
-        ROWS.labels(name).inc(rows)
-        log.info("task_acted", task=name, rows=rows)
-    return rows

@@ -4,7 +4,7 @@ Several notifiers sweep at once: each takes rows with `SKIP LOCKED` and moves th
 on once. Only the database's clock counts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 from typing import Any, LiteralString
@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlmodel import Session, col, func, tuple_, update
 
 from services.notifier import metrics, wiped_broker
-from services.notifier.periodic import PeriodicTasks, TimeBudget, for_each, repeat
+from services.notifier.periodic import TimeBudget, for_each, repeat, run_tasks
 from services.notifier.reconcile import Reconciler
 from shared.broker.epoch import EpochKey
 from shared.db import execute
@@ -27,6 +27,8 @@ TAKEN_SECONDS = 30
 DELIVER_LOST_SECONDS = 60
 """A `Deliver` that was sent so long ago and led to no attempt counts as lost."""
 Group = tuple[UUID, int]
+Take = Callable[[Session, int], list[UUID]]
+GiveBack = Callable[[Session, Sequence[Any]], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,15 +56,17 @@ class Sweeper:
             self.enqueue_due_deliveries,
             self.measure,  # last, so that it shows what the others left undone
         )
-        return PeriodicTasks(tasks=tasks, seconds=TASK_SECONDS, stop=self.stop).run_once()
+        return run_tasks(tasks, seconds=TASK_SECONDS, stop=self.stop)
 
     def repair_wiped_broker(self, budget: TimeBudget) -> int:
         """If Redis has no epoch, or another than the database, it lost its messages: make everything open due again."""
-        database, known = self.reconciler.database, self.epoch_key.read()
+        database = self.reconciler.database
+        # Before Redis is asked: otherwise an epoch that another notifier began in between looks like a second wipe.
+        current, new = database.transact(wiped_broker.epoch), uuid7()
+        known = self.epoch_key.read()
         self._broker_works = known is not None
         if known is None:
             return 0
-        current, new = database.transact(wiped_broker.epoch), uuid7()
         if known.epoch != current and database.transact(
             lambda session: wiped_broker.begin_epoch(session, seen=current, new=new)
         ):
@@ -75,33 +79,32 @@ class Sweeper:
         return repaired
 
     def expire_requests(self, budget: TimeBudget) -> int:
-        return for_each(self.reconciler.database, expire_requests, lambda _: True, budget)
+        return for_each(self.reconciler.database, expire_requests, lambda _: None, budget)
 
     def close_expired_groups(self, budget: TimeBudget) -> int:
-        return for_each(self.reconciler.database, close_expired_groups, lambda _: True, budget)
+        return for_each(self.reconciler.database, close_expired_groups, lambda _: None, budget)
 
     def dispatch_requests(self, budget: TimeBudget) -> int:
-        return self._send_each(
-            take_requests_to_dispatch, lambda row: DispatchRequest(request_id=row), budget, give_back=give_back_requests
-        )
+        take, give_back = take_requests_to_dispatch, give_back_requests
+        return self._send_each(take, give_back, lambda row: DispatchRequest(request_id=row), budget)
 
     def reconcile_groups(self, budget: TimeBudget) -> int:
         """Even if nothing can be sent: groups whose images are done are settled all the same."""
         reconciler = replace(self.reconciler, send=self._send)
-
-        def act(group: Group) -> bool:
-            reconciler.run(*group, dispatch_no=None)
-            return True
-
-        return for_each(reconciler.database, take_due_groups, act, budget, give_back=give_back_groups)
-
-    def enqueue_due_deliveries(self, budget: TimeBudget) -> int:
-        return self._send_each(
-            take_due_deliveries, lambda row: Deliver(delivery_id=row), budget, give_back=give_back_deliveries
+        return for_each(
+            reconciler.database,
+            take_due_groups,
+            lambda group: reconciler.run(*group, dispatch_no=None),
+            budget,
+            give_back=give_back_groups,
         )
 
+    def enqueue_due_deliveries(self, budget: TimeBudget) -> int:
+        take, give_back = take_due_deliveries, give_back_deliveries
+        return self._send_each(take, give_back, lambda row: Deliver(delivery_id=row), budget)
+
     def measure(self, _: TimeBudget) -> int:
-        metrics.show(self.reconciler.database.transact(metrics.measure))
+        self.reconciler.database.transact(metrics.measure)
         return 0
 
     def _send(self, message: Message) -> bool:
@@ -110,18 +113,12 @@ class Sweeper:
         return self._broker_works
 
     def _send_each(
-        self,
-        take: Callable[[Session, int], list[UUID]],
-        message: Callable[[UUID], Message],
-        budget: TimeBudget,
-        *,
-        give_back: Callable[..., None],
+        self, take: Take, give_back: GiveBack, message: Callable[[UUID], Message], budget: TimeBudget
     ) -> int:
         if not self._broker_works:
             return 0
-        return for_each(
-            self.reconciler.database, take, lambda row: self._send(message(row)), budget, give_back=give_back
-        )
+        database = self.reconciler.database
+        return for_each(database, take, lambda row: self._send(message(row)), budget, give_back=give_back)
 
 
 def expire_requests(session: Session, limit: int) -> list[UUID]:
@@ -182,15 +179,6 @@ def take_requests_to_dispatch(session: Session, limit: int) -> list[UUID]:
     )
 
 
-def give_back_requests(session: Session, untouched: list[UUID]) -> None:
-    at = col(ProcessingRequest.dispatch_at)
-    session.exec(
-        update(ProcessingRequest)
-        .where(col(ProcessingRequest.id).in_(untouched), at > func.now())
-        .values({at: func.now()})
-    )
-
-
 def take_due_groups(session: Session, limit: int) -> list[Group]:
     """Groups whose `reconcile_at` has come."""
     return _groups(
@@ -205,15 +193,6 @@ def take_due_groups(session: Session, limit: int) -> list[Group]:
         RETURNING g.request_id, g.number
         """,
         {"limit": limit, "taken": TAKEN_SECONDS},
-    )
-
-
-def give_back_groups(session: Session, untouched: list[Group]) -> None:
-    at = col(ImageGroup.reconcile_at)
-    session.exec(
-        update(ImageGroup)
-        .where(tuple_(col(ImageGroup.request_id), col(ImageGroup.number)).in_(untouched), at > func.now())
-        .values({at: func.now()})
     )
 
 
@@ -235,8 +214,20 @@ def take_due_deliveries(session: Session, limit: int) -> list[UUID]:
     )
 
 
-def give_back_deliveries(session: Session, untouched: list[UUID]) -> None:
-    session.exec(update(Delivery).where(col(Delivery.id).in_(untouched)).values({col(Delivery.enqueued_at): None}))
+def _giving_back(key: Any, timer: Any, due: Any) -> GiveBack:
+    """Makes rows that were taken and not acted on due again, unless there is nothing left to do about them."""
+
+    def give_back(session: Session, rows: Sequence[Any]) -> None:
+        session.exec(update(timer.class_).where(key.in_(rows), timer.is_not(None)).values({timer: due}))
+
+    return give_back
+
+
+give_back_requests = _giving_back(col(ProcessingRequest.id), col(ProcessingRequest.dispatch_at), func.now())
+give_back_groups = _giving_back(
+    tuple_(col(ImageGroup.request_id), col(ImageGroup.number)), col(ImageGroup.reconcile_at), func.now()
+)
+give_back_deliveries = _giving_back(col(Delivery.id), col(Delivery.enqueued_at), None)
 
 
 def _ids(session: Session, sql: LiteralString, params: dict[str, Any]) -> list[UUID]:

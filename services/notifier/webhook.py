@@ -22,7 +22,6 @@ class AttemptResult:
     error: str | None = None
     response_excerpt: str = ""
     retry_after: float | None = None
-    duration_ms: int = 0
 
 
 def next_step(

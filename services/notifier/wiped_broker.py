@@ -26,13 +26,10 @@ def epoch(session: Session) -> UUID:
 
 def begin_epoch(session: Session, *, seen: UUID, new: UUID) -> bool:
     """Move to a new epoch and begin the repair anew; False if another notifier did it first."""
-    e = BrokerEpoch
     moved = session.exec(
-        update(e)
-        .where(col(e.epoch) == seen)
-        .values(
-            {col(e.epoch): new, col(e.begun_at): func.now(), col(e.repair_request): FIRST, col(e.repair_group): None}
-        )
+        update(BrokerEpoch)
+        .where(col(BrokerEpoch.epoch) == seen)
+        .values(epoch=new, begun_at=func.now(), repair_request=FIRST, repair_group=None)
     )
     return bool(moved.rowcount)
 
@@ -76,6 +73,7 @@ def _make_requests_due(session: Session, *, after: UUID | None) -> list[UUID]:
 
 
 def _make_groups_due(session: Session, *, after: tuple[UUID | None, int]) -> list[tuple[UUID, int]]:
+    """`dispatch_no > 0`, which every dispatched group has, names the index `group_counted`."""
     rows = execute(
         session,
         """

@@ -63,15 +63,15 @@ def test_a_task_with_endless_work_leaves_time_to_the_others_and_the_rest_is_due_
 
 
 @pytest.mark.parametrize(
-    ("take", "give_back", "column"),
+    ("take", "give_back"),
     [
-        (sweep.take_requests_to_dispatch, sweep.give_back_requests, "request"),
-        (sweep.take_due_groups, sweep.give_back_groups, "group"),
-        (sweep.take_due_deliveries, sweep.give_back_deliveries, "delivery"),
+        (sweep.take_requests_to_dispatch, sweep.give_back_requests),
+        (sweep.take_due_groups, sweep.give_back_groups),
+        (sweep.take_due_deliveries, sweep.give_back_deliveries),
     ],
 )
 def test_rows_that_were_taken_and_not_acted_on_are_due_at_once(
-    database: Database, sweeper: Sweeper, take: Any, give_back: Any, column: str
+    database: Database, sweeper: Sweeper, take: Any, give_back: Any
 ) -> None:
     for _ in range(3):
         dispatch_request(database, Post(), add_request(database, images=1))

@@ -1,15 +1,22 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import LiteralString
 from uuid import UUID
 
+import orjson
+import pytest
 from sqlmodel import Session
 
-from services.notifier.reconcile import Actions, Reconciler, reconcile
+from services.notifier.reconcile import Reconciler, reconcile
+from services.status.queries import find_request
 from services.worker.dispatch import dispatch_group
 from services.worker.settle import due_again, failed, settle
 from shared.db import Database, execute
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, Message
+from shared.schemas.api import request_view, timestamp
+from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import NOT_FOUND, done, report, take
-from tests.integration.notifier.conftest import HOOK, complete, dispatched
+from tests.integration.notifier.conftest import HOOK, PUBLIC_URL, complete, dispatched, reported
 from tests.integration.race import overtaken, together
 from tests.integration.seed import (
     add_request,
@@ -34,41 +41,26 @@ def test_a_group_whose_images_are_settled_is_settled_and_its_counters_go_to_the_
     assert events_of(database, request_id) == []
 
 
+@pytest.mark.parametrize(
+    ("failing", "status", "webhook_url"), [((8,), "completed", HOOK), (range(1, 9), "failed", None)]
+)
 def test_the_last_group_finishes_the_request_with_its_event_and_its_delivery(
-    database: Database, reconciler: Reconciler, sent: list[Message]
-) -> None:
-    request_id, post = dispatched(database, images=8)
-    batch = post.batches[0]
-    take(database, batch, range(1, 9))
-    report(database, batch, [*(done(number) for number in range(1, 8)), failed(8, NOT_FOUND)])
+    database: Database, reconciler: Reconciler, sent: list[Message],
+    failing: Sequence[int], status: str, webhook_url: str | None,
+) -> None:  # fmt: skip
+    request_id, post = dispatched(database, images=8, webhook_url=webhook_url)
+    take(database, post.batches[0], range(1, 9))
+    report(database, post.batches[0], [failed(n, NOT_FOUND) if n in failing else done(n) for n in range(1, 9)])
     reconciler.run(request_id, 1, dispatch_no=1)
     request = request_row(database, request_id)
-    assert (request["status"], request["completed"], request["failed"]) == ("completed", 7, 1)
+    assert (request["status"], request["failed"], request["completed"]) == (status, len(failing), 8 - len(failing))
     assert (request["finished_at"] is None, request["dispatch_at"]) == (False, None)
-    assert [(event["run"], event["type"]) for event in events_of(database, request_id)] == [(1, "request.completed")]
-    (delivery,) = deliveries_of(database, request_id)
-    assert (delivery["url"], delivery["status"], delivery["attempt"]) == (HOOK, "pending", 0)
-    assert delivery["due_in"] <= 0
-    assert sent == [Deliver(delivery_id=delivery["id"])]
-
-
-def test_a_request_without_a_rendition_has_failed(database: Database, reconciler: Reconciler) -> None:
-    request_id, post = dispatched(database, images=2)
-    take(database, post.batches[0], [1, 2])
-    report(database, post.batches[0], [failed(1, NOT_FOUND), failed(2, NOT_FOUND)])
-    reconciler.run(request_id, 1, dispatch_no=1)
-    assert request_row(database, request_id)["status"] == "failed"
-    assert [event["type"] for event in events_of(database, request_id)] == ["request.failed"]
-
-
-def test_without_a_webhook_there_is_an_event_and_no_delivery(
-    database: Database, reconciler: Reconciler, sent: list[Message]
-) -> None:
-    request_id, post = dispatched(database, images=2, webhook_url=None)
-    complete(database, post.batches[0])
-    reconciler.run(request_id, 1, dispatch_no=1)
-    assert len(events_of(database, request_id)) == 1
-    assert (deliveries_of(database, request_id), sent) == ([], [])
+    assert [(event["run"], event["type"]) for event in events_of(database, request_id)] == [(1, f"request.{status}")]
+    deliveries = deliveries_of(database, request_id)
+    assert [(row["url"], row["status"], row["attempt"], row["due_in"] <= 0) for row in deliveries] == (
+        [(HOOK, "pending", 0, True)] if webhook_url else []
+    )
+    assert sent == [Deliver(delivery_id=row["id"]) for row in deliveries]
 
 
 def test_a_callback_that_comes_twice_or_late_changes_nothing(
@@ -90,7 +82,7 @@ def test_reconciling_the_last_group_twice_at_once_finishes_the_request_once(data
         lambda session: reconcile(session, request_id, 1, dispatch_no=1, public_url=""),
         lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""),
     )
-    assert (first.delivery is not None, second) == (True, Actions())
+    assert (type(first), second) == (Deliver, None)
     assert len(events_of(database, request_id)) == 1
 
 
@@ -103,7 +95,7 @@ def test_the_last_two_groups_reconciled_at_once_finish_the_request_once(database
         lambda session: reconcile(session, request_id, 1, dispatch_no=1, public_url=""),
         lambda session: reconcile(session, request_id, 2, dispatch_no=1, public_url=""),
     )
-    assert (first, second.delivery is not None) == (Actions(), True)
+    assert (first, type(second)) == (None, Deliver)
     request = request_row(database, request_id)
     assert (request["status"], request["completed"], len(events_of(database, request_id))) == ("completed", 130, 1)
 
@@ -151,14 +143,17 @@ def test_images_that_are_due_are_to_be_dispatched_again(
     assert 20 < group_row(database, request_id)["reconcile_in"] <= 30
 
 
-def test_a_group_whose_images_are_not_due_is_reconciled_when_the_first_is(
-    database: Database, reconciler: Reconciler, sent: list[Message]
+@pytest.mark.parametrize("images", [128, 700])
+def test_a_group_whose_images_are_not_due_is_reconciled_when_the_first_is_and_does_not_hold_up_those_that_wait(
+    database: Database, reconciler: Reconciler, sent: list[Message], images: int
 ) -> None:
-    request_id, post = dispatched(database, images=8)
-    take(database, post.batches[0], range(1, 9))
-    report(database, post.batches[0], [due_again(1, delay=300), due_again(2, delay=20)])
+    request_id, post = dispatched(database, images=images)
+    for batch in post.batches[:16]:
+        numbers = [image.number for image in batch.images]
+        take(database, batch, numbers)
+        report(database, batch, [due_again(number, delay=20 if number == 9 else 300) for number in numbers])
     reconciler.run(request_id, 1, dispatch_no=1)
-    assert sent == []
+    assert sent == ([DispatchRequest(request_id=request_id)] if images == 700 else [])
     assert 15 < group_row(database, request_id)["reconcile_in"] <= 20
 
 
@@ -186,15 +181,10 @@ def test_a_stale_callback_settles_but_never_dispatches(
 
 def test_a_waiting_group_is_left_to_the_window(database: Database, reconciler: Reconciler, sent: list[Message]) -> None:
     request_id, _ = dispatched(database, images=700)
-    reconciler.run(request_id, 6, dispatch_no=None)
-    assert (sent, group_row(database, request_id, 6)["state"]) == ([], "waiting")
-
-
-def test_a_waiting_group_is_reconciled_no_more_once_it_was(database: Database, reconciler: Reconciler) -> None:
-    request_id, _ = dispatched(database, images=700)
     sql(database, "UPDATE image_group SET reconcile_at = now() WHERE number = 6")
     reconciler.run(request_id, 6, dispatch_no=None)
-    assert group_row(database, request_id, 6)["reconcile_at"] is None
+    group = group_row(database, request_id, 6)
+    assert (sent, group["state"], group["reconcile_at"]) == ([], "waiting", None)
 
 
 def test_reconciling_an_unknown_request_or_group_does_nothing(
@@ -204,6 +194,71 @@ def test_reconciling_an_unknown_request_or_group_does_nothing(
     reconciler.run(request_id, 7, dispatch_no=1)
     reconciler.run(UUID(int=1), 1, dispatch_no=1)
     assert sent == []
+
+
+def test_the_event_carries_the_request_as_get_shows_it(database: Database, reconciler: Reconciler) -> None:
+    request_id, post = dispatched(database, images=8)
+    take(database, post.batches[0], range(1, 9))
+    report(database, post.batches[0], [failed(8, NOT_FOUND), *(done(number) for number in range(1, 8))])
+    reconciler.run(request_id, 1, dispatch_no=1)
+    found = database.transact(lambda session: find_request(session, DEFAULT_ACCOUNT, request_id))
+    assert found is not None
+    body = orjson.loads(events_of(database, request_id)[0]["body"])
+    assert body["data"] == request_view(found.request, found.counts, public_url=PUBLIC_URL, now=datetime.now(UTC))
+    assert body["type"] == "request.completed"
+    assert body["timestamp"] == body["data"]["finished_at"] == timestamp(found.request.finished_at)
+    assert (body["data"]["progress"], body["data"]["outcome"], body["data"]["eta_seconds"]) == (1.0, "partial", None)
+
+
+def test_the_largest_event_stays_below_20_kilobytes(database: Database, reconciler: Reconciler) -> None:
+    longest = "https://shop.example/" + "ü" * 2000
+    request_id = add_request(database, images=1, webhook_url=longest)
+    sql(database, "UPDATE image SET state = 'failed', error_code = 'timeout', error_detail = %(text)s", text="x" * 500)
+    sql(database, "UPDATE image_group SET failed = 1")
+    reconciler.run(request_id, 1, dispatch_no=None)
+    assert len(events_of(database, request_id)[0]["body"].encode()) < 20_000
+
+
+def test_the_event_is_not_visible_before_the_terminal_state(database: Database) -> None:
+    request_id = reported(database, webhook_url=HOOK)
+    with Session(database.engine) as session, session.begin():
+        reconcile(session, request_id, 1, dispatch_no=1, public_url="")
+        session.flush()
+        assert request_row(database, request_id)["status"] == "processing"
+        assert events_of(database, request_id) == deliveries_of(database, request_id) == []
+    assert request_row(database, request_id)["status"] == "completed"
+    assert len(events_of(database, request_id)) == len(deliveries_of(database, request_id)) == 1
+
+
+def test_a_reconcile_that_fails_leaves_nothing_behind(database: Database) -> None:
+    request_id = reported(database, webhook_url=HOOK)
+    with Session(database.engine) as session:
+        reconcile(session, request_id, 1, dispatch_no=1, public_url="")
+        session.rollback()
+    assert request_row(database, request_id)["completed"] == 0
+    assert events_of(database, request_id) == []
+
+
+def test_the_rate_is_marked_at_most_every_half_a_minute_and_the_mark_before_is_kept(
+    database: Database, reconciler: Reconciler
+) -> None:
+    request_id, post = dispatched(database, images=500)
+    for batch in post.batches:
+        complete(database, batch)
+    began = request_row(database, request_id)["started_at"]
+
+    def marks(group: int) -> tuple[bool, int, bool, int]:
+        """Whether the last mark is new, whether the one before it is the beginning, and what each of them counts."""
+        reconciler.run(request_id, group, dispatch_no=1)
+        row = request_row(database, request_id)
+        is_new = (row["now"] - row["mark_at"]).total_seconds() < 20
+        return is_new, row["mark_settled"], row["previous_mark_at"] == began, row["previous_mark_settled"]
+
+    assert marks(1) == (True, 500, True, 0)
+    sql(database, "UPDATE processing_request SET mark_at = mark_at - interval '25 s', mark_settled = 128")
+    assert marks(2) == (False, 128, True, 0)
+    sql(database, "UPDATE processing_request SET mark_at = mark_at - interval '6 s'")
+    assert marks(3) == (True, 500, False, 128)
 
 
 def test_settling_a_group_of_a_huge_request_reads_no_other_group(database: Database) -> None:
@@ -225,7 +280,7 @@ def test_settling_a_group_of_a_huge_request_reads_no_other_group(database: Datab
     sql(database, "UPDATE image_group SET completed = 2 WHERE number = 3")
     with Session(database.engine) as session, session.begin():
         before = _rows_read(session)
-        assert reconcile(session, request_id, 1, dispatch_no=1, public_url="").fill_window
+        assert reconcile(session, request_id, 1, dispatch_no=1, public_url="") == DispatchRequest(request_id=request_id)
         assert _rows_read(session) - before < 50
     request = request_row(database, request_id)
     assert (request["open_groups"], request["completed"], request["mark_settled"]) == (7999, 128, 130)

@@ -1,7 +1,6 @@
 """What the sweeper repeats, and that two of them at once do it once."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +18,11 @@ from services.notifier.sweep import (
     take_requests_to_dispatch,
 )
 from services.worker.dispatch import dispatch_request
-from shared.db import Database, execute
+from shared.db import Database
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, Message
 from tests.integration.batches import Post
 from tests.integration.notifier.conftest import finished
-from tests.integration.race import overtaken
-from tests.integration.seed import add_request, deliveries_of, group_row, pass_time, request_row, sql, stop
+from tests.integration.seed import add_request, group_row, pass_time, request_row, sql, stop
 
 Take = Callable[[Session, int], list[Any]]
 
@@ -60,43 +58,36 @@ def expired(database: Database, _: Reconciler) -> UUID:
         (take_due_deliveries, finished),
     ],
 )
-def test_a_row_is_taken_once_when_two_sweep_at_once(
+def test_two_that_sweep_at_once_take_each_row_once_and_do_not_wait_for_each_other(
     database: Database, reconciler: Reconciler, take: Take, prepare: Callable[[Database, Reconciler], UUID]
 ) -> None:
-    prepare(database, reconciler)
-    once = partial(take, limit=100)  # type: ignore[call-arg]
-    first, second = overtaken(database, once, once)
-    assert (len(first) > 0, second) == (True, [])
+    for _ in range(2):
+        prepare(database, reconciler)
+    with Session(database.engine) as session, session.begin():
+        first = take(session, 1)
+        second = taken(database, take)
+    assert (len(first), len(second) > 0, set(first) & set(second)) == (1, True, set())
     assert taken(database, take) == []
 
 
-@pytest.mark.parametrize("take", [take_requests_to_dispatch, expire_requests])
-def test_requests_that_one_sweeper_holds_do_not_hold_up_another(
-    database: Database, reconciler: Reconciler, take: Take
-) -> None:
-    one, two = overdue(database, reconciler), overdue(database, reconciler)
-    with Session(database.engine) as session, session.begin():
-        execute(session, "SELECT 1 FROM processing_request WHERE id = %(id)s FOR UPDATE", {"id": one})
-        assert taken(database, take) == [two]
+def undispatched(database: Database, _: Reconciler) -> UUID:
+    return add_request(database, images=1)
 
 
-def test_groups_that_one_sweeper_holds_do_not_hold_up_another(database: Database, reconciler: Reconciler) -> None:
-    request_id = overdue(database, reconciler)
-    with Session(database.engine) as session, session.begin():
-        execute(session, "SELECT 1 FROM image_group WHERE number = 1 FOR UPDATE")
-        assert taken(database, take_due_groups) == [(request_id, 2)]
-
-
-def test_a_request_whose_message_was_lost_is_dispatched_again_after_half_a_minute(
-    database: Database, sweeper: Sweeper, sent: list[Message]
-) -> None:
-    request_id = add_request(database, images=1)
-    sweeper.run_once()
-    sweeper.run_once()
-    assert sent == [DispatchRequest(request_id=request_id)]
-    pass_time(database, request_id, 31)
-    sweeper.run_once()
-    assert len(sent) == 2
+@pytest.mark.parametrize(
+    ("prepare", "message", "lost_after"), [(undispatched, DispatchRequest, 30), (finished, Deliver, 60)]
+)
+def test_what_only_a_lost_message_could_have_done_is_sent_again_after_a_while(
+    database: Database, sweeper: Sweeper, sent: list[Message],
+    prepare: Callable[[Database, Reconciler], UUID], message: type[Message], lost_after: int,
+) -> None:  # fmt: skip
+    request_id = prepare(database, sweeper.reconciler)
+    sent.clear()
+    for times, seconds in ((1, 0), (1, 0), (2, lost_after + 1)):
+        pass_time(database, request_id, seconds)
+        sweeper.run_once()
+        assert list(map(type, sent)) == [message] * times
+    assert sent[0] == sent[1]
 
 
 def test_a_group_whose_messages_were_lost_is_dispatched_again_and_again(
@@ -110,20 +101,6 @@ def test_a_group_whose_messages_were_lost_is_dispatched_again_and_again(
         pass_time(database, request_id, 61)
         sweeper.run_once()
     assert sent == [DispatchGroup(request_id=request_id, group=1, dispatch_no=1)] * 3
-
-
-def test_a_delivery_whose_message_was_lost_is_enqueued_once_a_minute(
-    database: Database, sweeper: Sweeper, sent: list[Message]
-) -> None:
-    request_id = finished(database, sweeper.reconciler)
-    sent.clear()
-    delivery = Deliver(delivery_id=deliveries_of(database, request_id)[0]["id"])
-    sweeper.run_once()
-    sweeper.run_once()
-    assert sent == [delivery]
-    pass_time(database, request_id, 61)
-    sweeper.run_once()
-    assert sent == [delivery] * 2
 
 
 def test_a_deadline_closes_the_request_in_one_sweep(database: Database, sweeper: Sweeper) -> None:

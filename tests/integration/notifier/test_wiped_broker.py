@@ -15,12 +15,13 @@ from services.notifier.periodic import TimeBudget
 from services.notifier.sweep import Sweeper
 from services.notifier.wiped_broker import begin_epoch, epoch, repair_batch
 from services.worker.dispatch import dispatch_request
-from shared.broker.epoch import Known
+from services.worker.settle import due_again
+from shared.broker.epoch import EpochKey, Known
 from shared.db import Database, execute
 from shared.ids import uuid7
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, Message
-from tests.integration.batches import Post, take
-from tests.integration.notifier.conftest import NOWHERE, finished
+from tests.integration.batches import Post, report, take
+from tests.integration.notifier.conftest import NOWHERE, dispatched, finished
 from tests.integration.race import overtaken, together
 from tests.integration.seed import add_request, deliveries_of, image_rows, sql
 
@@ -153,6 +154,38 @@ def test_a_notifier_with_little_time_goes_on_in_its_next_run(
     while sweeper.repair_wiped_broker(TimeBudget(0, sweeper.stop)):
         runs += 1
     assert (runs > 1, due(database)[1]) == (True, 12)
+
+
+def test_an_image_that_waits_for_a_retry_goes_on_waiting(database: Database) -> None:
+    request_id, post = dispatched(database, images=2)
+    take(database, post.batches[0], [1, 2])
+    report(database, post.batches[0], [due_again(2, delay=15)])
+    begin(database)
+    repaired(database)
+    rows = image_rows(database, request_id)
+    assert [(row["claimed_by"], row["attempts"], row["due_in"] <= 0) for row in rows.values()] == [
+        (None, 0, True),
+        (None, 1, False),
+    ]
+
+
+def test_an_epoch_that_another_notifier_begins_meanwhile_is_not_another_wipe(
+    database: Database, sweeper: Sweeper, valkey: "redis.Redis"
+) -> None:
+    begun: list[UUID] = []
+
+    class Overtaken(EpochKey):
+        """Another notifier repairs everything after Redis has answered and before the answer is used."""
+
+        def read(self) -> Known | None:
+            known = super().read()
+            sweeper.run_once()
+            begun.append(database.transact(epoch))
+            return known
+
+    valkey.flushall()
+    replace(sweeper, epoch_key=Overtaken(valkey)).run_once()
+    assert begun == [database.transact(epoch)]
 
 
 def test_two_notifiers_do_not_work_on_the_same_repair_at_once(database: Database) -> None:

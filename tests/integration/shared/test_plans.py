@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from sqlmodel import Session
 
+from services.notifier import metrics, sweep, wiped_broker
 from services.notifier.reconcile import reconcile
 from services.status.queries import find_request
 from services.worker.claim import claim, defer, release, renew
@@ -19,14 +20,15 @@ from services.worker.settle import due_again, settle
 from shared.db import Database, execute
 from shared.ids import uuid7
 from shared.lifecycle import IMAGES_PER_GROUP, images_of
+from shared.messages import DispatchGroup, DispatchRequest
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import done, fetch_of, report, take
 from tests.integration.seed import add_request, sql
 from tests.stack import Stack
 
 IMAGES = 1_000_000
-MOST = 500
-"""Buffers that a step may touch; a plan that reads all images of the request touches 26,000 here."""
+MOST = 2000
+"""Buffers that a step may touch: it may write 128 images or 50 groups. Reading all images here touches 26,000."""
 LONG_ENOUGH = 20  # psycopg prepares a statement at its sixth use, PostgreSQL may keep a plan from the sixth after that
 T = TypeVar("T")
 
@@ -64,10 +66,10 @@ def _upload(session: Session, request_id: UUID) -> None:
     execute(
         session,
         """
-        INSERT INTO processing_request (id, account_id, products, images, deadline_at)
-        VALUES (%(id)s, %(account)s, 1, %(images)s, now() + interval '24 h')
+        INSERT INTO processing_request (id, account_id, products, images, open_groups, deadline_at)
+        VALUES (%(id)s, %(account)s, 1, %(images)s, %(images)s / %(size)s, now() + interval '24 h')
         """,
-        {"id": request_id, "account": DEFAULT_ACCOUNT, "images": IMAGES},
+        {"id": request_id, "account": DEFAULT_ACCOUNT, "images": IMAGES, "size": IMAGES_PER_GROUP},
     )
     execute(
         session,
@@ -84,23 +86,27 @@ def _upload(session: Session, request_id: UUID) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("pages", "rows"),
-    [
-        pytest.param(None, None, id="analysed when it was small"),
-        pytest.param("0", "-1", id="never analysed"),
-        pytest.param("pg_relation_size(oid) / 8192", "0", id="analysed while the upload was not committed"),
-    ],
+@pytest.fixture(
+    params=[
+        pytest.param(None, id="analysed when it was small"),
+        pytest.param(("0", "-1"), id="never analysed"),
+        pytest.param(("pg_relation_size(oid) / 8192", "0"), id="analysed while the upload was not committed"),
+    ]
 )
-def test_every_hot_step_touches_a_few_pages_of_a_large_upload(
-    database: Database, huge: UUID, pages: str | None, rows: str | None
-) -> None:
-    if pages:
-        _set_statistics(database, pages, rows or "")
+def touched(request: pytest.FixtureRequest, database: Database, huge: UUID) -> Iterator["_Touched"]:
+    if request.param:
+        _set_statistics(database, *request.param)
     sql(database, "UPDATE image_group SET in_flight = 0 WHERE state = 'dispatched'")
     touched = _Touched(database)
+    yield touched
+    assert {step: buffers for step, buffers in touched.buffers.items() if buffers > MOST} == {}
+
+
+def test_every_step_of_a_batch_touches_a_few_pages_of_a_large_upload(
+    database: Database, huge: UUID, touched: "_Touched"
+) -> None:
     orders = touched("dispatch a request", lambda session: _open_window(session, huge))
-    batched, again, due, _ = (order.done.group for order in orders)
+    batched, again, due, done_with = (order.done.group for order in orders)
     first, _ = images_of(batched)
     numbers = range(first, first + 8)
     batch = fetch_of(huge, numbers)
@@ -112,9 +118,42 @@ def test_every_hot_step_touches_a_few_pages_of_a_large_upload(
     assert touched("settle", lambda session: settle(session, batch, [done(n) for n in numbers])) == 8
     assert touched("dispatch a group", lambda session: _again(session, huge, again, 1))
     reconciled = touched("reconcile", lambda session: reconcile(session, huge, due, dispatch_no=1, public_url=""))
-    assert reconciled.dispatch
+    assert isinstance(reconciled, DispatchGroup)
+    every = range(images_of(done_with)[0], images_of(done_with)[1] + 1)
+    report(database, fetch_of(huge, every), [done(number) for number in every])
+    settled = touched(
+        "settle a group", lambda session: reconcile(session, huge, done_with, dispatch_no=1, public_url="")
+    )
+    assert isinstance(settled, DispatchRequest)
     touched("status", lambda session: find_request(session, DEFAULT_ACCOUNT, huge))
-    assert {step: buffers for step, buffers in touched.buffers.items() if buffers > MOST} == {}
+
+
+def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
+    database: Database, huge: UUID, touched: "_Touched"
+) -> None:
+    sql(database, "UPDATE processing_request SET stop_reason = NULL, dispatch_at = now(), deadline_at = now()")
+    group = database.transact(lambda session: _open_window(session, huge))[0].done.group
+    sql(database, "UPDATE processing_request SET dispatch_at = now() WHERE id = %(id)s", id=huge)
+    assert huge in touched("take requests", lambda session: sweep.take_requests_to_dispatch(session, 50))
+    touched("give back requests", lambda session: sweep.give_back_requests(session, [huge]))
+    seen = touched("epoch", wiped_broker.epoch)
+    touched("begin an epoch", lambda session: wiped_broker.begin_epoch(session, seen=seen, new=uuid7()))
+    assert touched("repair requests", wiped_broker.repair_batch)
+    assert touched("repair groups", wiped_broker.repair_batch)
+    assert huge in touched("expire requests", lambda session: sweep.expire_requests(session, 50))
+    for step in ("close expired groups", "close more expired groups"):
+        assert len(touched(step, lambda session: sweep.close_expired_groups(session, 50))) == 50
+    groups = touched("take groups", lambda session: sweep.take_due_groups(session, 50))
+    touched("give back groups", lambda session: sweep.give_back_groups(session, groups))
+    touched("measure", metrics.measure)
+    touched("close a group", lambda session: reconcile(session, huge, group, dispatch_no=None, public_url=""))
+    (row,) = sql(
+        database,
+        "SELECT failed FROM image_group WHERE number = %(group)s AND request_id = %(id)s",
+        group=group,
+        id=huge,
+    )
+    assert row["failed"] == IMAGES_PER_GROUP
 
 
 class _Touched:
@@ -128,6 +167,7 @@ class _Touched:
         def measured(session: Session) -> T:
             before = _buffers(session)
             result = step(session)
+            session.flush()
             self.buffers[name] = _buffers(session) - before
             return result
 

@@ -76,8 +76,8 @@ CREATE TABLE image_group (
     number          integer NOT NULL,
     state           text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'dispatched', 'settled')),
     dispatch_no     integer NOT NULL DEFAULT 0,
-    reconcile_at         timestamptz,
-    reconcile_delay      integer NOT NULL DEFAULT 60,
+    reconcile_at    timestamptz,
+    reconcile_delay integer NOT NULL DEFAULT 60,
     in_flight       integer NOT NULL DEFAULT 0,
     images          integer NOT NULL,
     completed       integer NOT NULL DEFAULT 0,
@@ -102,8 +102,8 @@ CREATE TABLE image (
     attempts          smallint NOT NULL DEFAULT 0,
     not_before        timestamptz NOT NULL DEFAULT now(),
     claimed_by        uuid,
-    deferred            boolean NOT NULL DEFAULT false,
-    isolated             boolean NOT NULL DEFAULT false,
+    deferred          boolean NOT NULL DEFAULT false,
+    isolated          boolean NOT NULL DEFAULT false,
     error_code        text,
     error_detail      text,
     source_bytes      bigint,
@@ -142,7 +142,7 @@ CREATE TABLE delivery (
     attempt         integer NOT NULL DEFAULT 0,
     first_attempt   integer NOT NULL DEFAULT 1,
     next_attempt_at timestamptz,
-    enqueued_at       timestamptz,
+    enqueued_at     timestamptz,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX delivery_once ON delivery (event_id, url);

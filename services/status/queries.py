@@ -60,13 +60,14 @@ def list_requests(
     session: Session, account: UUID, *, status: str | None, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[Found]:
     """Newest first."""
-    created_at = col(ProcessingRequest.created_at)
-    query = _requests().where(_owner() == account).order_by(created_at.desc(), _id().desc()).limit(limit)
+    order = col(ProcessingRequest.created_at).desc(), _id().desc()
+    page = select(_id()).where(_owner() == account).order_by(*order).limit(limit)
     if status is not None:
-        query = query.where(col(ProcessingRequest.status) == status)
+        page = page.where(col(ProcessingRequest.status) == status)
     if before is not None:
-        query = query.where(tuple_(created_at, _id()) < before)
-    return [_found(row) for row in session.exec(query)]
+        page = page.where(tuple_(col(ProcessingRequest.created_at), _id()) < before)
+    # The page is cut before groups are read: the planner may otherwise sum up those of all requests, and sort then.
+    return [_found(row) for row in session.exec(_requests().where(_id().in_(page)).order_by(*order))]
 
 
 def is_owner(session: Session, account: UUID, request_id: UUID) -> bool:
@@ -99,14 +100,21 @@ def list_images(session: Session, request_id: UUID, *, state: str | None, after:
 def _images_in_state(session: Session, request_id: UUID, state: ImageState, *, after: int, limit: int) -> list[Image]:
     """Searches only groups that count such an image: to find five failures, a million images need not be read.
 
-    An index on the state would cost more: every claim and every settle would have to write it. Groups are in the order
-    of their images, so a page ends at an image's number.
+    An index on the state would cost more: every claim and every settle would have to write it. The limit on groups
+    holds whatever the planner knows: without it, a sort by number may search all groups of the request.
     """
-    first = (col(ImageGroup.number) - 1) * IMAGES_PER_GROUP
+    groups = (
+        select(col(ImageGroup.number))
+        .where(ImageGroup.request_id == request_id, ImageGroup.number >= group_of(after + 1), _counts_any(state))
+        .order_by(col(ImageGroup.number))
+        .limit(limit + 1)  # all such images of the first may be on earlier pages; each other group has at least one
+        .subquery("groups")
+    )
+    first = (groups.c.number - 1) * IMAGES_PER_GROUP
     of_group = (
         select(Image)
         .where(
-            Image.request_id == ImageGroup.request_id,
+            Image.request_id == request_id,
             col(Image.number).between(first + 1, first + IMAGES_PER_GROUP),
             Image.number > after,
             Image.state == state,
@@ -116,14 +124,7 @@ def _images_in_state(session: Session, request_id: UUID, state: ImageState, *, a
         .lateral("of_group")  # with a limit of its own, or the planner may read all images
     )
     image = aliased(Image, of_group)
-    query = (
-        select(image)
-        .select_from(ImageGroup)
-        .join(of_group, true())
-        .where(ImageGroup.request_id == request_id, ImageGroup.number >= group_of(after + 1), _counts_any(state))
-        .order_by(col(ImageGroup.number), col(image.number))
-        .limit(limit)
-    )
+    query = select(image).select_from(groups).join(of_group, true()).order_by(col(image.number)).limit(limit)
     return list(session.exec(query))
 
 

@@ -4,6 +4,7 @@ Until then the planner believes what it saw last: small tables, or none of the r
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -12,19 +13,21 @@ import pytest
 from sqlmodel import Session
 
 from services.notifier.reconcile import reconcile
-from services.status.queries import find_request
+from services.status import products, queries
 from services.worker.claim import claim, defer, release, renew
 from services.worker.dispatch import _again, _open_window
 from services.worker.settle import due_again, settle
 from shared.db import Database, execute
 from shared.ids import uuid7
-from shared.lifecycle import IMAGES_PER_GROUP, images_of
+from shared.lifecycle import IMAGES_PER_GROUP, ImageState, images_of
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import done, fetch_of, report, take
 from tests.integration.seed import add_request, sql
 from tests.stack import Stack
 
 IMAGES = 1_000_000
+ROWS = IMAGES // 10
+"""Products of the request, and rejected rows."""
 MOST = 500
 """Buffers that a step may touch; a plan that reads all images of the request touches 26,000 here."""
 LONG_ENOUGH = 20  # psycopg prepares a statement at its sixth use, PostgreSQL may keep a plan from the sixth after that
@@ -82,6 +85,18 @@ def _upload(session: Session, request_id: UUID) -> None:
         """,
         {"id": request_id, "images": IMAGES, "size": IMAGES_PER_GROUP},
     )
+    execute(
+        session,
+        """
+        WITH rejected AS (
+            INSERT INTO rejected_row (request_id, number, error)
+            SELECT %(id)s, n, '{}' FROM generate_series(1, %(rows)s) AS n
+        )
+        INSERT INTO product (request_id, row, serial_number, name, images)
+        SELECT %(id)s, n, n, 'Product ' || n, ARRAY[n] FROM generate_series(1, %(rows)s) AS n
+        """,
+        {"id": request_id, "rows": ROWS},
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,8 +128,41 @@ def test_every_hot_step_touches_a_few_pages_of_a_large_upload(
     assert touched("dispatch a group", lambda session: _again(session, huge, again, 1))
     reconciled = touched("reconcile", lambda session: reconcile(session, huge, due, dispatch_no=1, public_url=""))
     assert reconciled.dispatch
-    touched("status", lambda session: find_request(session, DEFAULT_ACCOUNT, huge))
+    _read_pages(touched, huge)
     assert {step: buffers for step, buffers in touched.buffers.items() if buffers > MOST} == {}
+
+
+@pytest.mark.parametrize("status", [None, "pending"])
+def test_a_page_of_requests_reads_the_groups_of_no_others(database: Database, status: str | None) -> None:
+    sql(
+        database,
+        """
+        INSERT INTO processing_request (id, account_id, products, images, deadline_at, created_at)
+        SELECT gen_random_uuid(), %(account)s, 1, 1, now(), now() + make_interval(secs => n)
+        FROM generate_series(1, 5000) AS n
+        """,
+        account=DEFAULT_ACCOUNT,
+    )
+    _set_statistics(database, "0", "-1")
+    touched = _Touched(database)
+
+    touched("list", partial(queries.list_requests, account=DEFAULT_ACCOUNT, status=status, before=None, limit=21))
+
+    assert touched.buffers["list"] <= MOST
+
+
+def _read_pages(touched: "_Touched", huge: UUID) -> None:
+    """What status reads of a request, the lists in their middle."""
+    touched("get", lambda session: queries.find_request(session, DEFAULT_ACCOUNT, huge))
+    touched("follow", lambda session: queries.find_requests(session, [huge]))
+    lists: dict[str, Callable[..., Any]] = {
+        "images": partial(queries.list_images, state=None),
+        **{f"{state} images": partial(queries.list_images, state=state) for state in ImageState},
+        "products": products.list_products,
+        "rejected rows": queries.list_rejected,
+    }
+    for name, read in lists.items():
+        touched(name, partial(read, request_id=huge, after=ROWS // 2, limit=21))
 
 
 class _Touched:

@@ -124,7 +124,7 @@ def test_a_deleted_request_ends_the_stream(database: Database, client: httpx.Cli
         assert list(events) == []
 
 
-def test_head_opens_no_stream(database: Database, client: httpx.Client) -> None:
+def test_head_opens_no_stream(database: Database, client: httpx.Client, app: Starlette) -> None:
     request = seed.request()
     seed.add(database, [request])
 
@@ -132,3 +132,5 @@ def test_head_opens_no_stream(database: Database, client: httpx.Client) -> None:
 
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert client.get("/v1/requests").status_code == 200  # on the same connection
+    assert app.state.poller._followers == {}

@@ -1,6 +1,7 @@
 """outputs.zip over HTTP, opened by another implementation."""
 
 import io
+import stat
 import zipfile
 
 import httpx
@@ -43,6 +44,8 @@ def test_every_rendition_is_there_under_its_products_name(
         "a-1_Tisch- grün-~2_2.jpg": b"content 3" * 1000,
     }
     assert {info.compress_type for info in file.infolist()} == {zipfile.ZIP_STORED}
+    assert {stat.filemode(info.external_attr >> 16) for info in file.infolist()} == {"-rw-r--r--"}
+    assert not any(info.flag_bits & 1 << 3 for info in file.infolist())  # no sizes behind the content
     assert answer.headers["content-type"] == "application/zip"
     assert answer.headers["content-disposition"] == f'attachment; filename="outputs-{request.id}.zip"'
 

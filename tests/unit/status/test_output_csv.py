@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.status.output_csv import CHUNK, cell, csv_chunks, product_line
-from services.status.products import ExportImage, ExportRow
+from services.status.views import ExportImage, ExportRow
 
 REQUEST = UUID("01980000-0000-7000-8000-00000000002a")
 PUBLIC_URL = "https://shop.example"

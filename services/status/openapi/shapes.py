@@ -4,19 +4,21 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from services.status.openapi.terms import Json, ref
 from shared.recipe import Mode, TargetFormat
 from shared.schemas import api
 
+Json = dict[str, Any]
 ANSWERS = (
     *(api.Request, api.Accepted, api.Validation, api.RowError, api.Problem, api.Image, api.Product),
     *(api.Redelivery, api.Delivery, api.OlderStatus),
 )
 NAMES = {kind.__name__ for kind in ANSWERS}
 PAGED = (api.Request, api.Product, api.Image, api.RowError, api.Delivery)
-
-
 NULL: Json = {"type": "null"}
+
+
+def ref(shape: str) -> Json:
+    return {"$ref": f"#/components/schemas/{shape}"}
 
 
 def answers() -> dict[str, Json]:

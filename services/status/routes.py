@@ -17,10 +17,9 @@ from shared.http.context import Context, account_of, context_of, id_of
 from shared.http.problems import not_found
 from shared.lifecycle import ImageState, RequestStatus
 from shared.schemas import api
-from shared.schemas.tables import Image, RejectedRow
+from shared.schemas.tables import Image
 
 T = TypeVar("T")
-Numbered = TypeVar("Numbered", Image, RejectedRow)
 Item = api.Shape | dict[str, Any]
 PRIVATE = {"Cache-Control": "private, no-cache"}
 
@@ -77,7 +76,7 @@ def list_images(http_request: HttpRequest) -> Response:
 
 
 def _page_by_number(
-    http_request: HttpRequest, read: Callable[..., Sequence[Numbered]], view: Callable[[Numbered], Item]
+    http_request: HttpRequest, read: Callable[..., Sequence[queries.Numbered]], view: Callable[[queries.Numbered], Item]
 ) -> Response:
     request_id, size = id_of(http_request), params.size_of(http_request)
     after = params.after_of(http_request)

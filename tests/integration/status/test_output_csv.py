@@ -96,12 +96,13 @@ def test_formulas_are_disarmed_and_cells_quoted(database: Database, client: http
     assert b'\r\n\'-1,"\'=HYPERLINK(""x"",""y"")\nnext","https://images.example/1.jpg",""\r\n' in answer.content
 
 
-def test_a_delete_half_way_breaks_the_download_off(database: Database, client: httpx.Client) -> None:
+@pytest.mark.parametrize("name", ["output.csv", "outputs.zip"])
+def test_a_delete_half_way_breaks_the_download_off(database: Database, client: httpx.Client, name: str) -> None:
     request = seed.request(products=2)
     seed.add(database, [request, seed.pending(request.id, 1), seed.product(request.id, 1, [1])])  # the second is gone
 
     with pytest.raises(httpx.RemoteProtocolError):
-        client.get(f"/v1/requests/{request.id}/output.csv")
+        client.get(f"/v1/requests/{request.id}/{name}")
 
 
 def test_reading_a_request_that_is_deleted_meanwhile_does_not_end_as_if_it_were_whole(database: Database) -> None:

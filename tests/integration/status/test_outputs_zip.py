@@ -79,16 +79,6 @@ def test_a_store_that_fails_half_way_breaks_the_download_off(
         client.get(f"/v1/requests/{request.id}/outputs.zip")
 
 
-def test_a_delete_half_way_breaks_the_download_off(database: Database, client: httpx.Client, blobs: Blobs) -> None:
-    request = seed.request(products=2)
-    image = seed.completed(request.id, 1)
-    seed.put_rendition(blobs, image, b"content")
-    seed.add(database, [request, image, seed.product(request.id, 1, [1])])  # the second is gone already
-
-    with pytest.raises(httpx.RemoteProtocolError):
-        client.get(f"/v1/requests/{request.id}/outputs.zip")
-
-
 def test_nothing_yet_is_an_empty_archive(database: Database, client: httpx.Client) -> None:
     request = seed.request()
     seed.add(database, [request, seed.pending(request.id, 1), seed.product(request.id, 1, [1])])

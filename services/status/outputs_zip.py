@@ -63,9 +63,10 @@ class _Record(bytes):
 
 
 def _member(archive: ZipStream, name: str, content: bytes) -> Iterator[bytes]:
-    """Like `archive.add`, but with size and checksum before the content, and readable by all who may read the folder.
+    """A stored member with mode 0644, its size and checksum in front.
 
-    zipstream writes them behind the content, where a program that unpacks while it downloads cannot find them.
+    `archive.add` would set 0600, and write them behind the content (a data descriptor): a program that unpacks while it
+    downloads cannot tell then where a stored member ends.
     """
     info = ZipStreamInfo(name)
     info.external_attr = (S_IFREG | 0o644) << 16

@@ -1,4 +1,4 @@
-"""The components of the document: what is answered, made from `shared.schemas.api`, and what is uploaded."""
+"""The components of the document: responses, made from `shared.schemas.api`, and uploads."""
 
 from typing import Any
 

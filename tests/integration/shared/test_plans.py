@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-import psycopg
 import pytest
 from sqlmodel import Session
 
@@ -37,15 +36,12 @@ T = TypeVar("T")
 @pytest.fixture(scope="module")
 def database(servers: Stack) -> Iterator[Database]:
     """A database of this module's own that PostgreSQL does not analyse by itself, and one connection to it."""
-    server, _, template = servers.database_url.rpartition("/")
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE plans TEMPLATE {template}")
-        database = Database(f"{server}/plans", pool_size=1)
-        for table in ("processing_request", "image_group", "image"):
+    with servers.database("plans") as url:
+        database = Database(url, pool_size=1)
+        for table in ("processing_request", "image_group", "image", "product", "rejected_row"):
             sql(database, f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         yield database
         database.close()
-        connection.execute("DROP DATABASE plans WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")

@@ -73,3 +73,14 @@ def statements(app: Starlette) -> Iterator[list[str]]:
     event.listen(app.state.context.database.engine, "before_cursor_execute", see)
     yield seen
     event.remove(app.state.context.database.engine, "before_cursor_execute", see)
+
+
+def read_all(client: httpx.Client, path: str, **params: Any) -> list[dict[str, Any]]:
+    """Every item of a list, page by page."""
+    items: list[dict[str, Any]] = []
+    token: str | None = ""
+    while token is not None:
+        body = client.get(path, params={**params, "page_token": token}).raise_for_status().json()
+        items += body["items"]
+        token = body["next_page_token"]
+    return items

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -13,17 +12,7 @@ from shared.db import Database
 from shared.lifecycle import group_of
 from shared.schemas.tables import RejectedRow
 from tests.integration.status import seed
-
-
-def read_all(client: httpx.Client, path: str, **params: Any) -> list[dict[str, Any]]:
-    """Every item of a list, page by page."""
-    items: list[dict[str, Any]] = []
-    token: str | None = ""
-    while token is not None:
-        body = client.get(path, params={**params, "page_token": token}).raise_for_status().json()
-        items += body["items"]
-        token = body["next_page_token"]
-    return items
+from tests.integration.status.conftest import read_all
 
 
 def test_image_shows_source_rendition_and_where_to_get_it(database: Database, client: httpx.Client) -> None:

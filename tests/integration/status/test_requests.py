@@ -10,6 +10,7 @@ from shared.db import Database
 from shared.ids import uuid7
 from shared.schemas.tables import Account
 from tests.integration.status import seed
+from tests.integration.status.conftest import read_all
 
 
 def test_counts_are_the_requests_own_plus_those_of_its_dispatched_open_groups(
@@ -82,14 +83,7 @@ def test_list_is_newest_first_without_loss_or_duplicates_over_pages(database: Da
     seed.add(database, requests)
     expected = [str(r.id) for r in sorted(requests, key=lambda r: (r.created_at, r.id), reverse=True)]
 
-    seen: list[str] = []
-    token: str | None = ""
-    while token is not None:
-        body = client.get("/v1/requests", params={"page_size": 5, "page_token": token}).json()
-        seen += [item["request_id"] for item in body["items"]]
-        token = body["next_page_token"]
-
-    assert seen == expected
+    assert [item["request_id"] for item in read_all(client, "/v1/requests", page_size=5)] == expected
 
 
 def test_list_can_be_filtered_by_status(database: Database, client: httpx.Client) -> None:

@@ -14,7 +14,7 @@ from services.ingest.settings import IngestSettings
 from shared.http.problems import TITLES
 from tests.integration.gateway.conftest import caddy
 from tests.serving import serving
-from tests.stack import reserve_ports, until
+from tests.stack import reserve_ports
 
 LIMIT = 1_000_000
 GATEWAY_LIMIT = 10_000_000
@@ -35,7 +35,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         at = urlsplit(inner).port or 0
         folder, max_body = tmp_path_factory.mktemp("gateway"), str(GATEWAY_LIMIT)
         with caddy(folder, port, ingest=at, status=at, max_body=max_body, body_seconds=PATIENCE):
-            until(lambda: _listens(port))
             yield f"http://127.0.0.1:{port}"
 
 
@@ -113,11 +112,3 @@ def test_a_silent_client_gets_an_answer_before_the_gateway_gives_up(
 
 def _blocks(size: int) -> Iterator[bytes]:
     yield from (b"x" * 100_000 for _ in range(size // 100_000))
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True

@@ -26,22 +26,12 @@ CALLS: dict[str, tuple[str, str, str, tuple[int, ...]]] = {  # tag, method and p
     "getOutputCsv": ("results", f"get {ONE}/output.csv", "Download the output CSV", (400,)),
     "getOutputsZip": ("results", f"get {ONE}/outputs.zip", "Download all renditions as a zip, named by product", ()),
     "getFile": ("results", "get /files/{request_id}/out/{name}", "Download a rendition; needs no API key", (416,)),
-    "listDeliveries": (
-        "webhooks",
-        f"get {ONE}/deliveries",
-        "List deliveries with their last attempts",
-        (400,),
-    ),
+    "listDeliveries": ("webhooks", f"get {ONE}/deliveries", "List webhook deliveries, newest first", (400,)),
     "redeliver": ("webhooks", "post /v1/deliveries/{delivery_id}/redeliver", "Send a webhook delivery again", ()),
     "upload": ("older", "post /upload", "Upload a manifest (older contract)", (400,)),
     "uploadCsv": ("older", "post /api/upload-csv/", "Upload a manifest (older contract)", (400,)),
-    "getStatus": ("older", "get /status/{request_id}", "Get the progress of a request (older contract)", ()),
-    "checkStatus": (
-        "older",
-        "get /api/check-status/{request_id}/",
-        "Get the progress of a request (older contract)",
-        (),
-    ),
+    "getStatus": ("older", "get /status/{request_id}", "Get the progress (older contract)", ()),
+    "checkStatus": ("older", "get /api/check-status/{request_id}/", "Get the progress (older contract)", ()),
 }
 LISTED = {
     "listRequests": "Request",
@@ -171,10 +161,12 @@ def paths() -> dict[str, Json]:
     for name, (tag, call, summary, errors) in CALLS.items():
         method, path = call.split()
         in_path = [IN_PATH[key] | {"required": True} for key in re.findall(r"{(\w+)}", path)]
-        own, parameters = RESPONSES.get(name, {}), PARAMETERS.get(name, [])
+        parameters = PARAMETERS.get(name, [])
         if shape := LISTED.get(name):
-            own = {200: response("The page; it may hold fewer items than `page_size`.", JSON, ref(f"{shape}Page"))}
-            parameters = [*PAGE, *parameters]
+            page = response("The page; it may hold fewer items than `page_size`.", JSON, ref(f"{shape}Page"))
+            own, parameters = {200: page}, [*PAGE, *parameters]
+        else:
+            own = RESPONSES[name]
         statuses = (*errors, 404, 503) if in_path else (*errors, 503)
         known = {"operationId": name, "tags": [tag], "summary": summary, **MORE.get(name, {})}
         found.setdefault(path, {})[method] = known | {

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from services.status.openapi import document
+from services.status.openapi import calls, document
 from shared.errors import ImageError
 from shared.schemas.api import error_codes
 
@@ -22,6 +22,11 @@ def test_every_reference_leads_somewhere() -> None:
     shapes = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
 
     assert set(refs(DOCUMENT)) <= shapes
+
+
+def test_each_table_is_about_known_calls() -> None:
+    assert calls.RESPONSES.keys() | calls.LISTED.keys() == calls.CALLS.keys()
+    assert calls.PARAMETERS.keys() | calls.MORE.keys() <= calls.CALLS.keys()
 
 
 def test_every_shape_is_used() -> None:

@@ -1,1 +1,1 @@
-"""Tells how far a request is and hands out its results; it never writes."""
+"""The status service: how far a request is, and its results. It reads and never writes."""

@@ -78,17 +78,20 @@ def get_file(http_request: HttpRequest) -> Response:
         raise not_found("file")
     try:
         blobs.size(key)
-    except BlobMissing:
+        if signed := blobs.signed_url(key, seconds=SIGNED_SECONDS):
+            return RedirectResponse(
+                signed, 302, HARMLESS | {"Cache-Control": f"private, max-age={SIGNED_SECONDS // 2}"}
+            )
+        assert isinstance(blobs, DiskBlobs)
+        stat_result = (blobs.root / key).stat()  # here, because Starlette would answer 500 if it is gone by then
+    except (BlobMissing, FileNotFoundError):
         raise not_found("file") from None
-    if signed := blobs.signed_url(key, seconds=SIGNED_SECONDS):
-        headers = HARMLESS | {"Cache-Control": f"private, max-age={SIGNED_SECONDS // 2}"}
-        return RedirectResponse(signed, 302, headers)
-    assert isinstance(blobs, DiskBlobs)
     tag = f'"{match.group(1)}"'
     headers = HARMLESS | IMMUTABLE | {"ETag": tag}
     if matches(tag, http_request.headers.get("if-none-match")):
         return Response(None, 304, headers)
-    return RenditionResponse(blobs.root / key, headers=headers, media_type=MEDIA_TYPES[FORMATS[match.group(2)]])
+    media_type = MEDIA_TYPES[FORMATS[match.group(2)]]
+    return RenditionResponse(blobs.root / key, headers=headers, media_type=media_type, stat_result=stat_result)
 
 
 class RenditionResponse(FileResponse):

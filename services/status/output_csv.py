@@ -7,8 +7,7 @@ leading apostrophe. RFC 4180: lines end in CRLF, quotes are doubled.
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
-from services.status.products import ExportImage, ExportRow
-from services.status.views import output_url
+from services.status.views import ExportImage, ExportRow, output_url
 
 COLUMNS = ("S. No.", "Product Name", "Input Image Urls", "Output Image Urls")
 DETAIL_COLUMNS = ("Status", "Errors")

@@ -7,11 +7,13 @@ before the central directory, so no client takes a part for a complete archive.
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from stat import S_IFREG
 from uuid import UUID
+from zlib import crc32
 
-from zipstream import ZipStream
+from zipstream import ZipStream, ZipStreamInfo
 
-from services.status.products import ExportRow
+from services.status.views import ExportRow
 from shared.blobs import BlobMissing, Blobs, output_key
 from shared.formats import EXTENSIONS
 
@@ -61,10 +63,19 @@ class _Record(bytes):
 
 
 def _member(archive: ZipStream, name: str, content: bytes) -> Iterator[bytes]:
-    archive.add(content, name)
-    yield from archive.file()
-    members = archive._filelist  # noqa: SLF001
-    members[-1] = _Record(members[-1]._central_directory_header_data())  # noqa: SLF001
+    """A stored member with mode 0644, its size and checksum in front.
+
+    `archive.add` would set 0600, and write them behind the content (a data descriptor): a program that unpacks while it
+    downloads cannot tell then where a stored member ends.
+    """
+    info = ZipStreamInfo(name)
+    info.external_attr = (S_IFREG | 0o644) << 16
+    info.file_size = info.compress_size = len(content)
+    info.CRC = crc32(content)
+    info.header_offset = archive._pos  # noqa: SLF001
+    for piece in (info.FileHeader(zip64=False), content):
+        yield archive._track(piece)  # noqa: SLF001
+    archive._filelist.append(_Record(info._central_directory_header_data()))  # noqa: SLF001
 
 
 def _named(pages: Iterable[list[ExportRow]]) -> Iterator[tuple[str, str, str]]:

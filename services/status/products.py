@@ -15,6 +15,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from services.status.queries import any_of, one_snapshot
+from services.status.views import ExportImage, ExportRow
 from shared.db import Database
 from shared.errors import HalftoneError
 from shared.schemas.tables import Image, Product
@@ -29,27 +30,6 @@ reading the images."""
 
 class RequestGone(HalftoneError):
     """The request was deleted while it was read."""
-
-
-class ExportImage(NamedTuple):
-    """The columns of an image that the output CSV and the zip need."""
-
-    number: int
-    url: str
-    state: str
-    error_code: str | None
-    error_detail: str | None
-    rendition_format: str | None
-    rendition_sha256: str | None
-
-
-class ExportRow(NamedTuple):
-    """A product with its images by position."""
-
-    row: int
-    serial_number: str
-    name: str
-    images: list[ExportImage]
 
 
 class ProductPage(NamedTuple):

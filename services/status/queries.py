@@ -6,7 +6,7 @@ partial index.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import sqlalchemy
@@ -18,6 +18,8 @@ from shared.lifecycle import IMAGES_PER_GROUP, ImageState, group_of
 from shared.schemas.api import Counts
 from shared.schemas.tables import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, RejectedRow
 
+Numbered = TypeVar("Numbered", Image, RejectedRow)
+ID, OWNER = col(ProcessingRequest.id), col(ProcessingRequest.account_id)
 ATTEMPTS_SHOWN = 50
 """The last ones of each delivery: every redelivery adds some."""
 COUNTED = text("image_group.state <> 'settled' AND image_group.dispatch_no > 0")
@@ -46,13 +48,13 @@ def one_snapshot(session: Session) -> None:
 
 
 def find_request(session: Session, account: UUID, request_id: UUID) -> Found | None:
-    rows = session.exec(_requests().where(_owner() == account, _id() == request_id))
+    rows = session.exec(_requests().where(account == OWNER, request_id == ID))
     return next(map(_found, rows), None)
 
 
 def find_requests(session: Session, request_ids: Iterable[UUID]) -> dict[UUID, Found]:
     """Requests whose owner was checked before."""
-    rows = session.exec(_requests().where(_id().in_(request_ids)))
+    rows = session.exec(_requests().where(ID.in_(request_ids)))
     return {found.request.id: found for found in map(_found, rows)}
 
 
@@ -60,53 +62,55 @@ def list_requests(
     session: Session, account: UUID, *, status: str | None, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[Found]:
     """Newest first."""
-    created_at = col(ProcessingRequest.created_at)
-    query = _requests().where(_owner() == account).order_by(created_at.desc(), _id().desc()).limit(limit)
+    order = col(ProcessingRequest.created_at).desc(), ID.desc()
+    page = select(ID).where(account == OWNER).order_by(*order).limit(limit)
     if status is not None:
-        query = query.where(col(ProcessingRequest.status) == status)
+        page = page.where(col(ProcessingRequest.status) == status)
     if before is not None:
-        query = query.where(tuple_(created_at, _id()) < before)
-    return [_found(row) for row in session.exec(query)]
+        page = page.where(tuple_(col(ProcessingRequest.created_at), ID) < before)
+    # The page is cut before groups are read: the planner may otherwise sum up those of all requests, and sort then.
+    return [_found(row) for row in session.exec(_requests().where(ID.in_(page)).order_by(*order))]
 
 
 def is_owner(session: Session, account: UUID, request_id: UUID) -> bool:
-    query = select(_id()).where(_owner() == account, _id() == request_id)
+    query = select(ID).where(account == OWNER, request_id == ID)
     return session.exec(query).first() is not None
 
 
 def list_rejected(session: Session, request_id: UUID, *, after: int, limit: int) -> list[RejectedRow]:
-    query = (
-        select(RejectedRow)
-        .where(RejectedRow.request_id == request_id, RejectedRow.number > after)
-        .order_by(col(RejectedRow.number))
-        .limit(limit)
-    )
-    return list(session.exec(query))
+    return _by_number(session, RejectedRow, request_id, after=after, limit=limit)
 
 
 def list_images(session: Session, request_id: UUID, *, state: str | None, after: int, limit: int) -> list[Image]:
     if state is not None:
         return _images_in_state(session, request_id, ImageState(state), after=after, limit=limit)
-    query = (
-        select(Image)
-        .where(Image.request_id == request_id, Image.number > after)
-        .order_by(col(Image.number))
-        .limit(limit)
-    )
+    return _by_number(session, Image, request_id, after=after, limit=limit)
+
+
+def _by_number(session: Session, kind: type[Numbered], request_id: UUID, *, after: int, limit: int) -> list[Numbered]:
+    number = col(kind.number)
+    query = select(kind).where(kind.request_id == request_id, number > after).order_by(number).limit(limit)
     return list(session.exec(query))
 
 
 def _images_in_state(session: Session, request_id: UUID, state: ImageState, *, after: int, limit: int) -> list[Image]:
     """Searches only groups that count such an image: to find five failures, a million images need not be read.
 
-    An index on the state would cost more: every claim and every settle would have to write it. Groups are in the order
-    of their images, so a page ends at an image's number.
+    An index on the state would cost more: every claim and every settle would have to write it. The limit on groups
+    holds whatever the planner knows: without it, a sort by number may search all groups of the request.
     """
-    first = (col(ImageGroup.number) - 1) * IMAGES_PER_GROUP
+    groups = (
+        select(col(ImageGroup.number))
+        .where(ImageGroup.request_id == request_id, ImageGroup.number >= group_of(after + 1), _counts_any(state))
+        .order_by(col(ImageGroup.number))
+        .limit(limit + 1)  # all such images of the first may be on earlier pages; each other group has at least one
+        .subquery("groups")
+    )
+    first = (groups.c.number - 1) * IMAGES_PER_GROUP
     of_group = (
         select(Image)
         .where(
-            Image.request_id == ImageGroup.request_id,
+            Image.request_id == request_id,
             col(Image.number).between(first + 1, first + IMAGES_PER_GROUP),
             Image.number > after,
             Image.state == state,
@@ -116,14 +120,7 @@ def _images_in_state(session: Session, request_id: UUID, state: ImageState, *, a
         .lateral("of_group")  # with a limit of its own, or the planner may read all images
     )
     image = aliased(Image, of_group)
-    query = (
-        select(image)
-        .select_from(ImageGroup)
-        .join(of_group, true())
-        .where(ImageGroup.request_id == request_id, ImageGroup.number >= group_of(after + 1), _counts_any(state))
-        .order_by(col(ImageGroup.number), col(image.number))
-        .limit(limit)
-    )
+    query = select(image).select_from(groups).join(of_group, true()).order_by(col(image.number)).limit(limit)
     return list(session.exec(query))
 
 
@@ -184,7 +181,7 @@ def _attempts(session: Session, deliveries: Sequence[UUID]) -> dict[UUID, list[D
 def _requests() -> Any:
     """Requests with the sums over their open groups, as one statement, for the caller to narrow down."""
     sums = [func.coalesce(func.sum(getattr(ImageGroup, name)), 0) for name in Counts.__dataclass_fields__]
-    open_groups = sqlalchemy.select(*sums).where(_id() == col(ImageGroup.request_id), COUNTED).lateral("open_groups")
+    open_groups = sqlalchemy.select(*sums).where(col(ImageGroup.request_id) == ID, COUNTED).lateral("open_groups")
     unread = defer(cast("InstrumentedAttribute[Any]", ProcessingRequest.accepted_body))
     return sqlalchemy.select(ProcessingRequest, open_groups).join(open_groups, true()).options(unread)
 
@@ -198,11 +195,3 @@ def _found(row: Any) -> Found:
 
 def any_of(numbers: Iterable[int]) -> Any:
     return any_(literal(list(numbers), ARRAY(Integer)))
-
-
-def _id() -> Any:
-    return col(ProcessingRequest.id)
-
-
-def _owner() -> Any:
-    return col(ProcessingRequest.account_id)

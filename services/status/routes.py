@@ -20,7 +20,6 @@ from shared.schemas import api
 from shared.schemas.tables import Image, RejectedRow
 
 T = TypeVar("T")
-Numbered = TypeVar("Numbered", Image, RejectedRow)
 Item = api.Shape | dict[str, Any]
 PRIVATE = {"Cache-Control": "private, no-cache"}
 
@@ -67,37 +66,38 @@ def list_products(http_request: HttpRequest) -> Response:
 
 
 def list_rejected(http_request: HttpRequest) -> Response:
-    return _page_by_number(http_request, queries.list_rejected, lambda row: row.error)
+    read = partial(queries.list_rejected, after=params.after_of(http_request))
+    return _list(http_request, read, _number_token, lambda row: row.error)
 
 
 def list_images(http_request: HttpRequest) -> Response:
     public_url = context_of(http_request, Context).settings.public_url
-    read = partial(queries.list_images, state=params.status_of(http_request, ImageState))
-    return _page_by_number(http_request, read, lambda image: views.image_view(image, public_url=public_url))
-
-
-def _page_by_number(
-    http_request: HttpRequest, read: Callable[..., Sequence[Numbered]], view: Callable[[Numbered], Item]
-) -> Response:
-    request_id, size = id_of(http_request), params.size_of(http_request)
-    after = params.after_of(http_request)
-    found = _of_own_request(
-        http_request, request_id, lambda session: read(session, request_id, after=after, limit=size + 1)
-    )
-    page, token = paging.cut(found, size, lambda last: paging.number_token(last.number))
-    return _page([view(one) for one in page], token)
+    state = params.status_of(http_request, ImageState)
+    read = partial(queries.list_images, state=state, after=params.after_of(http_request))
+    return _list(http_request, read, _number_token, lambda image: views.image_view(image, public_url=public_url))
 
 
 def list_deliveries(http_request: HttpRequest) -> Response:
+    read = partial(queries.list_deliveries, before=params.before_of(http_request))
+    return _list(http_request, read, _delivery_token, lambda found: views.delivery_view(*found))
+
+
+def _number_token(last: Image | RejectedRow) -> str:
+    return paging.number_token(last.number)
+
+
+def _delivery_token(last: queries.DeliveryFound) -> str:
+    return paging.moment_token(last.delivery.created_at, last.delivery.id)
+
+
+def _list(
+    http_request: HttpRequest, read: Callable[..., Sequence[T]], token_of: Callable[[T], str], view: Callable[[T], Item]
+) -> Response:
+    """A page of what `read` finds of the request in the path."""
     request_id, size = id_of(http_request), params.size_of(http_request)
-    before = params.before_of(http_request)
-    found = _of_own_request(
-        http_request,
-        request_id,
-        lambda session: queries.list_deliveries(session, request_id, before=before, limit=size + 1),
-    )
-    page, token = paging.cut(found, size, lambda last: paging.moment_token(last.delivery.created_at, last.delivery.id))
-    return _page([views.delivery_view(*one) for one in page], token)
+    found = _of_own_request(http_request, request_id, lambda session: read(session, request_id, limit=size + 1))
+    page, token = paging.cut(found, size, token_of)
+    return _page([view(one) for one in page], token)
 
 
 def _page(items: Sequence[Item], next_page_token: str | None) -> Response:

@@ -1,8 +1,8 @@
-"""Rows as the public shapes of `shared.schemas.api`, and the ETag of a request. Pure."""
+"""Rows as the public shapes of `shared.schemas.api` or for an export, and the ETag of a request. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from shared.blobs import output_key
@@ -10,6 +10,27 @@ from shared.formats import EXTENSIONS
 from shared.lifecycle import RequestStatus
 from shared.schemas import api
 from shared.schemas.tables import Delivery, DeliveryAttempt, Image, Product
+
+
+class ExportImage(NamedTuple):
+    """The columns of an image that the output CSV and the zip need."""
+
+    number: int
+    url: str
+    state: str
+    error_code: str | None
+    error_detail: str | None
+    rendition_format: str | None
+    rendition_sha256: str | None
+
+
+class ExportRow(NamedTuple):
+    """A product with its images by position."""
+
+    row: int
+    serial_number: str
+    name: str
+    images: list[ExportImage]
 
 
 def output_url(public_url: str, request_id: UUID, *, sha256: str | None, format_name: str | None) -> str | None:

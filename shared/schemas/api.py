@@ -182,7 +182,7 @@ class Accepted(Request):
 
 
 class Validation(Shape):
-    """What a manifest holds, and what is wrong with it."""
+    """The counts and the errors of a manifest that was only checked."""
 
     valid: bool
     products: Count

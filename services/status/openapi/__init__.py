@@ -1,5 +1,36 @@
 """The OpenAPI 3.1 document of the whole public API: the calls of ingest and of status."""
 
-from services.status.openapi.document import document
+from typing import Any
 
-__all__ = ["document"]
+from services.status.openapi.calls import paths
+from services.status.openapi.shapes import SHAPES
+
+DESCRIPTION = """Halftone turns a CSV of product image URLs into compressed images.
+
+Upload a CSV manifest and get a request id at once. Poll `GET /v1/requests/{request_id}`, follow its events, or wait for
+the webhook; then download the output CSV with the new URLs. Errors are RFC 9457 problem documents, and every response
+has an `X-Request-Id`."""
+
+
+API_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, `ht_<id>_<secret>`, if the server requires keys.",
+}
+
+
+def document(*, public_url: str) -> dict[str, Any]:
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Halftone", "version": "1", "description": DESCRIPTION, "license": {"name": "MIT"}},
+        "servers": [{"url": public_url}],
+        "tags": [
+            {"name": "requests", "description": "Upload manifests, follow, cancel, retry and delete requests."},
+            {"name": "results", "description": "Products, images and files of a request."},
+            {"name": "webhooks", "description": "Webhook deliveries of a request, with their attempts."},
+            {"name": "older", "description": "Two older contracts, kept for existing clients."},
+        ],
+        "security": [{"apiKey": []}, {}],
+        "paths": paths(),
+        "components": {"schemas": SHAPES, "securitySchemes": {"apiKey": API_KEY}},
+    }

@@ -1,22 +1,24 @@
-"""The components of the document: what is answered, made from `shared.schemas.api`, and what is uploaded."""
+"""The components of the document: responses, made from `shared.schemas.api`, and uploads."""
 
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from services.status.openapi.terms import Json, ref
 from shared.recipe import Mode, TargetFormat
 from shared.schemas import api
 
+Json = dict[str, Any]
 ANSWERS = (
     *(api.Request, api.Accepted, api.Validation, api.RowError, api.Problem, api.Image, api.Product),
     *(api.Redelivery, api.Delivery, api.OlderStatus),
 )
 NAMES = {kind.__name__ for kind in ANSWERS}
 PAGED = (api.Request, api.Product, api.Image, api.RowError, api.Delivery)
-
-
 NULL: Json = {"type": "null"}
+
+
+def ref(shape: str) -> Json:
+    return {"$ref": f"#/components/schemas/{shape}"}
 
 
 def answers() -> dict[str, Json]:

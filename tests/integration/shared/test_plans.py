@@ -4,22 +4,22 @@ Until then the planner believes what it saw last: small tables, or none of the r
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-import psycopg
 import pytest
 from sqlmodel import Session
 
 from services.notifier import metrics, sweep, wiped_broker
 from services.notifier.reconcile import reconcile
-from services.status.queries import find_request
+from services.status import products, queries
 from services.worker.claim import claim, defer, release, renew
 from services.worker.dispatch import _again, _open_window
 from services.worker.settle import due_again, settle
 from shared.db import Database, execute
 from shared.ids import uuid7
-from shared.lifecycle import IMAGES_PER_GROUP, images_of
+from shared.lifecycle import IMAGES_PER_GROUP, ImageState, images_of
 from shared.messages import DispatchGroup, DispatchRequest
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import done, fetch_of, report, take
@@ -27,8 +27,10 @@ from tests.integration.seed import add_request, sql
 from tests.stack import Stack
 
 IMAGES = 1_000_000
-MOST = 2000
-"""Buffers that a step may touch: it may write 128 images or 50 groups. Reading all images here touches 26,000."""
+ROWS = IMAGES // 10
+"""Products of the request, and rejected rows."""
+MOST = 1000
+"""Buffers that a step may touch; a plan that reads all images of the request touches 26,000 here."""
 LONG_ENOUGH = 20  # psycopg prepares a statement at its sixth use, PostgreSQL may keep a plan from the sixth after that
 T = TypeVar("T")
 
@@ -36,15 +38,12 @@ T = TypeVar("T")
 @pytest.fixture(scope="module")
 def database(servers: Stack) -> Iterator[Database]:
     """A database of this module's own that PostgreSQL does not analyse by itself, and one connection to it."""
-    server, _, template = servers.database_url.rpartition("/")
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE plans TEMPLATE {template}")
-        database = Database(f"{server}/plans", pool_size=1)
-        for table in ("processing_request", "image_group", "image"):
+    with servers.database("plans") as url:
+        database = Database(url, pool_size=1)
+        for table in ("processing_request", "image_group", "image", "product", "rejected_row"):
             sql(database, f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         yield database
         database.close()
-        connection.execute("DROP DATABASE plans WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +83,18 @@ def _upload(session: Session, request_id: UUID) -> None:
         """,
         {"id": request_id, "images": IMAGES, "size": IMAGES_PER_GROUP},
     )
+    execute(
+        session,
+        """
+        WITH rejected AS (
+            INSERT INTO rejected_row (request_id, number, error)
+            SELECT %(id)s, n, '{}' FROM generate_series(1, %(rows)s) AS n
+        )
+        INSERT INTO product (request_id, row, serial_number, name, images)
+        SELECT %(id)s, n, n, 'Product ' || n, ARRAY[n] FROM generate_series(1, %(rows)s) AS n
+        """,
+        {"id": request_id, "rows": ROWS},
+    )
 
 
 @pytest.fixture(
@@ -99,7 +110,7 @@ def touched(request: pytest.FixtureRequest, database: Database, huge: UUID) -> I
     sql(database, "UPDATE image_group SET in_flight = 0 WHERE state = 'dispatched'")
     touched = _Touched(database)
     yield touched
-    assert {step: buffers for step, buffers in touched.buffers.items() if buffers > MOST} == {}
+    assert {step: buffers for step, buffers in touched.buffers.items() if buffers > touched.most} == {}
 
 
 def test_every_step_of_a_batch_touches_a_few_pages_of_a_large_upload(
@@ -125,12 +136,13 @@ def test_every_step_of_a_batch_touches_a_few_pages_of_a_large_upload(
         "settle a group", lambda session: reconcile(session, huge, done_with, dispatch_no=1, public_url="")
     )
     assert isinstance(settled, DispatchRequest)
-    touched("status", lambda session: find_request(session, DEFAULT_ACCOUNT, huge))
+    _read_pages(touched, huge)
 
 
 def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
     database: Database, huge: UUID, touched: "_Touched"
 ) -> None:
+    touched.most = 2000  # a step writes 50 groups, or 128 images
     sql(database, "UPDATE processing_request SET stop_reason = NULL, dispatch_at = now(), deadline_at = now()")
     group = database.transact(lambda session: _open_window(session, huge))[0].done.group
     sql(database, "UPDATE processing_request SET dispatch_at = now() WHERE id = %(id)s", id=huge)
@@ -156,8 +168,43 @@ def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
     assert row["failed"] == IMAGES_PER_GROUP
 
 
+@pytest.mark.parametrize("status", [None, "pending"])
+def test_a_page_of_requests_reads_the_groups_of_no_others(database: Database, status: str | None) -> None:
+    sql(
+        database,
+        """
+        INSERT INTO processing_request (id, account_id, products, images, deadline_at, created_at)
+        SELECT gen_random_uuid(), %(account)s, 1, 1, now(), now() + make_interval(secs => n)
+        FROM generate_series(1, 5000) AS n
+        """,
+        account=DEFAULT_ACCOUNT,
+    )
+    _set_statistics(database, "0", "-1")
+    touched = _Touched(database)
+
+    touched("list", partial(queries.list_requests, account=DEFAULT_ACCOUNT, status=status, before=None, limit=21))
+
+    assert touched.buffers["list"] <= MOST
+
+
+def _read_pages(touched: "_Touched", huge: UUID) -> None:
+    """What status reads of a request, the lists in their middle."""
+    touched("get", lambda session: queries.find_request(session, DEFAULT_ACCOUNT, huge))
+    touched("follow", lambda session: queries.find_requests(session, [huge]))
+    lists: dict[str, Callable[..., Any]] = {
+        "images": partial(queries.list_images, state=None),
+        **{f"{state} images": partial(queries.list_images, state=state) for state in ImageState},
+        "products": products.list_products,
+        "rejected rows": queries.list_rejected,
+    }
+    for name, read in lists.items():
+        touched(name, partial(read, request_id=huge, after=ROWS // 2, limit=21))
+
+
 class _Touched:
-    """Runs steps, and counts the buffers of our tables that each of them touches."""
+    """Runs steps, and counts the buffers of our tables that each of them touches; `most` is how many it may."""
+
+    most = MOST
 
     def __init__(self, database: Database) -> None:
         self.buffers: dict[str, int] = {}

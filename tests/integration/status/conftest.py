@@ -1,10 +1,11 @@
 """A database of its own, the status service on it, and rows to read."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
-import psycopg
 import pytest
+from sqlalchemy import event
 from starlette.applications import Starlette
 
 from services.status.app import create
@@ -20,13 +21,10 @@ PUBLIC_URL = "https://shop.example"
 @pytest.fixture(scope="session")
 def tables(servers: Stack) -> Iterator[Database]:
     """One migrated database for all these tests: they only read, so one server can serve them all."""
-    server, _, template = servers.database_url.rpartition("/")
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE status TEMPLATE {template}")
-        database = Database(f"{server}/status")
+    with servers.database("status") as url:
+        database = Database(url)
         yield database
         database.close()
-        connection.execute("DROP DATABASE status WITH (FORCE)")
 
 
 @pytest.fixture
@@ -62,3 +60,27 @@ def address(app: Starlette) -> Iterator[str]:
 def client(database: Database, address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, timeout=10) as client:
         yield client
+
+
+@pytest.fixture
+def statements(app: Starlette) -> Iterator[list[str]]:
+    """The SQL statements that the service runs, as it runs them."""
+    seen: list[str] = []
+
+    def see(*args: Any) -> None:
+        seen.append(args[2])
+
+    event.listen(app.state.context.database.engine, "before_cursor_execute", see)
+    yield seen
+    event.remove(app.state.context.database.engine, "before_cursor_execute", see)
+
+
+def read_all(client: httpx.Client, path: str, **params: Any) -> list[dict[str, Any]]:
+    """Every item of a list, page by page."""
+    items: list[dict[str, Any]] = []
+    token: str | None = ""
+    while token is not None:
+        body = client.get(path, params={**params, "page_token": token}).raise_for_status().json()
+        items += body["items"]
+        token = body["next_page_token"]
+    return items

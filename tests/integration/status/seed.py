@@ -42,13 +42,19 @@ def request(**values: Any) -> ProcessingRequest:
     return ProcessingRequest(**defaults | values)
 
 
+def stored(database: Database, **values: Any) -> ProcessingRequest:
+    """A request that has no other rows yet."""
+    found = request(**values)
+    add(database, [found])
+    return found
+
+
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def completed(request_id: UUID, number: int, **values: Any) -> Image:
     defaults: dict[str, Any] = {
-        "url": f"https://images.example/{number}.jpg",
         "state": "completed",
         "attempts": 1,
         "source_bytes": 1000,
@@ -63,26 +69,17 @@ def completed(request_id: UUID, number: int, **values: Any) -> Image:
         "rendition_sha256": digest(f"rendition {number}"),
         "rendition_quality": 50,
         "kept_original": False,
-        "not_before": NOW,
     }
-    return Image(request_id=request_id, number=number, **defaults | values)
+    return pending(request_id, number, **defaults | values)
 
 
 def failed(request_id: UUID, number: int, code: str = "http_status", detail: str = "404 Not Found") -> Image:
-    return Image(
-        request_id=request_id,
-        number=number,
-        url=f"https://images.example/{number}.jpg",
-        state="failed",
-        attempts=1,
-        error_code=code,
-        error_detail=detail,
-        not_before=NOW,
-    )
+    return pending(request_id, number, state="failed", attempts=1, error_code=code, error_detail=detail)
 
 
-def pending(request_id: UUID, number: int) -> Image:
-    return Image(request_id=request_id, number=number, url=f"https://images.example/{number}.jpg", not_before=NOW)
+def pending(request_id: UUID, number: int, **values: Any) -> Image:
+    defaults: dict[str, Any] = {"url": f"https://images.example/{number}.jpg", "not_before": NOW}
+    return Image(request_id=request_id, number=number, **defaults | values)
 
 
 def product(request_id: UUID, row: int, images: list[int], **values: Any) -> Product:

@@ -2,17 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from sqlalchemy import event
 from starlette.applications import Starlette
 
 from shared.db import Database, execute
 from tests.integration.status import seed
+from tests.stack import until
 
 
 @dataclass
@@ -31,13 +31,6 @@ def events_of(answer: httpx.Response) -> Iterator[Event]:
         elif "event" in fields:
             yield Event(fields["id"], fields["event"], json.loads(fields["data"]))
             fields = {}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_progress_is_sent_as_counts_move_and_then_done(database: Database, client: httpx.Client) -> None:
@@ -62,8 +55,7 @@ def test_progress_is_sent_as_counts_move_and_then_done(database: Database, clien
 
 
 def test_a_terminal_request_is_done_at_once_and_204_once_seen(database: Database, client: httpx.Client) -> None:
-    request = seed.request(status="completed", completed=1)
-    seed.add(database, [request])
+    request = seed.stored(database, status="completed", completed=1)
     path = f"/v1/requests/{request.id}/events"
 
     with client.stream("GET", path) as answer:
@@ -89,12 +81,10 @@ def test_last_event_id_skips_what_was_seen(database: Database, client: httpx.Cli
 
 
 def test_many_followers_cost_one_statement_a_second_and_none_once_they_left(
-    database: Database, client: httpx.Client, app: Starlette
+    database: Database, client: httpx.Client, app: Starlette, statements: list[str]
 ) -> None:
     requests = [seed.request() for _ in range(5)]
     seed.add(database, requests)
-    statements: list[str] = []
-    event.listen(app.state.context.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     with ExitStack() as streams:
         answers = [
             streams.enter_context(client.stream("GET", f"/v1/requests/{request.id}/events")) for request in requests
@@ -114,8 +104,7 @@ def test_many_followers_cost_one_statement_a_second_and_none_once_they_left(
 
 
 def test_a_deleted_request_ends_the_stream(database: Database, client: httpx.Client) -> None:
-    request = seed.request()
-    seed.add(database, [request])
+    request = seed.stored(database)
 
     with client.stream("GET", f"/v1/requests/{request.id}/events") as answer:
         events = events_of(answer)
@@ -124,11 +113,12 @@ def test_a_deleted_request_ends_the_stream(database: Database, client: httpx.Cli
         assert list(events) == []
 
 
-def test_head_opens_no_stream(database: Database, client: httpx.Client) -> None:
-    request = seed.request()
-    seed.add(database, [request])
+def test_head_opens_no_stream(database: Database, client: httpx.Client, app: Starlette) -> None:
+    request = seed.stored(database)
 
     answer = client.head(f"/v1/requests/{request.id}/events")
 
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert client.get("/v1/requests").status_code == 200  # on the same connection
+    assert app.state.poller._followers == {}

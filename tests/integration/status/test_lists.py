@@ -2,30 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import event
-from starlette.applications import Starlette
 
 from services.status.products import export_rows
 from shared.db import Database
 from shared.lifecycle import group_of
 from shared.schemas.tables import RejectedRow
 from tests.integration.status import seed
-
-
-def read_all(client: httpx.Client, path: str, **params: Any) -> list[dict[str, Any]]:
-    """Every item of a list, page by page."""
-    items: list[dict[str, Any]] = []
-    token: str | None = ""
-    while token is not None:
-        body = client.get(path, params={**params, "page_token": token}).raise_for_status().json()
-        items += body["items"]
-        token = body["next_page_token"]
-    return items
+from tests.integration.status.conftest import read_all
 
 
 def test_image_shows_source_rendition_and_where_to_get_it(database: Database, client: httpx.Client) -> None:
@@ -103,13 +90,6 @@ def test_images_of_one_state_are_searched_only_in_groups_that_count_such_an_imag
     assert [item["number"] for item in items] == [1]
 
 
-def test_unknown_image_status_is_400(database: Database, client: httpx.Client) -> None:
-    request = seed.request()
-    seed.add(database, [request])
-
-    assert client.get(f"/v1/requests/{request.id}/images?status=processing").status_code == 400
-
-
 def test_products_come_in_input_order_with_each_image_at_its_position(database: Database, client: httpx.Client) -> None:
     request = seed.request()
     images = [seed.completed(request.id, number) for number in (1, 2, 3)]
@@ -124,12 +104,12 @@ def test_products_come_in_input_order_with_each_image_at_its_position(database: 
     assert [(image["position"], image["number"]) for image in second["images"]] == [(1, 3), (2, 2)]
 
 
-def test_a_page_of_products_is_three_statements(database: Database, client: httpx.Client, app: Starlette) -> None:
+def test_a_page_of_products_is_three_statements(
+    database: Database, client: httpx.Client, statements: list[str]
+) -> None:
     request = seed.request()
     seed.add(database, [request, *(seed.completed(request.id, number) for number in range(1, 41))])
     seed.add(database, [seed.product(request.id, row, [row, 41 - row]) for row in range(1, 41)])
-    statements: list[str] = []
-    event.listen(app.state.context.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
 
     items = client.get(f"/v1/requests/{request.id}/products").json()["items"]
 
@@ -240,8 +220,7 @@ def test_of_many_attempts_the_last_fifty_are_shown(database: Database, client: h
 
 
 def test_a_request_without_rows_has_empty_lists(database: Database, client: httpx.Client) -> None:
-    request = seed.request()
-    seed.add(database, [request])
+    request = seed.stored(database)
 
     for part in ("products", "rejected", "images", "deliveries"):
         body = client.get(f"/v1/requests/{request.id}/{part}").json()

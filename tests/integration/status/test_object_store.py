@@ -1,6 +1,7 @@
-"""Files in an object store: renditions are redirects, and a store that cannot be reached is 503."""
+"""Other stores: an object store redirects to renditions, one that cannot be reached is 503, and files vanish."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -27,6 +28,16 @@ class Away(Elsewhere):
         raise StorageError(f"{key}: the bucket does not answer.")
 
 
+class Vanishing(DiskBlobs):
+    """Deletes a file as soon as its size was read."""
+
+    def size(self, key: str) -> int:
+        found = super().size(key)
+        self.delete(key)
+        return found
+
+
+@contextmanager
 def served_from(app: Starlette, blobs: Blobs) -> Iterator[Blobs]:
     before = app.state.context
     app.state.context = replace(before, blobs=blobs)
@@ -36,12 +47,8 @@ def served_from(app: Starlette, blobs: Blobs) -> Iterator[Blobs]:
 
 @pytest.fixture
 def elsewhere(app: Starlette, tmp_path: Path) -> Iterator[Blobs]:
-    yield from served_from(app, Elsewhere(tmp_path))
-
-
-@pytest.fixture
-def away(app: Starlette, tmp_path: Path) -> Iterator[Blobs]:
-    yield from served_from(app, Away(tmp_path))
+    with served_from(app, Elsewhere(tmp_path)) as blobs:
+        yield blobs
 
 
 def test_a_rendition_is_redirected_to_a_signed_url(client: httpx.Client, elsewhere: Blobs) -> None:
@@ -58,8 +65,18 @@ def test_a_missing_file_is_404_and_no_redirect(client: httpx.Client, elsewhere: 
     assert client.get(f"/files/{uuid4()}/out/{seed.digest('none')}.jpg").status_code == 404
 
 
-def test_a_store_that_cannot_be_reached_is_503(client: httpx.Client, away: Blobs) -> None:
-    answer = client.get(f"/files/{uuid4()}/out/{seed.digest('none')}.jpg")
+def test_a_store_that_cannot_be_reached_is_503(app: Starlette, client: httpx.Client, tmp_path: Path) -> None:
+    with served_from(app, Away(tmp_path)):
+        answer = client.get(f"/files/{uuid4()}/out/{seed.digest('none')}.jpg")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
     assert answer.headers["retry-after"] == "5"
+
+
+def test_a_file_that_is_deleted_while_it_is_asked_for_is_404(
+    app: Starlette, client: httpx.Client, tmp_path: Path
+) -> None:
+    with served_from(app, Vanishing(tmp_path)) as blobs:
+        key = seed.put_rendition(blobs, seed.completed(uuid4(), 1), b"content")
+
+        assert client.get(f"/files/{key}").status_code == 404

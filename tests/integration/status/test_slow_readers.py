@@ -14,8 +14,8 @@ from services.status.settings import StatusSettings
 from shared.db import Database
 from shared.http import backpressure
 from tests.integration.status import seed
-from tests.integration.status.test_events import until
 from tests.serving import serving
+from tests.stack import until
 
 SMALL = 16 * 1024
 
@@ -56,7 +56,7 @@ def test_an_unread_answer_counts_as_under_way_until_the_client_has_gone(crowded:
     with begun(crowded, path):
         assert status(crowded, path) == 503
 
-    until(lambda: status(crowded, path) == 200)
+    until(lambda: status(crowded, path) == 200, within=30)
 
 
 def test_a_client_that_reads_nothing_is_cut_off(crowded: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:

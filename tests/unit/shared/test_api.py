@@ -1,3 +1,5 @@
+"""The JSON of a request, and how long the rest of it takes."""
+
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -75,52 +77,40 @@ def test_a_finished_request_has_an_outcome_and_nothing_to_wait_for(status: str, 
     assert (read["outcome"], read["eta_seconds"], read["finished_at"]) == (result, None, "2026-03-01T12:00:00.123Z")
 
 
-def test_the_rate_counts_from_the_older_mark() -> None:
-    marks = {"previous_mark_at": NOW - timedelta(seconds=30), "previous_mark_settled": 1000}
-    assert eta_seconds(request(**marks), 1300, now=NOW) == 170
+def marks(*, ago: float, settled: int) -> dict[str, Any]:
+    """Two marks a minute apart, the younger so many seconds old; they stay when no group gets settled any more."""
+    younger = NOW - timedelta(seconds=ago)
+    older = {"previous_mark_at": younger - timedelta(minutes=1), "previous_mark_settled": 0}
+    return older | {"mark_at": younger, "mark_settled": settled}
 
 
-def marks(younger: timedelta, *, settled: int) -> dict[str, Any]:
-    """Marks as they stay when no group gets settled any more."""
-    older = {"previous_mark_at": NOW - younger - timedelta(minutes=1), "previous_mark_settled": 0}
-    return older | {"mark_at": NOW - younger, "mark_settled": settled}
-
-
-def test_the_rate_counts_from_the_younger_mark_once_that_is_a_minute_old() -> None:
-    of_first_mark = eta_seconds(request(**marks(timedelta(seconds=59), settled=1000)), 1190, now=NOW)
-    of_second_mark = eta_seconds(request(**marks(timedelta(seconds=60), settled=1000)), 1300, now=NOW)
-
-    assert of_first_mark == round(1810 * 119 / 1190)
-    assert of_second_mark == round(1700 * 60 / 300)
-
-
-@pytest.mark.parametrize("since_then", [0, 1])
-def test_marks_of_an_hour_ago_say_nothing_about_the_last_minute(since_then: int) -> None:
-    stale = request(images=100_000, **marks(timedelta(hours=1), settled=31_000))
-    assert eta_seconds(stale, 31_000 + since_then, now=NOW) is None
-
-
-def test_when_work_goes_on_after_an_hour_the_hour_does_not_count() -> None:
-    waited = {"previous_mark_at": NOW - timedelta(hours=1), "mark_at": NOW, "mark_settled": 200}
-    assert eta_seconds(request(**waited), 200, now=NOW) is None
-
-
-def test_the_rate_of_a_new_run_does_not_count_what_was_settled_before_it() -> None:
-    assert eta_seconds(request(previous_mark_settled=2900), 2950, now=NOW) == 60
+HALF_A_MINUTE_AGO = {"previous_mark_at": NOW - timedelta(seconds=30), "previous_mark_settled": 1000}
+WAITED_AN_HOUR = {"previous_mark_at": NOW - timedelta(hours=1), "mark_at": NOW, "mark_settled": 200}
 
 
 @pytest.mark.parametrize(
-    "values", [{"started_at": None}, {"previous_mark_settled": 100}, {"previous_mark_settled": 200}]
+    ("values", "settled", "seconds"),
+    [
+        pytest.param(HALF_A_MINUTE_AGO, 1300, 170, id="from the older mark"),
+        pytest.param(marks(ago=59, settled=1000), 1190, round(1810 * 119 / 1190), id="older until a minute has passed"),
+        pytest.param(marks(ago=60, settled=1000), 1300, round(1700 * 60 / 300), id="then from the younger"),
+        pytest.param(marks(ago=3600, settled=310), 310, None, id="marks of an hour ago say nothing"),
+        pytest.param(marks(ago=3600, settled=310), 311, None, id="marks of an hour ago and one image more"),
+        pytest.param(WAITED_AN_HOUR, 200, None, id="work goes on after an hour"),
+        pytest.param({"previous_mark_settled": 2900}, 2950, 60, id="a new run does not count earlier images"),
+        pytest.param({"started_at": None}, 100, None, id="not started"),
+        pytest.param({"previous_mark_settled": 100}, 100, None, id="no image settled"),
+        pytest.param({"previous_mark_settled": 200}, 100, None, id="fewer images settled"),
+        pytest.param({"started_at": NOW}, 1, 3, id="no division by zero"),
+    ],
 )
-def test_without_a_rate_there_is_no_estimate(values: dict[str, Any]) -> None:
-    assert eta_seconds(request(**values), 100, now=NOW) is None
+def test_the_rest_is_estimated_by_the_rate_of_about_the_last_minute(
+    values: dict[str, Any], settled: int, seconds: int | None
+) -> None:
+    assert eta_seconds(request(**values), settled, now=NOW) == seconds
 
 
-def test_a_mark_of_this_very_moment_is_no_division_by_zero() -> None:
-    assert eta_seconds(request(started_at=NOW), 1, now=NOW) == 3
-
-
-def test_a_time_is_told_in_utc() -> None:
+def test_a_time_is_written_in_utc() -> None:
     berlin = timezone(timedelta(hours=1))
     assert timestamp(datetime(2026, 1, 1, 0, 30, tzinfo=berlin)) == "2025-12-31T23:30:00.000Z"
     assert timestamp(None) is None

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.status.outputs_zip import CHUNK, STEM_BYTES, UniqueNames, fold, safe, zip_chunks
-from services.status.products import ExportImage, ExportRow
+from services.status.views import ExportImage, ExportRow
 from shared.blobs.disk import DiskBlobs
 
 REQUEST = UUID(int=7)

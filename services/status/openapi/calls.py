@@ -1,0 +1,184 @@
+"""The calls of the public API, those of ingest too: one line each, then how they differ. Each GET answers HEAD as well.
+
+Derived: the parameters in a path, 404 for a path with an id, 503 for every call, and all that is the same for pages.
+"""
+
+import re
+from collections.abc import Sequence
+
+from services.status.openapi.shapes import OPTIONS, Json, choice, ref
+from shared.formats import MEDIA_TYPES
+from shared.lifecycle import ImageState, RequestStatus
+
+ONE = "/v1/requests/{request_id}"
+CALLS: dict[str, tuple[str, str, str, tuple[int, ...]]] = {  # tag, method and path, summary, errors
+    "createRequest": ("requests", "post /v1/requests", "Upload a manifest", (400, 408, 409, 413, 415, 422)),
+    "listRequests": ("requests", "get /v1/requests", "List requests, newest first", (400,)),
+    "getRequest": ("requests", f"get {ONE}", "Get a request and its progress", ()),
+    "followRequest": ("requests", f"get {ONE}/events", "Follow a request by server-sent events", ()),
+    "retryRequest": ("requests", f"post {ONE}/retry", "Run the failed and cancelled images again", (409,)),
+    "cancelRequest": ("requests", f"post {ONE}/cancel", "Cancel all images that are not finished", (409,)),
+    "deleteRequest": ("requests", f"delete {ONE}", "Delete a finished request and all that belongs to it", (409,)),
+    "listProducts": ("results", f"get {ONE}/products", "List products in input order with their images", (400,)),
+    "listRejected": ("results", f"get {ONE}/rejected", "List the row errors that on_invalid=skip left out", (400,)),
+    "listImages": ("results", f"get {ONE}/images", "List images by number", (400,)),
+    "getSource": ("results", f"get {ONE}/images/{{number}}/source", "Download the original of an image", (410,)),
+    "getOutputCsv": ("results", f"get {ONE}/output.csv", "Download the output CSV", (400,)),
+    "getOutputsZip": ("results", f"get {ONE}/outputs.zip", "Download all renditions as a zip, named by product", ()),
+    "getFile": ("results", "get /files/{request_id}/out/{name}", "Download a rendition; needs no API key", (416,)),
+    "listDeliveries": ("webhooks", f"get {ONE}/deliveries", "List webhook deliveries, newest first", (400,)),
+    "redeliver": ("webhooks", "post /v1/deliveries/{delivery_id}/redeliver", "Send a webhook delivery again", ()),
+    "upload": ("older", "post /upload", "Upload a manifest (older contract)", (400,)),
+    "uploadCsv": ("older", "post /api/upload-csv/", "Upload a manifest (older contract)", (400,)),
+    "getStatus": ("older", "get /status/{request_id}", "Get the progress (older contract)", ()),
+    "checkStatus": ("older", "get /api/check-status/{request_id}/", "Get the progress (older contract)", ()),
+}
+LISTED = {
+    "listRequests": "Request",
+    "listProducts": "Product",
+    "listRejected": "RowError",
+    "listImages": "Image",
+    "listDeliveries": "Delivery",
+}
+PROBLEMS = {
+    400: "The call is malformed.",
+    404: "The id is unknown or malformed, or belongs to another account.",
+    408: "The upload is too slow.",
+    409: "The current state does not allow this.",
+    410: "The file has been deleted.",
+    413: "The upload is too large.",
+    415: "The upload is not a CSV (but a zip, a PDF or a spreadsheet), or has another media type or charset.",
+    416: "The range starts after the end of the file.",
+    422: "Rows or options are invalid, or an option is unknown.",
+    503: "Temporarily unavailable.",
+}
+TEXT: Json = {"type": "string"}
+UUID: Json = {"type": "string", "format": "uuid"}
+JSON, PICTURE = ("application/json",), tuple(MEDIA_TYPES.values())
+FOLLOWED = ("Location", "Retry-After")
+ACCEPTED = (*FOLLOWED, "Idempotent-Replayed")
+
+
+def response(
+    description: str, media_types: Sequence[str] = (), schema: Json = TEXT, *, headers: Sequence[str] = ()
+) -> Json:
+    content = {media_type: {"schema": schema} for media_type in media_types}
+    parts = {"content": content, "headers": {name: {"schema": TEXT} for name in headers}}
+    return {"description": description, **{name: part for name, part in parts.items() if part}}
+
+
+def parameter(place: str, name: str, description: str, schema: Json = TEXT) -> Json:
+    return {"name": name, "in": place, "schema": schema, "description": description}
+
+
+IN_PATH = {
+    "request_id": parameter("path", "request_id", "Id of the request, as in the response to the upload.", UUID),
+    "delivery_id": parameter("path", "delivery_id", "Id of the delivery.", UUID),
+    "number": parameter("path", "number", "Number of the image.", {"type": "integer", "minimum": 1}),
+    "name": parameter("path", "name", "`{sha256}.{extension}`, as in `output_url`."),
+}
+IF_NONE_MATCH = parameter("header", "If-None-Match", "The `ETag` of an earlier response.")
+IDEMPOTENCY_KEY = parameter(
+    "header",
+    "Idempotency-Key",
+    "Repeating an upload with the same key and content returns the first response again, with "
+    "`Idempotent-Replayed: true`. Keys are kept for 24 hours.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+)
+SIZE: Json = {"type": "integer", "minimum": 1, "default": 50}
+PAGE = [
+    parameter("query", "page_size", "Items per page; values above 200 mean 200.", SIZE),
+    parameter("query", "page_token", "`next_page_token` of the previous page."),
+]
+YES_OR_NO: Json = {"type": "boolean", "default": False}
+PARAMETERS: dict[str, list[Json]] = {
+    "createRequest": [
+        *(parameter("query", name, schema["description"], schema) for name, schema in OPTIONS.items()),
+        IDEMPOTENCY_KEY,
+    ],
+    "listRequests": [parameter("query", "status", "Only requests with this status.", choice(*RequestStatus))],
+    "getRequest": [IF_NONE_MATCH],
+    "followRequest": [parameter("header", "Last-Event-ID", "The id of the last event received.")],
+    "listImages": [parameter("query", "status", "Only images with this status.", choice(*ImageState))],
+    "getOutputCsv": [
+        parameter("query", "details", "`true` (also `1`, `yes`, `on`) adds the columns Status and Errors.", YES_OR_NO)
+    ],
+    "getFile": [parameter("header", "Range", "A range of bytes."), IF_NONE_MATCH],
+}
+OLDER_STATUS = {200: response("The status as one of four words.", JSON, ref("OlderStatus"))}
+RESPONSES: dict[str, dict[int, Json]] = {
+    "createRequest": {
+        202: response("Accepted and stored.", JSON, ref("Accepted"), headers=ACCEPTED),
+        200: response("With `validate_only`: what would be accepted, and the errors.", JSON, ref("Validation")),
+    },
+    "getRequest": {
+        200: response(
+            "With `Retry-After` until it is terminal.", JSON, ref("Request"), headers=("ETag", "Retry-After")
+        ),
+        304: response("Unchanged, apart from `eta_seconds`."),
+    },
+    "followRequest": {
+        200: response("`progress` events that carry the request, then `done`.", ["text/event-stream"]),
+        204: response("`Last-Event-ID` is that of `done`: there is nothing more to follow."),
+    },
+    "retryRequest": {202: response("A new run has started.", JSON, ref("Request"), headers=FOLLOWED)},
+    "cancelRequest": {202: response("It will be cancelled shortly.", JSON, ref("Request"), headers=FOLLOWED)},
+    "deleteRequest": {204: response("Deleted, with its files and its pending deliveries.")},
+    "getSource": {200: response("As it was fetched; its type is the one that was decoded.", PICTURE)},
+    "getOutputCsv": {200: response("The results so far; positions without a rendition are empty.", ["text/csv"])},
+    "getOutputsZip": {200: response("`MISSING.txt` lists files that no longer exist.", ["application/zip"])},
+    "getFile": {
+        200: response("It never changes, and its name cannot be guessed.", PICTURE, headers=("ETag", "Cache-Control")),
+        206: response("The part named by `Range`.", PICTURE, headers=["Content-Range"]),
+        302: response("Redirect to a signed URL that is valid for a limited time.", headers=["Location"]),
+        304: response("Unchanged."),
+    },
+    "redeliver": {202: response("It is sent soon, with the same webhook-id.", JSON, ref("Redelivery"))},
+    "upload": {200: response("Accepted.", JSON, ref("Accepted"), headers=ACCEPTED)},
+    "uploadCsv": {202: response("Accepted.", JSON, ref("Accepted"), headers=ACCEPTED)},
+    "getStatus": OLDER_STATUS,
+    "checkStatus": OLDER_STATUS,
+}
+MANIFEST: Json = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {"schema": ref("Form")},
+        "text/csv": {"schema": TEXT},
+        "application/json": {"schema": ref("Upload")},
+    },
+}
+MORE: dict[str, Json] = {
+    "createRequest": {"requestBody": MANIFEST},
+    "upload": {"requestBody": MANIFEST},
+    "uploadCsv": {"requestBody": MANIFEST},
+    "getFile": {"security": [{}]},
+}
+
+
+def paths() -> dict[str, Json]:
+    """The operations by path and method."""
+    found: dict[str, Json] = {}
+    for name, (tag, call, summary, errors) in CALLS.items():
+        method, path = call.split()
+        in_path = [IN_PATH[key] | {"required": True} for key in re.findall(r"{(\w+)}", path)]
+        parameters = PARAMETERS.get(name, [])
+        if shape := LISTED.get(name):
+            page = response("The page; it may hold fewer items than `page_size`.", JSON, ref(f"{shape}Page"))
+            own, parameters = {200: page}, [*PAGE, *parameters]
+        else:
+            own = RESPONSES[name]
+        statuses = (*errors, 404, 503) if in_path else (*errors, 503)
+        known = {"operationId": name, "tags": [tag], "summary": summary, **MORE.get(name, {})}
+        found.setdefault(path, {})[method] = known | {
+            **({"deprecated": True} if tag == "older" else {}),
+            "parameters": [*in_path, *parameters],
+            "responses": {str(status): one for status, one in (own | _problems(statuses)).items()},
+        }
+    return found
+
+
+def _problems(statuses: Sequence[int]) -> dict[int, Json]:
+    media_type, schema = ["application/problem+json"], ref("Problem")
+    found = {status: response(PROBLEMS[status], media_type, schema) for status in statuses}
+    found[503] = response(PROBLEMS[503], media_type, schema, headers=["Retry-After"])
+    return found

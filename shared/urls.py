@@ -185,13 +185,17 @@ def _ascii_name(host: str) -> str:
     """As browsers do it (UTS 46): `faß.de` is not `fass.de`, and emoji are allowed. Strict IDNA 2008 refuses those."""
     try:
         name = idna.uts46_remap(host, std3_rules=False).removesuffix(".")
-        labels = [label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in name.split(".")]
+        encoded = ".".join(_ascii_label(label) for label in name.split("."))
     except UnicodeError:  # idna's errors too
-        labels = []
-    encoded = ".".join(labels)
-    if len(encoded) > 253 or not labels or not all(_LABEL.fullmatch(label) for label in labels):
+        encoded = ""
+    if len(encoded) > 253 or not all(_LABEL.fullmatch(label) for label in encoded.split(".")):
         raise InvalidUrl("The URL's host is not a valid name.")
     return encoded
+
+
+def _ascii_label(label: str) -> str:
+    """One that is too long is left as it is, and refused: encoding takes time to the square of its length."""
+    return label if label.isascii() or len(label) > 63 else f"xn--{label.encode('punycode').decode()}"
 
 
 def _without_dot_segments(path: str) -> str:

@@ -21,17 +21,9 @@ from shared.urls import InvalidUrl, Target
 
 MAX_REDIRECTS = 5
 CONNECT_SECONDS = 5.0
-USER_AGENT = "Halftone/1.0 (image compression)"
+HEADERS = {"User-Agent": "Halftone/1.0 (image compression)", "Accept-Encoding": "identity"}
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A whole body, and the URL that it came from after all redirects."""
-
-    body: bytes | bytearray
-    final_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +38,15 @@ class Answer:
 class Egress:
     """`allow` lists `host:port` pairs that the guard lets through; up to `max_idle` connections are kept for later."""
 
-    def __init__(
-        self,
-        allow: Sequence[str] = (),
-        *,
-        max_idle: int = 64,
-        user_agent: str = USER_AGENT,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, allow: Sequence[str] = (), *, max_idle: int = 64, tls: ssl.SSLContext | None = None) -> None:
         self._guard = Guard(allow)
         self._pool = ConnectionPool(max_idle)
-        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._tls = tls or tls_context()
 
     def fetch(
         self, url: str, *, deadline_seconds: float, max_bytes: int, connect_seconds: float = CONNECT_SECONDS
-    ) -> Fetched:
-        """GET, redirects followed; everything together within the deadline. Raises an ImageError."""
+    ) -> bytearray:
+        """The body that GET yields, redirects followed; all within the deadline. Raises an ImageError."""
         deadline = Deadline(deadline_seconds)
         target = _parse(url)
         for _ in range(MAX_REDIRECTS + 1):
@@ -70,7 +54,7 @@ class Egress:
                 next_target = response.redirect()
                 if next_target is None:
                     response.check_status(now=datetime.now(UTC))
-                    return Fetched(response.read_body(max_bytes=max_bytes), target.url)
+                    return response.read_body(max_bytes=max_bytes)
                 response.skip_body()
                 target = next_target
         raise TooManyRedirects(f"More than {MAX_REDIRECTS} redirects.")
@@ -81,7 +65,7 @@ class Egress:
         """POST once, on a connection of its own; any status is an answer, a redirect too. Raises an ImageError."""
         deadline = Deadline(deadline_seconds)
         target = _parse(url)
-        fields = {**self._headers, **headers, "Content-Length": str(len(body)), "Connection": "close"}
+        fields = {**HEADERS, **headers, "Content-Length": str(len(body)), "Connection": "close"}
         connection = _twice(lambda: self._connect(target, deadline=deadline, connect_seconds=CONNECT_SECONDS))
         try:
             response = request(connection, "POST", target, fields, body, deadline=deadline)
@@ -104,7 +88,7 @@ class Egress:
 
     def _send_get(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Response:
         """On an idle connection if it works (it may be stale, or hold garbage), else on a new one, tried twice."""
-        fields = {**self._headers, "Accept": "image/*, */*;q=0.5"}
+        fields = {**HEADERS, "Accept": "image/*, */*;q=0.5"}
         if idle := self._pool.take(target):
             with suppress(ConnectFailure, HttpProtocol):
                 return request(idle, "GET", target, fields, None, deadline=deadline)

@@ -98,38 +98,29 @@ class DeadlineStream(httpcore.NetworkStream):
         return bool(poll.poll(0))
 
 
-class _Http1(httpcore.HTTP11Connection):
-    """httpcore's protocol with our limit on headers (its own is 100 kB)."""
-
-    MAX_INCOMPLETE_EVENT_SIZE = MAX_HEADER_BYTES
-
-
-class Connection:
+class Connection(httpcore.HTTP11Connection):
     """HTTP/1.1 on a stream. Used by one thread at a time."""
 
+    MAX_INCOMPLETE_EVENT_SIZE = MAX_HEADER_BYTES  # httpcore's own is 100 kB
+
     def __init__(self, target: Target, stream: DeadlineStream) -> None:
-        self.origin = target.origin
-        self.stream = stream
         origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
-        self._http = _Http1(origin, stream, keepalive_expiry=KEEP_SECONDS)
+        super().__init__(origin, stream, keepalive_expiry=KEEP_SECONDS)
+        self.origin = target.origin
+        self.network_stream = stream
 
     def send(
         self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, *, deadline: Deadline
     ) -> httpcore.Response:
         """The response's head; its body is still to be read. Raises httpcore's errors."""
-        self.stream.deadline = deadline
+        self.network_stream.deadline = deadline
         url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         fields = [("Host", target.netloc), *headers.items()]
-        return self._http.handle_request(httpcore.Request(method, url, headers=fields, content=body))
+        return self.handle_request(httpcore.Request(method, url, headers=fields, content=body))
 
     def is_idle(self) -> bool:
-        return self._http.is_idle()
-
-    def has_expired(self) -> bool:
-        return self._http.has_expired()
-
-    def close(self) -> None:
-        self._http.close()
+        """Not with surplus bytes: they would be read as the answer to the next request."""
+        return super().is_idle() and self._h11_state.trailing_data == (b"", False)
 
 
 def tls_context() -> ssl.SSLContext:

@@ -89,7 +89,7 @@ def test_a_redirect_to_a_url_of_a_wrong_form_is_blocked(origin: Origin, egress: 
 
 def test_the_allowed_pair_is_the_only_exception(origin: Origin, egress: Egress) -> None:
     with Origin() as other:
-        assert get(egress, origin.add("/a", b"x")).body == b"x"
+        assert get(egress, origin.add("/a", b"x")) == b"x"
         assert isinstance(failure(egress, other.url("/a")), BlockedUrl)
         assert isinstance(failure(egress, f"http://localhost:{origin.port}/a"), BlockedUrl)
 
@@ -101,7 +101,7 @@ def test_an_allowed_pair_may_have_any_name_in_any_spelling(monkeypatch: pytest.M
         origin.add("/a", b"x")
         egress = Egress([f"{host}:{origin.port}"])
         for spelling in (host, host.lower(), host.upper()):
-            assert get(egress, f"http://{spelling}:{origin.port}/a").body == b"x"
+            assert get(egress, f"http://{spelling}:{origin.port}/a") == b"x"
         egress.close()
 
 
@@ -109,7 +109,7 @@ def test_a_name_is_looked_up_once_between_the_check_and_the_call(monkeypatch: py
     with Origin(host="shop.example") as origin:
         asked = names(monkeypatch, ("127.0.0.1",), ("10.0.0.1",))
         egress = Egress([origin.place])
-        assert get(egress, origin.add("/a", b"x")).body == b"x"
+        assert get(egress, origin.add("/a", b"x")) == b"x"
         egress.close()
     assert asked == ["shop.example"]
 
@@ -153,7 +153,7 @@ def test_a_dead_first_address_leaves_time_for_the_second(monkeypatch: pytest.Mon
     with Origin(host="shop.example") as origin:
         names(monkeypatch, ("127.0.0.2", "127.0.0.1"))
         egress = Egress([origin.place])
-        assert get(egress, origin.add("/a", b"x")).body == b"x"
+        assert get(egress, origin.add("/a", b"x")) == b"x"
         egress.close()
 
 
@@ -162,4 +162,4 @@ def test_proxies_from_the_environment_are_ignored(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    assert get(egress, origin.add("/a", b"x")).body == b"x"
+    assert get(egress, origin.add("/a", b"x")) == b"x"

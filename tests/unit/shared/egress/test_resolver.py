@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from ipaddress import ip_address
 
 import pytest
@@ -94,13 +95,11 @@ def test_a_thousand_images_of_a_hanging_name_wait_together_and_not_one_after_the
 
 
 def test_a_name_that_answered_late_is_known_from_then_on(slow: SlowNames) -> None:
-    with Origin(host="late.example") as late:
-        egress = Egress([late.place])
+    with Origin(host="late.example") as late, closing(Egress([late.place])) as egress:
         url = late.add("/a", b"x")
         assert _body(egress, url) is None
         slow.answer.set()
         assert until(lambda: _body(egress, url)) == b"x"
-        egress.close()
     assert slow.asked == ["late.example"]
 
 

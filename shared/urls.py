@@ -138,16 +138,11 @@ def refusal(url: str, *, max_length: int = MAX_LENGTH) -> str | None:
     return None
 
 
-def host_port(url: str) -> str:
-    """`host:port` of a well-formed URL."""
-    return Target.parse(url).host_port
-
-
 def allowed_pair(text: str) -> str:
     """One entry of the allow-list, normalised as `Target.host_port` is. Raises ValueError."""
     if re.search(r"[/?#]", text) or not re.search(r":[0-9]+$", text):
         raise ValueError("not host:port")
-    return host_port(f"http://{text}")
+    return Target.parse(f"http://{text}").host_port
 
 
 def _split_authority(authority: str) -> tuple[str, int | None]:

@@ -43,7 +43,6 @@ class FetchLimits:
 
     first_seconds: float = 5.0
     total_seconds: float = 30.0
-    connect_seconds: float = 5.0
     max_bytes: int = 20_000_000
 
     @property
@@ -142,7 +141,6 @@ def _fetch(fetcher: Fetcher, image: ImageRef, request_id: UUID, seconds: float) 
             image.url,
             deadline_seconds=seconds,
             max_bytes=limits.max_bytes,
-            connect_seconds=limits.connect_seconds,
         )
         digest = sha256(body).hexdigest()
         # Not synced to disk: a source that is lost in a power cut is fetched again.

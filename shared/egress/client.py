@@ -20,7 +20,6 @@ from shared.errors import BlockedUrl, ConnectFailure, FetchTimeout, HttpProtocol
 from shared.urls import InvalidUrl, Target
 
 MAX_REDIRECTS = 5
-CONNECT_SECONDS = 5.0
 HEADERS = {"User-Agent": "Halftone/1.0 (image compression)", "Accept-Encoding": "identity"}
 
 T = TypeVar("T")
@@ -38,19 +37,25 @@ class Answer:
 class Egress:
     """`allow` lists `host:port` pairs that the guard lets through; up to `max_idle` connections are kept for later."""
 
-    def __init__(self, allow: Sequence[str] = (), *, max_idle: int = 64, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        allow: Sequence[str] = (),
+        *,
+        connect_seconds: float = 5.0,
+        max_idle: int = 64,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._guard = Guard(allow)
+        self._connect_seconds = connect_seconds
         self._pool = ConnectionPool(max_idle)
         self._tls = tls or tls_context()
 
-    def fetch(
-        self, url: str, *, deadline_seconds: float, max_bytes: int, connect_seconds: float = CONNECT_SECONDS
-    ) -> bytearray:
+    def fetch(self, url: str, *, deadline_seconds: float, max_bytes: int) -> bytearray:
         """The body that GET yields, redirects followed; all within the deadline. Raises an ImageError."""
         deadline = Deadline(deadline_seconds)
         target = _parse(url)
         for _ in range(MAX_REDIRECTS + 1):
-            with self._get(target, deadline=deadline, connect_seconds=connect_seconds) as response:
+            with self._get(target, deadline) as response:
                 next_target = response.redirect()
                 if next_target is None:
                     response.check_status(now=datetime.now(UTC))
@@ -66,7 +71,7 @@ class Egress:
         deadline = Deadline(deadline_seconds)
         target = _parse(url)
         fields = {**HEADERS, **headers, "Content-Length": str(len(body)), "Connection": "close"}
-        connection = _twice(lambda: self._connect(target, deadline=deadline, connect_seconds=CONNECT_SECONDS))
+        connection = _twice(lambda: self._connect(target, deadline))
         try:
             response = request(connection, "POST", target, fields, body, deadline=deadline)
             return Answer(response.status, response.headers, response.read_excerpt(max_response_bytes))
@@ -78,15 +83,15 @@ class Egress:
         self._pool.close()
 
     @contextmanager
-    def _get(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Iterator[Response]:
-        response = self._send_get(target, deadline=deadline, connect_seconds=connect_seconds)
+    def _get(self, target: Target, deadline: Deadline) -> Iterator[Response]:
+        response = self._send_get(target, deadline)
         try:
             yield response
         finally:
             response.close()
             self._pool.give_back(response.connection)
 
-    def _send_get(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Response:
+    def _send_get(self, target: Target, deadline: Deadline) -> Response:
         """On an idle connection if it works (it may be stale, or hold garbage), else on a new one, tried twice."""
         fields = {**HEADERS, "Accept": "image/*, */*;q=0.5"}
         if idle := self._pool.take(target):
@@ -94,15 +99,15 @@ class Egress:
                 return request(idle, "GET", target, fields, None, deadline=deadline)
 
         def on_new_connection() -> Response:
-            connection = self._connect(target, deadline=deadline, connect_seconds=connect_seconds)
+            connection = self._connect(target, deadline)
             return request(connection, "GET", target, fields, None, deadline=deadline)
 
         return _twice(on_new_connection)
 
-    def _connect(self, target: Target, *, deadline: Deadline, connect_seconds: float) -> Connection:
+    def _connect(self, target: Target, deadline: Deadline) -> Connection:
         try:
-            addresses = self._guard.addresses(target, seconds=connect_seconds, total=deadline)
-            connect = deadline.sooner(connect_seconds)
+            addresses = self._guard.addresses(target, seconds=self._connect_seconds, total=deadline)
+            connect = deadline.sooner(self._connect_seconds)
         except TimeoutError as error:
             raise FetchTimeout(f"{target.host} could not be reached in time.") from error
         return dial(target, addresses, tls=self._tls, total=deadline, connect=connect)

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared import urls
-from shared.urls import Target, allowed_pair, host_port, refusal
+from shared.urls import Target, allowed_pair, refusal
 
 # fmt: off
 WELL_FORMED = [
@@ -92,7 +92,7 @@ def test_no_other_reader_finds_another_host_in_an_accepted_url(scheme: str, rest
 def _where(read: httpx.URL | SplitResult) -> str:
     host = read.raw_host.decode() if isinstance(read, httpx.URL) else read.hostname
     port = read.port or urls.DEFAULT_PORTS[read.scheme]
-    return host_port(f"http://{f'[{host}]' if ':' in (host or '') else host}:{port}")
+    return Target.parse(f"http://{f'[{host}]' if ':' in (host or '') else host}:{port}").host_port
 
 
 @given(
@@ -169,12 +169,11 @@ BLOCKED = [
 
 @pytest.mark.parametrize("place", BLOCKED)
 def test_a_target_is_blocked_by_its_port_address_or_name_unless_it_is_allowed(place: str) -> None:
-    url = f"http://{place}/hook"
-    target = Target.parse(url)
+    target = Target.parse(f"http://{place}/hook")
     reason = target.blocked()
     assert reason is not None
     assert reason.endswith((" is not public.", " is not a port for web servers."))
-    assert target.blocked((host_port(url),)) is None
+    assert target.blocked((target.host_port,)) is None
 
 
 @pytest.mark.parametrize(
@@ -194,7 +193,7 @@ def test_a_target_is_not_blocked_where_only_a_lookup_could_tell(place: str) -> N
     ],
 )
 def test_host_and_port(url: str, pair: str) -> None:
-    assert host_port(url) == pair
+    assert Target.parse(url).host_port == pair
     assert allowed_pair(pair) == pair
 
 

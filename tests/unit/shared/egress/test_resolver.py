@@ -86,11 +86,11 @@ def test_a_name_waits_for_room_while_as_many_as_allowed_hang(slow: SlowNames) ->
 
 
 def test_a_thousand_images_of_a_hanging_name_wait_together_and_not_one_after_the_other(slow: SlowNames) -> None:
-    egress = Egress()
+    egress = Egress(connect_seconds=0.3)
     with at_most(30):
         for _ in range(1000):
             with pytest.raises(DnsFailure):
-                egress.fetch("http://tarpit.example/", deadline_seconds=5, connect_seconds=0.3, max_bytes=9)
+                egress.fetch("http://tarpit.example/", deadline_seconds=5, max_bytes=9)
     assert slow.asked == ["tarpit.example"]
 
 

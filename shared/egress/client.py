@@ -108,9 +108,9 @@ class Egress:
         try:
             addresses = self._guard.addresses(target, seconds=self._connect_seconds, total=deadline)
             connect = deadline.sooner(self._connect_seconds)
+            return dial(target, addresses, tls=self._tls, total=deadline, connect=connect)
         except TimeoutError as error:
             raise FetchTimeout(f"{target.host} could not be reached in time.") from error
-        return dial(target, addresses, tls=self._tls, total=deadline, connect=connect)
 
 
 def _parse(url: str) -> Target:

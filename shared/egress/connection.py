@@ -16,7 +16,7 @@ import certifi
 import httpcore
 
 from shared.addresses import Address
-from shared.errors import ConnectFailure, FetchTimeout
+from shared.errors import ConnectFailure
 from shared.urls import Target
 
 MAX_HEADER_BYTES = 32 * 1024
@@ -38,9 +38,6 @@ class Deadline:
             raise TimeoutError
         return left
 
-    def over(self) -> bool:
-        return time.monotonic() >= self.at
-
     def sooner(self, seconds: float) -> "Deadline":
         """`seconds` from now, or this deadline if it is earlier."""
         part = Deadline(seconds)
@@ -49,7 +46,7 @@ class Deadline:
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """The socket as httpcore reads and writes it; set `deadline` before each use."""
+    """The socket as httpcore reads and writes it, after TLS; set `deadline` before each use."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
@@ -80,11 +77,6 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def close(self) -> None:
         self._sock.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        raise NotImplementedError  # `dial` does this before there is a stream
 
     def get_extra_info(self, info: str) -> Any:
         return self._is_readable() if info == "is_readable" else None
@@ -136,7 +128,7 @@ def dial(
 ) -> Connection:
     """Try each address with its share of the time until `connect`, so that a dead first one leaves time for the second.
 
-    Raises FetchTimeout once `total` has passed, otherwise ConnectFailure.
+    Raises TimeoutError once `total` has passed, otherwise ConnectFailure.
     """
     failure: OSError = TimeoutError()
     for tried, address in enumerate(addresses):
@@ -146,8 +138,7 @@ def dial(
             return Connection(target, DeadlineStream(sock, total))
         except OSError as error:
             failure = error
-    if total.over():
-        raise FetchTimeout(f"{target.host} could not be reached in time.") from failure
+    total.left()  # raises TimeoutError
     raise ConnectFailure(f"Could not connect to {target.host}: {_reason(failure)}.") from failure
 
 

@@ -1,6 +1,6 @@
 """The one judge of http(s) URLs: image URLs, webhook URLs, redirects and the allow-list are all read by `Target`.
 
-No name is looked up here. Where a name leads is judged when it is dialled (`shared/egress/guard.py`).
+No name is looked up here. Where a name leads is judged when it is dialled (`shared/egress/client.py`).
 """
 
 import re

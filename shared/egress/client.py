@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import httpx
 
+from shared.addresses import Address, is_public
 from shared.egress.connection import Connection, Deadline, dial, tls_context
-from shared.egress.guard import Guard
 from shared.egress.pool import ConnectionPool
+from shared.egress.resolver import Resolver
 from shared.egress.response import Response, request
 from shared.errors import BlockedUrl, ConnectFailure, FetchTimeout, HttpProtocol, TooManyRedirects
-from shared.urls import InvalidUrl, Target
+from shared.urls import InvalidUrl, Target, allowed_pair
 
 MAX_REDIRECTS = 5
 HEADERS = {"User-Agent": "Halftone/1.0 (image compression)", "Accept-Encoding": "identity"}
@@ -35,7 +36,7 @@ class Answer:
 
 
 class Egress:
-    """`allow` lists `host:port` pairs that the guard lets through; up to `max_idle` connections are kept for later."""
+    """`allow` lists `host:port` pairs that need not be public; up to `max_idle` connections are kept for later."""
 
     def __init__(
         self,
@@ -45,7 +46,8 @@ class Egress:
         max_idle: int = 64,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._guard = Guard(allow)
+        self._allow = frozenset(allowed_pair(pair) for pair in allow)
+        self._resolver = Resolver()
         self._connect_seconds = connect_seconds
         self._pool = ConnectionPool(max_idle)
         self._tls = tls or tls_context()
@@ -106,11 +108,26 @@ class Egress:
 
     def _connect(self, target: Target, deadline: Deadline) -> Connection:
         try:
-            addresses = self._guard.addresses(target, seconds=self._connect_seconds, total=deadline)
+            addresses = self._judged_addresses(target, deadline)
             connect = deadline.sooner(self._connect_seconds)
             return dial(target, addresses, tls=self._tls, total=deadline, connect=connect)
         except TimeoutError as error:
             raise FetchTimeout(f"{target.host} could not be reached in time.") from error
+
+    def _judged_addresses(self, target: Target, deadline: Deadline) -> tuple[Address, ...]:
+        """The addresses that may be dialled, best first; raises BlockedUrl.
+
+        One refused address blocks the name: its name server decides which one the next lookup returns. Dial these and
+        never look the name up again: it could resolve to another address between check and call (DNS rebinding).
+        """
+        if reason := target.blocked(self._allow):
+            raise BlockedUrl(reason)
+        if target.address:
+            return (target.address,)
+        found = self._resolver.addresses(target.host, seconds=self._connect_seconds, total=deadline)
+        if target.host_port not in self._allow and not all(is_public(address) for address in found):
+            raise BlockedUrl(f"The address of {target.host} is not public.")
+        return found
 
 
 def _parse(url: str) -> Target:

@@ -10,55 +10,38 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 
 Address = IPv4Address | IPv6Address
 
-# Each range with the document that reserves it.
-REFUSED: tuple[tuple[str, str], ...] = (
-    ("0.0.0.0/8", "RFC 791: this network"),
-    ("10.0.0.0/8", "RFC 1918: private"),
-    ("100.64.0.0/10", "RFC 6598: shared by carriers (and used inside clouds)"),
-    ("127.0.0.0/8", "RFC 1122: loopback"),
-    ("168.63.129.16/32", "Azure: the virtual machine's own host"),
-    ("169.254.0.0/16", "RFC 3927: link-local (and the clouds' metadata services)"),
-    ("172.16.0.0/12", "RFC 1918: private"),
-    ("192.0.0.0/24", "RFC 6890: IETF protocol assignments"),
-    ("192.0.2.0/24", "RFC 5737: documentation"),
-    ("192.31.196.0/24", "RFC 7535: AS112"),
-    ("192.52.193.0/24", "RFC 7450: AMT"),
-    ("192.88.99.0/24", "RFC 7526: 6to4 relay anycast"),
-    ("192.168.0.0/16", "RFC 1918: private"),
-    ("192.175.48.0/24", "RFC 7534: AS112"),
-    ("198.18.0.0/15", "RFC 2544: benchmarking"),
-    ("198.51.100.0/24", "RFC 5737: documentation"),
-    ("203.0.113.0/24", "RFC 5737: documentation"),
-    ("224.0.0.0/4", "RFC 5771: multicast"),
-    ("240.0.0.0/4", "RFC 1112: reserved"),
-    ("255.255.255.255/32", "RFC 919: limited broadcast"),
-    ("::/128", "RFC 4291: unspecified"),
-    ("::1/128", "RFC 4291: loopback"),
-    ("::/96", "RFC 4291: IPv4-compatible"),
-    ("::ffff:0:0/96", "RFC 4291: IPv4-mapped"),
-    ("::ffff:0:0:0/96", "RFC 2765: IPv4-translated"),
-    ("64:ff9b::/96", "RFC 6052: NAT64, well-known prefix"),
-    ("64:ff9b:1::/48", "RFC 8215: NAT64, local use"),
-    ("100::/64", "RFC 6666: discard only"),
-    ("100:0:0:1::/64", "RFC 9780: dummy prefix"),
-    ("2001::/32", "RFC 4380: Teredo"),
-    ("2001:2::/48", "RFC 5180: benchmarking"),
-    ("2001:10::/28", "RFC 4843: ORCHID"),
-    ("2001:20::/28", "RFC 7343: ORCHIDv2"),
-    ("2001::/23", "RFC 2928: IETF protocol assignments"),
-    ("2001:db8::/32", "RFC 3849: documentation"),
-    ("2002::/16", "RFC 3056: 6to4"),
-    ("2620:4f:8000::/48", "RFC 7534: AS112"),
-    ("3fff::/20", "RFC 9637: documentation"),
-    ("5f00::/16", "RFC 9602: segment routing"),
-    ("fc00::/7", "RFC 4193: unique local"),
-    ("fe80::/10", "RFC 4291: link-local"),
-    ("fec0::/10", "RFC 3879: site-local"),
-    ("ff00::/8", "RFC 4291: multicast"),
+# RFC 4291: the only part of IPv6 that IANA has allocated. Outside are loopback, local and mapped addresses and NAT64.
+GLOBAL_UNICAST = ip_network("2000::/3")
+# Within IPv4 and GLOBAL_UNICAST, each range with the document that reserves it.
+REFUSED = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",  # RFC 791: this network
+        "10.0.0.0/8",  # RFC 1918: private
+        "100.64.0.0/10",  # RFC 6598: shared by carriers (and used inside clouds)
+        "127.0.0.0/8",  # RFC 1122: loopback
+        "168.63.129.16/32",  # Azure: the virtual machine's own host
+        "169.254.0.0/16",  # RFC 3927: link-local (and the clouds' metadata services)
+        "172.16.0.0/12",  # RFC 1918: private
+        "192.0.0.0/24",  # RFC 6890: IETF protocol assignments
+        "192.0.2.0/24",  # RFC 5737: documentation
+        "192.31.196.0/24",  # RFC 7535: AS112
+        "192.52.193.0/24",  # RFC 7450: AMT
+        "192.88.99.0/24",  # RFC 7526: 6to4 relay anycast
+        "192.168.0.0/16",  # RFC 1918: private
+        "192.175.48.0/24",  # RFC 7534: AS112
+        "198.18.0.0/15",  # RFC 2544: benchmarking
+        "198.51.100.0/24",  # RFC 5737: documentation
+        "203.0.113.0/24",  # RFC 5737: documentation
+        "224.0.0.0/4",  # RFC 5771: multicast
+        "240.0.0.0/4",  # RFC 1112: reserved (and RFC 919: limited broadcast)
+        "2001::/23",  # RFC 2928: IETF protocol assignments (Teredo, ORCHID and benchmarking too)
+        "2001:db8::/32",  # RFC 3849: documentation
+        "2002::/16",  # RFC 3056: 6to4
+        "2620:4f:8000::/48",  # RFC 7534: AS112
+        "3fff::/20",  # RFC 9637: documentation
+    )
 )
-GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291: the only part of IPv6 that IANA has allocated
-
-_NETWORKS = tuple(ip_network(text) for text, _ in REFUSED)
 
 
 @lru_cache(maxsize=4096)
@@ -66,7 +49,7 @@ def is_public(address: Address) -> bool:
     """Whether a user's URL may lead there."""
     if isinstance(address, IPv6Address) and (address.scope_id or address not in GLOBAL_UNICAST):
         return False
-    return not any(address.version == network.version and address in network for network in _NETWORKS)
+    return not any(address in network for network in REFUSED)
 
 
 def parse_ipv4(text: str) -> IPv4Address | None:

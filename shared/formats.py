@@ -2,29 +2,13 @@
 
 from typing import Final
 
-MEDIA_TYPES: Final = {
-    "jpeg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
-    "avif": "image/avif",
-    "gif": "image/gif",
-    "bmp": "image/bmp",
-    "tiff": "image/tiff",
-}
-
-EXTENSIONS: Final = {
-    "jpeg": "jpg",
-    "png": "png",
-    "webp": "webp",
-    "avif": "avif",
-    "gif": "gif",
-    "bmp": "bmp",
-    "tiff": "tiff",
-}
+_NAMES = ("jpeg", "png", "webp", "avif", "gif", "bmp", "tiff")
+MEDIA_TYPES: Final = {name: f"image/{name}" for name in _NAMES}
+EXTENSIONS: Final = {name: name for name in _NAMES} | {"jpeg": "jpg"}
+FORMATS: Final = {extension: name for name, extension in EXTENSIONS.items()}
 
 
 def media_type_of(key: str) -> str:
     """By the extension of a rendition's key; a source has no extension, and what its host claimed is not trusted."""
-    extension = key.rpartition(".")[2]
-    known = {EXTENSIONS[name]: media_type for name, media_type in MEDIA_TYPES.items()}
-    return known.get(extension, "application/octet-stream")
+    name = FORMATS.get(key.rpartition(".")[2])
+    return MEDIA_TYPES[name] if name else "application/octet-stream"

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 # Stored URLs hold no space, backslash, quote, < or > (shared/urls.py); in JSON a quote or backslash ends the text.
-_USER_INFO = re.compile(r"(://)[^\s/?#@\"<>\\]+@")
+_USER_INFO = re.compile(r"(://)[^\s/?#\"<>\\]+@")  # up to the last @: a password may hold one
 # Each match stops at the next URL: scanning from each of a thousand URLs to the end would take quadratic time.
 _QUERY = re.compile(r"(https?://(?:(?!https?://)[^\s?#\"<>\\])*\?)[^\s\"<>\\]+", re.IGNORECASE)
 # Characters that a terminal obeys instead of showing: C0 and C1 (except newline), line separators, direction marks.

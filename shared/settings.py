@@ -5,8 +5,8 @@ The types judge a value as the library that uses it does, so that a wrong one is
 
 import sys
 from base64 import b64decode
-from binascii import Error as NotBase64
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Literal, NoReturn, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -61,14 +61,11 @@ def _blobs(url: str) -> str:
 
 
 def _require(url: str, schemes: tuple[str, ...], wanted: str) -> SplitResult:
-    try:
+    with suppress(ValueError):  # the port is not a number
         parts = urlsplit(url)
-        complete = "://" in url and parts.scheme in schemes and parts.port != 0
-    except ValueError:  # the port is not a number
-        raise ValueError(f"must be {wanted}") from None
-    if not complete:
-        raise ValueError(f"must be {wanted}")
-    return parts
+        if "://" in url and parts.scheme in schemes and parts.port != 0:
+            return parts
+    raise ValueError(f"must be {wanted}")
 
 
 def _public(url: str) -> str:
@@ -87,7 +84,7 @@ def _pair(text: str) -> str:
 def _signing_secret(text: str) -> str:
     try:
         key = b64decode(text.removeprefix("whsec_"), validate=True)
-    except (NotBase64, ValueError):
+    except ValueError:
         key = b""
     if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
         raise ValueError("must be whsec_ and 24 to 64 bytes in base64")

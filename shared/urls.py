@@ -1,6 +1,6 @@
 """The one judge of http(s) URLs: image URLs, webhook URLs, redirects and the allow-list are all read by `Target`.
 
-No name is looked up here. Where a name leads is judged when it is dialled (`shared/egress/guard.py`).
+No name is looked up here. Where a name leads is judged when it is dialled (`shared/egress/client.py`).
 """
 
 import re
@@ -138,16 +138,11 @@ def refusal(url: str, *, max_length: int = MAX_LENGTH) -> str | None:
     return None
 
 
-def host_port(url: str) -> str:
-    """`host:port` of a well-formed URL."""
-    return Target.parse(url).host_port
-
-
 def allowed_pair(text: str) -> str:
     """One entry of the allow-list, normalised as `Target.host_port` is. Raises ValueError."""
     if re.search(r"[/?#]", text) or not re.search(r":[0-9]+$", text):
         raise ValueError("not host:port")
-    return host_port(f"http://{text}")
+    return Target.parse(f"http://{text}").host_port
 
 
 def _split_authority(authority: str) -> tuple[str, int | None]:
@@ -185,13 +180,17 @@ def _ascii_name(host: str) -> str:
     """As browsers do it (UTS 46): `faß.de` is not `fass.de`, and emoji are allowed. Strict IDNA 2008 refuses those."""
     try:
         name = idna.uts46_remap(host, std3_rules=False).removesuffix(".")
-        labels = [label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in name.split(".")]
+        encoded = ".".join(_ascii_label(label) for label in name.split("."))
     except UnicodeError:  # idna's errors too
-        labels = []
-    encoded = ".".join(labels)
-    if len(encoded) > 253 or not labels or not all(_LABEL.fullmatch(label) for label in labels):
+        encoded = ""
+    if len(encoded) > 253 or not all(_LABEL.fullmatch(label) for label in encoded.split(".")):
         raise InvalidUrl("The URL's host is not a valid name.")
     return encoded
+
+
+def _ascii_label(label: str) -> str:
+    """One that is too long is left as it is, and refused: encoding takes time to the square of its length."""
+    return label if label.isascii() or len(label) > 63 else f"xn--{label.encode('punycode').decode()}"
 
 
 def _without_dot_segments(path: str) -> str:

@@ -22,7 +22,7 @@ from shared.errors import ImageError
 from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger
 from shared.schemas.tables import Delivery, DeliveryAttempt
-from shared.urls import host_port
+from shared.urls import Target
 
 log = get_logger(__name__)
 RESULTS = Counter(
@@ -62,7 +62,7 @@ def deliver(sender: WebhookSender, delivery_id: UUID) -> None:
     """Attempt the delivery now, or queue it for a thread that is busy with its host."""
     url = sender.database.transact(lambda session: _due_url(session, delivery_id))
     if url is not None:
-        sender.queue.run(host_port(url), delivery_id, lambda due: _attempt(sender, due))
+        sender.queue.run(Target.parse(url).host_port, delivery_id, lambda due: _attempt(sender, due))
 
 
 def _attempt(sender: WebhookSender, delivery_id: UUID) -> None:

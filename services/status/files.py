@@ -23,7 +23,7 @@ from services.status.views import matches
 from shared.blobs import BlobMissing, source_key
 from shared.blobs.disk import DiskBlobs
 from shared.errors import HalftoneError
-from shared.formats import EXTENSIONS, MEDIA_TYPES
+from shared.formats import FORMATS, MEDIA_TYPES
 from shared.http.context import Context, account_of, context_of, id_of
 from shared.http.problems import Problem, not_found
 from shared.log import get_logger
@@ -31,7 +31,6 @@ from shared.schemas.tables import Image, ProcessingRequest
 
 log = get_logger(__name__)
 RENDITION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/out/([0-9a-f]{64})\.([a-z]{3,4})")
-FORMATS = {extension: name for name, extension in EXTENSIONS.items()}
 HARMLESS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 PRIVATE = {"Cache-Control": "private, no-cache"}
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}

@@ -35,7 +35,7 @@ def main() -> None:
     store = blobs.connect(settings.blob_url)
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
     identity.introduce(database, store)
-    egress = Egress(settings.fetch_allow)
+    egress = Egress(settings.fetch_allow, connect_seconds=settings.connect_seconds)
     pool = CodecPool(settings.codec_processes, _pool_limits(settings), codec=_codec(settings))
     threads = ThreadPoolExecutor(settings.threads * 8, thread_name_prefix="io")
     fetcher = Fetcher(
@@ -84,7 +84,6 @@ def _fetch_limits(settings: WorkerSettings) -> FetchLimits:
     return FetchLimits(
         first_seconds=settings.first_fetch_seconds,
         total_seconds=settings.fetch_seconds,
-        connect_seconds=settings.connect_seconds,
         max_bytes=settings.max_source_bytes,
     )
 

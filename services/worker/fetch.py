@@ -42,7 +42,6 @@ class FetchLimits:
 
     first_seconds: float = 5.0
     total_seconds: float = 30.0
-    connect_seconds: float = 5.0
     max_bytes: int = 20_000_000
 
     @property
@@ -137,16 +136,15 @@ def _wait(fetches: list[Future[Outcome]], stopping: Future[None]) -> None:
 def _fetch(fetcher: Fetcher, image: ImageRef, request_id: UUID, seconds: float) -> Outcome:
     limits = fetcher.limits
     try:
-        answer = fetcher.egress.fetch(
+        body = fetcher.egress.fetch(
             image.url,
             deadline_seconds=seconds,
             max_bytes=limits.max_bytes,
-            connect_seconds=limits.connect_seconds,
         )
-        digest = sha256(answer.body).hexdigest()
+        digest = sha256(body).hexdigest()
         # Not synced to disk: a source that is lost in a power cut is fetched again.
-        fetcher.blobs.put(source_key(request_id, digest), answer.body, durable=False)
-        return FetchedImage(number=image.number, bytes=len(answer.body), sha256=digest)
+        fetcher.blobs.put(source_key(request_id, digest), body, durable=False)
+        return FetchedImage(number=image.number, bytes=len(body), sha256=digest)
     except (ImageError, StorageError) as error:
         return error
     except Exception:

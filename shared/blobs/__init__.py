@@ -3,8 +3,7 @@
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from shared.blobs.keys import BlobMissing, output_key, source_key
-from shared.blobs.store import Blobs, erase_files
+from shared.blobs.store import BlobMissing, Blobs, erase_files, output_key, source_key
 
 __all__ = ["BlobMissing", "Blobs", "connect", "erase_files", "output_key", "source_key"]
 

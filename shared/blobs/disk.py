@@ -9,14 +9,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from shared.blobs.keys import BlobMissing, checked
-from shared.blobs.store import CHUNK, Blobs, Bytes
-from shared.errors import StorageError
+from shared.blobs.store import CHUNK, Blobs, Bytes, checked, storage_errors
 
 TEMPORARY = ".tmp"  # files being written, folders being removed
 FILE_MODE = 0o644
@@ -28,14 +26,14 @@ class DiskBlobs(Blobs):
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        with _storage_errors("the store"):
+        with storage_errors("the store"):
             root.parent.mkdir(parents=True, exist_ok=True)
             _make(root)
             _make(root / TEMPORARY)
 
     def put(self, key: str, data: Bytes, *, durable: bool = True) -> None:
         path = self._path(key)
-        with _storage_errors(key):
+        with storage_errors(key):
             if not _has_size(path, len(data)):
                 temporary = self._temporary()
                 try:
@@ -49,7 +47,7 @@ class DiskBlobs(Blobs):
             _sync_folder(path.parent, durable=durable)
 
     def get(self, key: str) -> bytes:
-        with _storage_errors(key):
+        with storage_errors(key):
             return self._path(key).read_bytes()
 
     def stream(self, key: str) -> Iterator[bytes]:
@@ -57,22 +55,22 @@ class DiskBlobs(Blobs):
         return self._chunks(key)
 
     def size(self, key: str) -> int:
-        with _storage_errors(key):
+        with storage_errors(key):
             return self._path(key).stat().st_size
 
     def delete(self, key: str) -> None:
-        with _storage_errors(key):
+        with storage_errors(key):
             self._path(key).unlink(missing_ok=True)
 
     def delete_prefix(self, prefix: str) -> None:
         """Renamed first, so that no file can be added to a folder that is being emptied."""
         trash = self._temporary()
-        with _storage_errors(prefix), suppress(FileNotFoundError):
+        with storage_errors(prefix), suppress(FileNotFoundError):
             self._path(prefix).rename(trash)
             shutil.rmtree(trash, ignore_errors=True)  # `sweep_temporary` removes the rest
 
     def folders(self) -> Iterator[str]:
-        with _storage_errors("the store"), os.scandir(self.root) as entries:
+        with storage_errors("the store"), os.scandir(self.root) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                     yield entry.name
@@ -80,7 +78,7 @@ class DiskBlobs(Blobs):
     def changed_at(self, folder: str) -> datetime | None:
         """The newest time of the folder and its entries: a new file in `out` does not change the folder itself."""
         path = self._path(folder)
-        with _storage_errors(folder), suppress(FileNotFoundError):  # removed meanwhile
+        with storage_errors(folder), suppress(FileNotFoundError):  # removed meanwhile
             with os.scandir(path) as inner:
                 newest = max([path.stat().st_mtime, *(entry.stat().st_mtime for entry in inner)])
             return datetime.fromtimestamp(newest, UTC)
@@ -89,7 +87,7 @@ class DiskBlobs(Blobs):
     def sweep_temporary(self, older_than_seconds: float) -> int:
         before = time.time() - older_than_seconds
         removed = 0
-        with _storage_errors("the store"):
+        with storage_errors("the store"):
             for path in (self.root / TEMPORARY).iterdir():
                 with suppress(FileNotFoundError):
                     if path.lstat().st_mtime < before:
@@ -104,7 +102,7 @@ class DiskBlobs(Blobs):
         return self.root / checked(key)
 
     def _chunks(self, key: str) -> Iterator[bytes]:
-        with _storage_errors(key), self._path(key).open("rb") as file:
+        with storage_errors(key), self._path(key).open("rb") as file:
             while chunk := file.read(CHUNK):
                 yield chunk
 
@@ -156,13 +154,3 @@ def _sync_folder(folder: Path, *, durable: bool) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def _storage_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise BlobMissing(f"{what} is not there.") from error
-    except OSError as error:
-        raise StorageError(f"{what}: {error.strerror or error}.") from error

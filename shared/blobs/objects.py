@@ -1,20 +1,19 @@
 """Blobs in S3, Google Cloud Storage or Azure, through obstore; these stores are durable and atomic by themselves."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import cast
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 
-from shared.blobs.keys import BlobMissing, checked
-from shared.blobs.store import CHUNK, Blobs, Bytes
-from shared.errors import StorageError
+from shared.blobs.store import CHUNK, Blobs, Bytes, checked, storage_errors
 from shared.formats import media_type_of
 
 DELETE_AT_ONCE = 1000
+_storage_errors = partial(storage_errors, errors=(BaseError, OSError, ValueError))
 
 
 class ObjectBlobs(Blobs):
@@ -77,13 +76,3 @@ def _chunks(key: str, found: "obstore.GetResult") -> Iterator[bytes]:
     with _storage_errors(key):
         for chunk in found.stream(min_chunk_size=CHUNK):
             yield bytes(chunk)
-
-
-@contextmanager
-def _storage_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise BlobMissing(f"{what} is not there.") from error
-    except (BaseError, OSError, ValueError) as error:
-        raise StorageError(f"{what}: {str(error)[:200]}") from error

@@ -1,17 +1,50 @@
-"""The interface of every blob store."""
+"""The interface of every blob store, the keys in it, and its errors."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
-from shared.blobs.keys import BlobMissing
 from shared.errors import StorageError
 from shared.log import get_logger
 
 log = get_logger(__name__)
 Bytes = bytes | bytearray | memoryview
 CHUNK = 256 * 1024
+# Every part begins with a letter or digit: no "..", no empty part, no name of our temporary files.
+_KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*(/[0-9A-Za-z][0-9A-Za-z._-]*)*")
+
+
+class BlobMissing(StorageError):
+    """There is no such blob, or not any more."""
+
+
+def source_key(request_id: UUID, sha256: str) -> str:
+    return f"{request_id}/source/{sha256}"
+
+
+def output_key(request_id: UUID, sha256: str, extension: str) -> str:
+    return f"{request_id}/out/{sha256}.{extension}"
+
+
+def checked(key: str) -> str:
+    """The key itself; raises StorageError for a key that could lead out of the store."""
+    if len(key) > 512 or not _KEY.fullmatch(key):
+        raise StorageError(f"Not a blob's key: {key[:80]!r}.")
+    return key
+
+
+@contextmanager
+def storage_errors(what: str, errors: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+    """Raise BlobMissing for FileNotFoundError, StorageError for the other `errors`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BlobMissing(f"{what} is not there.") from error
+    except errors as error:
+        raise StorageError(f"{what}: {getattr(error, 'strerror', None) or str(error)[:200]}") from error
 
 
 class Blobs(ABC):

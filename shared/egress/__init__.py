@@ -1,5 +1,5 @@
 """Every request to an address that a user gave."""
 
-from shared.egress.client import Answer, Egress, Fetched
+from shared.egress.client import Answer, Egress
 
-__all__ = ["Answer", "Egress", "Fetched"]
+__all__ = ["Answer", "Egress"]

@@ -16,7 +16,7 @@ import certifi
 import httpcore
 
 from shared.addresses import Address
-from shared.errors import ConnectFailure, FetchTimeout
+from shared.errors import ConnectFailure
 from shared.urls import Target
 
 MAX_HEADER_BYTES = 32 * 1024
@@ -38,9 +38,6 @@ class Deadline:
             raise TimeoutError
         return left
 
-    def over(self) -> bool:
-        return time.monotonic() >= self.at
-
     def sooner(self, seconds: float) -> "Deadline":
         """`seconds` from now, or this deadline if it is earlier."""
         part = Deadline(seconds)
@@ -49,7 +46,7 @@ class Deadline:
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """The socket as httpcore reads and writes it; set `deadline` before each use."""
+    """The socket as httpcore reads and writes it, after TLS; set `deadline` before each use."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
@@ -81,11 +78,6 @@ class DeadlineStream(httpcore.NetworkStream):
     def close(self) -> None:
         self._sock.close()
 
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        raise NotImplementedError  # `dial` does this before there is a stream
-
     def get_extra_info(self, info: str) -> Any:
         return self._is_readable() if info == "is_readable" else None
 
@@ -98,38 +90,29 @@ class DeadlineStream(httpcore.NetworkStream):
         return bool(poll.poll(0))
 
 
-class _Http1(httpcore.HTTP11Connection):
-    """httpcore's protocol with our limit on headers (its own is 100 kB)."""
-
-    MAX_INCOMPLETE_EVENT_SIZE = MAX_HEADER_BYTES
-
-
-class Connection:
+class Connection(httpcore.HTTP11Connection):
     """HTTP/1.1 on a stream. Used by one thread at a time."""
 
+    MAX_INCOMPLETE_EVENT_SIZE = MAX_HEADER_BYTES  # httpcore's own is 100 kB
+
     def __init__(self, target: Target, stream: DeadlineStream) -> None:
-        self.origin = target.origin
-        self.stream = stream
         origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
-        self._http = _Http1(origin, stream, keepalive_expiry=KEEP_SECONDS)
+        super().__init__(origin, stream, keepalive_expiry=KEEP_SECONDS)
+        self.origin = target.origin
+        self.network_stream = stream
 
     def send(
         self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, *, deadline: Deadline
     ) -> httpcore.Response:
         """The response's head; its body is still to be read. Raises httpcore's errors."""
-        self.stream.deadline = deadline
+        self.network_stream.deadline = deadline
         url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         fields = [("Host", target.netloc), *headers.items()]
-        return self._http.handle_request(httpcore.Request(method, url, headers=fields, content=body))
+        return self.handle_request(httpcore.Request(method, url, headers=fields, content=body))
 
     def is_idle(self) -> bool:
-        return self._http.is_idle()
-
-    def has_expired(self) -> bool:
-        return self._http.has_expired()
-
-    def close(self) -> None:
-        self._http.close()
+        """Not with surplus bytes: they would be read as the answer to the next request."""
+        return super().is_idle() and self._h11_state.trailing_data == (b"", False)
 
 
 def tls_context() -> ssl.SSLContext:
@@ -145,7 +128,7 @@ def dial(
 ) -> Connection:
     """Try each address with its share of the time until `connect`, so that a dead first one leaves time for the second.
 
-    Raises FetchTimeout once `total` has passed, otherwise ConnectFailure.
+    Raises TimeoutError once `total` has passed, otherwise ConnectFailure.
     """
     failure: OSError = TimeoutError()
     for tried, address in enumerate(addresses):
@@ -155,8 +138,7 @@ def dial(
             return Connection(target, DeadlineStream(sock, total))
         except OSError as error:
             failure = error
-    if total.over():
-        raise FetchTimeout(f"{target.host} could not be reached in time.") from failure
+    total.left()  # raises TimeoutError
     raise ConnectFailure(f"Could not connect to {target.host}: {_reason(failure)}.") from failure
 
 

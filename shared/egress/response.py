@@ -85,7 +85,7 @@ class Response:
         """Read a small body so that the connection can be used again; a large or slow one is not waited for."""
         length = self._content_length()
         if length is not None and length <= LEFTOVER_BYTES:
-            self.connection.stream.deadline = self.connection.stream.deadline.sooner(LEFTOVER_SECONDS)
+            self.connection.network_stream.deadline = self.connection.network_stream.deadline.sooner(LEFTOVER_SECONDS)
             self.read_excerpt(LEFTOVER_BYTES + 1)
 
     def read_excerpt(self, max_bytes: int) -> str:
@@ -136,7 +136,7 @@ def _our_errors(target: Target, connection: Connection, *, in_body: bool) -> Ite
     except httpcore.TimeoutException as error:
         raise FetchTimeout(f"{target.host} did not answer in time.") from error
     except _BROKEN as error:
-        if not (isinstance(error, httpcore.NetworkError) or connection.stream.ended):
+        if not (isinstance(error, httpcore.NetworkError) or connection.network_stream.ended):
             raise HttpProtocol(f"{target.host} does not speak proper HTTP.") from error
         if in_body:
             raise IncompleteBody(f"{target.host} closed the connection in the middle of the body.") from error

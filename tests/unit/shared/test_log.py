@@ -19,6 +19,7 @@ PRESIGNED = "https://cdn.example/a.jpg?X-Amz-Signature=5eC_rE-t'&X-Amz-Date=1"
         (f"({PRESIGNED}\n{PRESIGNED})", "(https://cdn.example/a.jpg?***\nhttps://cdn.example/a.jpg?***"),
         ("HTTP://h/?a=https://i/?b", "HTTP://h/?***"),
         ("postgresql://halftone:pa:ss@db:5432/x, redis://:pw@r/0", "postgresql://***@db:5432/x, redis://***@r/0"),
+        ("redis://:p@ss@r/0 and https://a@b.example/c@d", "redis://***@r/0 and https://***@b.example/c@d"),
         ("the secret whsec_c2VjcmV0/+= of ht_01ab_c2Vj-_cmV0", "the secret whsec_*** of ht_01ab_***"),
         ("https://halftone.example/v1/requests what? a@b", "https://halftone.example/v1/requests what? a@b"),
     ],

@@ -1,13 +1,17 @@
 """Which URLs are well formed, what they are read as, and which are blocked without a lookup."""
 
 import re
+import time
+from contextlib import suppress
+from urllib.parse import SplitResult, urlsplit
 
+import httpx
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared import urls
-from shared.urls import Target, allowed_pair, host_port, refusal
+from shared.urls import Target, allowed_pair, refusal
 
 # fmt: off
 WELL_FORMED = [
@@ -56,6 +60,39 @@ def test_length_is_limited() -> None:
     assert refusal(url) is None
     assert refusal(url + "x")
     assert refusal(url, max_length=100)
+
+
+def test_a_host_that_is_much_too_long_is_refused_without_encoding_it() -> None:
+    """To the square of its length, these would take a minute."""
+    url = f"http://{''.join(map(chr, range(0x4E00, 0x4E00 + 1000)))}/"
+    begun = time.process_time()
+    assert all(refusal(url) for _ in range(300))
+    assert time.process_time() - begun < 10
+
+
+HOST_PIECES = st.lists(
+    st.sampled_from(["a.example", "[::1]", "127.0.0.1", "0x7f.1", "faß.de", ":80", ":1", "#", "//", "\\", "%40", "%2e"])
+    | st.text(st.sampled_from("aZ.:/?#@[]%\\\t．。／＠：０℀ﬀ\u00ad\u200d\u0130\u212a") | st.characters(), max_size=4),  # noqa: RUF001
+    max_size=5,
+).map("".join)
+
+
+@given(st.sampled_from(["http://", "HTTPS://", "http:", "//"]), HOST_PIECES)
+def test_no_other_reader_finds_another_host_in_an_accepted_url(scheme: str, rest: str) -> None:
+    try:
+        target = Target.parse(scheme + rest)
+    except urls.InvalidUrl:
+        return
+    for read in (httpx.URL, urlsplit):
+        with suppress(httpx.InvalidURL):  # it knows fewer characters in names
+            assert _where(read(target.url)) == target.host_port
+            assert _where(read(scheme + rest)) == target.host_port
+
+
+def _where(read: httpx.URL | SplitResult) -> str:
+    host = read.raw_host.decode() if isinstance(read, httpx.URL) else read.hostname
+    port = read.port or urls.DEFAULT_PORTS[read.scheme]
+    return Target.parse(f"http://{f'[{host}]' if ':' in (host or '') else host}:{port}").host_port
 
 
 @given(
@@ -132,12 +169,11 @@ BLOCKED = [
 
 @pytest.mark.parametrize("place", BLOCKED)
 def test_a_target_is_blocked_by_its_port_address_or_name_unless_it_is_allowed(place: str) -> None:
-    url = f"http://{place}/hook"
-    target = Target.parse(url)
+    target = Target.parse(f"http://{place}/hook")
     reason = target.blocked()
     assert reason is not None
     assert reason.endswith((" is not public.", " is not a port for web servers."))
-    assert target.blocked((host_port(url),)) is None
+    assert target.blocked((target.host_port,)) is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +193,7 @@ def test_a_target_is_not_blocked_where_only_a_lookup_could_tell(place: str) -> N
     ],
 )
 def test_host_and_port(url: str, pair: str) -> None:
-    assert host_port(url) == pair
+    assert Target.parse(url).host_port == pair
     assert allowed_pair(pair) == pair
 
 

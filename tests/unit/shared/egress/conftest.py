@@ -6,9 +6,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared.egress import Egress, Fetched
+from shared.egress import Egress
 from shared.errors import ImageError
 from tests.origin import Origin
+
+PICTURE = bytes(range(256)) * 400
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def at_most(seconds: float) -> Iterator[None]:
     assert time.monotonic() - started < seconds
 
 
-def get(egress: Egress, url: str, *, seconds: float = 5.0, max_bytes: int = 1_000_000) -> Fetched:
+def get(egress: Egress, url: str, *, seconds: float = 5.0, max_bytes: int = 1_000_000) -> bytearray:
     return egress.fetch(url, deadline_seconds=seconds, max_bytes=max_bytes)
 
 

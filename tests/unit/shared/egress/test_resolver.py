@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from ipaddress import ip_address
 
 import pytest
@@ -85,28 +86,26 @@ def test_a_name_waits_for_room_while_as_many_as_allowed_hang(slow: SlowNames) ->
 
 
 def test_a_thousand_images_of_a_hanging_name_wait_together_and_not_one_after_the_other(slow: SlowNames) -> None:
-    egress = Egress()
+    egress = Egress(connect_seconds=0.3)
     with at_most(30):
         for _ in range(1000):
             with pytest.raises(DnsFailure):
-                egress.fetch("http://tarpit.example/", deadline_seconds=5, connect_seconds=0.3, max_bytes=9)
+                egress.fetch("http://tarpit.example/", deadline_seconds=5, max_bytes=9)
     assert slow.asked == ["tarpit.example"]
 
 
 def test_a_name_that_answered_late_is_known_from_then_on(slow: SlowNames) -> None:
-    with Origin(host="late.example") as late:
-        egress = Egress([late.place])
+    with Origin(host="late.example") as late, closing(Egress([late.place])) as egress:
         url = late.add("/a", b"x")
         assert _body(egress, url) is None
         slow.answer.set()
         assert until(lambda: _body(egress, url)) == b"x"
-        egress.close()
     assert slow.asked == ["late.example"]
 
 
-def _body(egress: Egress, url: str) -> bytes | bytearray | None:
+def _body(egress: Egress, url: str) -> bytearray | None:
     try:
-        return get(egress, url, seconds=0.2).body
+        return get(egress, url, seconds=0.2)
     except DnsFailure:
         return None
 

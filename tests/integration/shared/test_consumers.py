@@ -1,27 +1,37 @@
-"""What the watchdog sees on real Valkey; that it ends its process, it shows on a process of its own."""
+"""Consumers on real Valkey: how many messages they hold after an error, and what the watchdog sees."""
 
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from contextlib import contextmanager
+from threading import Event
+from typing import Any, NoReturn
+from uuid import uuid4
 
 import dramatiq
 import dramatiq.worker
 import pytest
 
-from shared.broker import Broker, connect
+from shared.broker import Broker, connect, declare, receives, send
 from shared.broker import watchdog as module
 from shared.broker.watchdog import EXIT_CODE, Watchdog
-from tests.integration.shared.consuming import (
-    QUEUE,
-    Actors,
-    broker_of,
-    consuming,
-    counted_as_ours,
-    send_some,
-    waiting,
-)
+from shared.messages import Deliver
 from tests.stack import ROOT, until
+
+QUEUE = Deliver.queue
+
+
+class Actors:
+    """The one actor holds each message until it may go on."""
+
+    def __init__(self) -> None:
+        self.received: list[Deliver] = []
+        self.go_on = Event()
+
+    @receives(Deliver)
+    def deliver(self, message: Deliver) -> None:
+        self.received.append(message)
+        assert self.go_on.wait(10)
 
 
 class EndedError(Exception):
@@ -38,7 +48,7 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer that is paused waits first as if it had failed."""
+    """After an error, and after a pause too."""
     monkeypatch.setattr(dramatiq.worker, "CONSUMER_RESTART_DELAY_SECS", 0)
 
 
@@ -49,13 +59,72 @@ def actors() -> Actors:
 
 @pytest.fixture
 def broker(redis_url: str, actors: Actors) -> Broker:
-    return broker_of(redis_url, actors)
+    """Commands are not tried again: an error of Valkey is one of the consumer."""
+    broker = connect(redis_url, retries=0)
+    declare(broker, actors)
+    return broker
+
+
+@contextmanager
+def consuming(broker: Broker, actors: Actors) -> Iterator[dramatiq.Worker]:
+    worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=20)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        actors.go_on.set()
+        worker.resume()
+        worker.stop()
+        broker.close()
+        broker.client.close()
+        broker.probe.close()
 
 
 @pytest.fixture
 def worker(broker: Broker, actors: Actors) -> Iterator[dramatiq.Worker]:
     with consuming(broker, actors) as worker:
         yield worker
+
+
+def send_some(broker: Broker, count: int) -> None:
+    for _ in range(count):
+        assert send(broker, Deliver(delivery_id=uuid4()))
+
+
+def held_and_waiting(broker: Broker) -> tuple[int, int]:
+    """How many messages Valkey counts as ours, and how many wait for a consumer."""
+    client: Any = broker.client
+    return client.scard(f"dramatiq:__acks__.{broker.broker_id}.{QUEUE}"), client.llen(f"dramatiq:{QUEUE}")
+
+
+def test_a_new_consumer_takes_no_more_than_the_limit_leaves(broker: Broker, actors: Actors) -> None:
+    broker.prefetch[QUEUE] = 3
+    with consuming(broker, actors) as worker:
+        thread = worker.consumers[QUEUE]
+        send_some(broker, 2)
+        until(lambda: len(actors.received) == 2)
+        first = thread.consumer
+        broker.client.config_set("maxmemory", 1)  # refuses every command that might need memory
+        try:
+            until(lambda: thread.consumer is not first)
+        finally:
+            broker.client.config_set("maxmemory", 0)
+        send_some(broker, 5)
+        until(lambda: len(actors.received) > 2)
+        until(lambda: getattr(thread.consumer, "misses", 0) >= 3)  # it has asked for all that it may have
+        assert held_and_waiting(broker) == (3, 4)
+        actors.go_on.set()
+        until(lambda: len(actors.received) == 7)
+
+
+def test_messages_without_a_receiver_take_nothing_from_the_limit(broker: Broker, actors: Actors) -> None:
+    """As while a newer service sends what this one does not know yet."""
+    broker.prefetch[QUEUE] = 1
+    with consuming(broker, actors):
+        for _ in range(2):
+            broker.enqueue(dramatiq.Message(queue_name=QUEUE, actor_name="unknown", args=(), kwargs={}, options={}))
+        send_some(broker, 1)
+        until(lambda: actors.received)
 
 
 def test_a_dead_worker_thread_ends_the_process_and_says_why(redis_url: str, broker: Broker) -> None:
@@ -121,7 +190,7 @@ def test_a_message_whose_fetch_got_no_reply_is_given_back_at_the_second_check(br
     with consuming(broker, actors) as worker:
         watchdog = Watchdog(broker, worker)
         watchdog.check()
-        assert (counted_as_ours(broker), waiting(broker), actors.received) == (1, 0, [])
+        assert (held_and_waiting(broker), actors.received) == ((1, 0), [])
         watchdog.check()
         until(lambda: actors.received)
 
@@ -132,6 +201,6 @@ def test_a_message_in_hand_is_not_given_back(broker: Broker, worker: dramatiq.Wo
     watchdog = Watchdog(broker, worker)
     for _ in range(3):
         watchdog.check()
-    assert (counted_as_ours(broker), waiting(broker), len(actors.received)) == (3, 0, 3)
+    assert (held_and_waiting(broker), len(actors.received)) == ((3, 0), 3)
     actors.go_on.set()
-    until(lambda: counted_as_ours(broker) == 0)
+    until(lambda: held_and_waiting(broker) == (0, 0))

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from services.ingest.manifest.errors import shown
-from shared.http.booleans import parse_boolean
+from shared.http.context import parse_boolean
 from shared.http.problems import Problem
 from shared.recipe import Mode, Recipe, TargetFormat
 from shared.urls import Target, refusal

@@ -20,6 +20,9 @@ from services.ingest.settings import IngestSettings
 from shared.http.problems import Problem
 
 FILE_FIELDS = ("file", "csv_file", "csvFile")
+MAX_FIELDS = 100
+MAX_FIELD_BYTES = 10 * 1024
+"""Fields are held in memory: with Starlette's 1 MB for each, one form could take 100 MB."""
 FRAMING = 1_000_000
 """Bytes that a multipart body may have besides the file: boundaries, part headers, option fields."""
 _IN_MEMORY = 1 << 18
@@ -52,6 +55,7 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
     media_type = content_type.partition(";")[0].strip().lower()
     try:
         if media_type == "multipart/form-data":
+            _require_supported_charset(content_type)
             async with _multipart(http_request, settings) as upload:
                 yield upload
         elif media_type in ("text/csv", "application/csv"):
@@ -91,7 +95,7 @@ class _Parser(MultiPartParser):
 async def _multipart(http_request: HttpRequest, settings: IngestSettings) -> AsyncIterator[Upload]:
     max_bytes = settings.max_upload_bytes
     body = limited(http_request, settings, max_bytes + FRAMING, max_bytes)
-    parser = _Parser(http_request.headers, body, max_files=10, max_fields=100)
+    parser = _Parser(http_request.headers, body, max_files=10, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
     try:
         form = await _parsed(parser)
         part = _file_of(form)

@@ -4,11 +4,13 @@ The whole file is decoded once before it is parsed, because its last line may de
 """
 
 import codecs
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from typing import IO
 
 BLOCK = 1 << 20
 SUPPORTED = "UTF-8, UTF-16 with a byte order mark, and windows-1252 or ISO-8859-1"
-_SUPPORTED = {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "ascii", "iso8859-1", "cp1252"}
+_SUPPORTED = {"utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "ascii", "latin_1", "cp1252"}
 
 # The first bytes of files uploaded by mistake. XLSX, ODS and every other zip share one signature.
 _SIGNATURES = (
@@ -40,11 +42,12 @@ class NotTextError(Exception):
 
 
 def is_supported(charset: str) -> bool:
-    """Whether `encoding_of` may find this charset; it decides by the bytes alone."""
-    try:
-        return codecs.lookup(charset).name in _SUPPORTED
-    except (LookupError, ValueError):  # unknown, or not a name at all
-        return False
+    """Whether `encoding_of` may find this charset; it decides by the bytes alone.
+
+    Not by `codecs.lookup`: Python keeps every unknown name that it was asked for, forever.
+    """
+    name = normalize_encoding(charset).lower()
+    return aliases.get(name, name) in _SUPPORTED
 
 
 def encoding_of(file: IO[bytes]) -> str:

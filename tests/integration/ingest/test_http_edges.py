@@ -1,5 +1,6 @@
 """Uploads and calls that are not quite right, over HTTP."""
 
+import encodings
 import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,13 +99,17 @@ def test_a_form_without_its_closing_boundary_ended_early(client: httpx.Client, s
 
 @pytest.mark.parametrize("charset", ["iso-8859-2", "utf-7", "shift_jis", "rot13", "no-such", '" "'])
 def test_an_unsupported_charset_is_415_and_the_supported_ones_are_listed(client: httpx.Client, charset: str) -> None:
-    media_type = f"text/csv; charset={charset}"
+    media_type, form_type = f"text/csv; charset={charset}", f"{FORM}; charset={charset}"
     for answer in (
         client.post("/v1/requests", content=CSV.encode(), headers={"Content-Type": media_type}),
         client.post("/v1/requests", files={"file": ("a.csv", CSV.encode(), media_type)}),
+        client.post(
+            "/v1/requests", content=OPEN_PART + CSV.encode() + b"\r\n--x--", headers={"Content-Type": form_type}
+        ),
     ):
         assert problem(answer) == (415, "unsupported_charset")
         assert "UTF-8" in answer.json()["detail"]
+    assert not [name for name in encodings._cache if name.startswith("no_such")], "Python remembers the name"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "UTF8", "utf-16", "us-ascii", '"ISO-8859-1"', "windows-1252", ""])

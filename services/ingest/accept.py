@@ -48,7 +48,9 @@ def accept(
             return Accepted(body, replayed=True)
     now = execute(session, "SELECT now() AS now")[0]["now"]
     request = _request(account, spool, options, now=now, deadline_at=now + settings.deadline)
-    body = _body(request, spool, options, public_url=settings.public_url, now=now)
+    body = request_view(request, counts_of(request), public_url=settings.public_url, now=now)
+    if options.skip:
+        body |= spool.findings()
     if idempotency:
         request.idempotency_key = idempotency.key
         request.idempotency_hash = idempotency.content_hash
@@ -81,13 +83,6 @@ def _request(
         dispatch_at=now,
         deadline_at=deadline_at,
     )
-
-
-def _body(
-    request: ProcessingRequest, spool: Spool, options: Options, *, public_url: str, now: datetime
-) -> dict[str, Any]:
-    body = request_view(request, counts_of(request), public_url=public_url, now=now)
-    return body | spool.findings() if options.skip else body
 
 
 def _copy(session: Session, statement: LiteralString, file: IO[bytes]) -> None:

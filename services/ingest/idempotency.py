@@ -45,17 +45,10 @@ def read_key(headers: Sequence[str]) -> str | None:
     return key
 
 
-def hash_of_file(file: IO[bytes], options: Options) -> str:
-    """Over the CSV and the options, so that the same file as a form or as a raw body is the same upload."""
-    file.seek(0)
-    return _hash(hashlib.file_digest(file, "sha256"), options)  # type: ignore[arg-type]
-
-
-def hash_of_bytes(data: bytes, options: Options) -> str:
-    return _hash(hashlib.sha256(data), options)
-
-
-def _hash(digest: "hashlib._Hash", options: Options) -> str:
+def content_hash(manifest: IO[bytes], options: Options) -> str:
+    """Over the manifest and the options, so that the same file as a form or as a raw body is the same upload."""
+    manifest.seek(0)
+    digest = hashlib.file_digest(manifest, "sha256")  # type: ignore[arg-type]
     digest.update(b"\0" + orjson.dumps(options.normalised(), option=orjson.OPT_SORT_KEYS))
     return digest.hexdigest()
 

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -13,12 +14,12 @@ from services.ingest.app import create
 from services.ingest.settings import IngestSettings
 from shared.db import Database
 from tests.integration.ingest.test_accept import post_csv
+from tests.integration.ingest.test_changes import CHANGES
 from tests.integration.ingest.test_http_edges import problem
 from tests.serving import serving
 from tests.stack import until
 
 SIZE = 100_000
-UNKNOWN = "01980000-0000-7000-8000-000000000000"
 
 
 @contextmanager
@@ -76,6 +77,5 @@ def test_slow_uploads_do_not_starve_other_calls(settings: IngestSettings, databa
         begun(address, "/api/upload-csv/"),
     ):
         until(lambda: post_csv(client).status_code == 503)
-        for path in ("requests/{}/cancel", "requests/{}/retry", "deliveries/{}/redeliver"):
-            assert problem(client.post("/v1/" + path.format(UNKNOWN))) == (404, "not_found")
-        assert problem(client.delete(f"/v1/requests/{UNKNOWN}")) == (404, "not_found")
+        for method, path in CHANGES:
+            assert problem(client.request(method, path.format(uuid4()))) == (404, "not_found")

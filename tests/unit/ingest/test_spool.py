@@ -16,7 +16,7 @@ A, B = "https://a.example/a.jpg", "https://a.example/b.jpg"
 
 @pytest.fixture
 def spool() -> Iterator[Spool]:
-    with closing(Spool(ID, Limits(images=3, row_errors=1000))) as spool:
+    with closing(Spool(ID, Limits(max_images=3, max_row_errors=1000))) as spool:
         yield spool
 
 

@@ -1,7 +1,7 @@
 """Store a spooled manifest: request, products, images, groups and rejected rows in one transaction, or nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import IO, Any, LiteralString
 from uuid import UUID
@@ -70,10 +70,7 @@ def _request(
     return ProcessingRequest(
         id=spool.request_id,
         account_id=account,
-        quality=options.recipe.quality,
-        mode=options.recipe.mode,
-        format=options.recipe.format,
-        max_side=options.recipe.max_side,
+        **asdict(options.recipe),
         webhook_url=options.webhook_url,
         products=spool.product_count,
         images=spool.image_count,

@@ -11,8 +11,7 @@ from services.ingest.accept import Accepted, accept
 from services.ingest.context import IngestContext
 from services.ingest.idempotency import Idempotency, content_hash
 from services.ingest.manifest.encoding import UnsupportedFileError
-from services.ingest.manifest.from_json import MalformedJsonError, canonical, parse_body, read_products
-from services.ingest.manifest.read import read_manifest
+from services.ingest.manifest.read import MalformedJsonError, canonical, parse_body, read_manifest, read_products
 from services.ingest.manifest.rows import Found, Limits
 from services.ingest.options import Options, read_options
 from services.ingest.settings import IngestSettings

@@ -53,22 +53,20 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
     """
     content_type = http_request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        upload = _multipart(http_request, settings)
+    elif media_type in ("text/csv", "application/csv"):
+        upload = _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes)
+    elif media_type == "application/json":
+        upload = _raw(http_request, Kind.JSON, settings, settings.max_json_bytes)
+    else:
+        detail = "Send multipart/form-data with a CSV file, text/csv or application/json."
+        raise Problem(415, "unsupported_media_type", detail)
+    if media_type != "application/json":
+        _require_supported_charset(content_type)
     try:
-        if media_type == "multipart/form-data":
-            _require_supported_charset(content_type)
-            async with _multipart(http_request, settings) as upload:
-                yield upload
-        elif media_type in ("text/csv", "application/csv"):
-            _require_supported_charset(content_type)
-            async with _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes) as upload:
-                yield upload
-        elif media_type == "application/json":
-            async with _raw(http_request, Kind.JSON, settings, settings.max_json_bytes) as upload:
-                yield upload
-        else:
-            raise Problem(
-                415, "unsupported_media_type", "Send multipart/form-data with a CSV file, text/csv or application/json."
-            )
+        async with upload as complete:
+            yield complete
     except ClientDisconnect:
         raise Problem(400, "incomplete_upload", "The connection closed before the upload was complete.") from None
 

@@ -67,19 +67,15 @@ def first_answer(
     if not execute(session, lock, params)[0]["obtained"]:
         detail = "Another upload with this Idempotency-Key is in progress."
         raise Problem(409, "idempotency_key_in_flight", detail, headers={"Retry-After": "1"})
-    execute(
-        session,
-        """
-        UPDATE processing_request SET idempotency_key = NULL, idempotency_hash = NULL, accepted_body = NULL
-        WHERE account_id = %(account)s AND idempotency_key = %(key)s AND created_at < now() - %(retention)s
-        """,
-        params,
-    )
     found = execute(
         session,
         """
+        WITH expired AS (
+            UPDATE processing_request SET idempotency_key = NULL, idempotency_hash = NULL, accepted_body = NULL
+            WHERE account_id = %(account)s AND idempotency_key = %(key)s AND created_at < now() - %(retention)s
+        )
         SELECT idempotency_hash, accepted_body FROM processing_request
-        WHERE account_id = %(account)s AND idempotency_key = %(key)s
+        WHERE account_id = %(account)s AND idempotency_key = %(key)s AND created_at >= now() - %(retention)s
         """,
         params,
     )

@@ -22,21 +22,6 @@ Sql = Callable[..., list[dict[str, Any]]]
 Sent = Callable[[str], list[dict[str, Any]]]
 
 
-@pytest.fixture(scope="session")
-def tables(servers: Stack) -> Iterator[Database]:
-    """One migrated database for all these tests, so that one server can serve them all."""
-    with servers.database("ingest") as url:
-        database = Database(url)
-        yield database
-        database.close()
-
-
-@pytest.fixture
-def database(tables: Database) -> Database:
-    seed.sql(tables, "DELETE FROM processing_request")
-    return tables
-
-
 @pytest.fixture
 def sql(database: Database) -> Sql:
     """Run one statement in its own transaction."""
@@ -44,9 +29,9 @@ def sql(database: Database) -> Sql:
 
 
 @pytest.fixture(scope="session")
-def settings(tables: Database, servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> IngestSettings:
+def settings(migrated: Database, servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> IngestSettings:
     return IngestSettings(
-        database_url=tables.engine.url.set(drivername="postgresql").render_as_string(hide_password=False),
+        database_url=migrated.engine.url.set(drivername="postgresql").render_as_string(hide_password=False),
         redis_url=servers.redis_url,
         blob_url=(tmp_path_factory.mktemp("ingest") / "blobs").as_uri(),
         public_url=PUBLIC_URL,

@@ -32,7 +32,7 @@ FUZZ = settings(max_examples=150, deadline=None)
 
 
 @pytest.fixture(scope="module")
-def ingest(tables: Database, address: str) -> Iterator[httpx.Client]:
+def ingest(migrated: Database, address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, timeout=30) as client:
         yield client
 

@@ -32,13 +32,6 @@ def begun(address: str, path: str = "/v1/requests") -> Iterator[socket.socket]:
         yield connection
 
 
-def test_an_upload_that_does_not_end_is_408(settings: IngestSettings, database: Database) -> None:
-    with serving(create(settings.model_copy(update={"upload_seconds": 0.5}))) as address, begun(address) as connection:
-        answer = connection.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 408")
-    assert b"slow_upload" in answer
-
-
 @pytest.mark.parametrize(("path", "status"), [("/v1/requests", b"408"), ("/upload", b"400")])
 def test_an_upload_that_falls_silent_is_refused(
     address: str, database: Database, monkeypatch: pytest.MonkeyPatch, path: str, status: bytes
@@ -49,24 +42,6 @@ def test_an_upload_that_falls_silent_is_refused(
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert b"slow_upload" in answer
-
-
-def test_an_upload_that_drips_is_refused_however_short_its_pauses(
-    address: str, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(body, "IDLE_TIMEOUT", 2)
-    with begun(address) as connection:
-        connection.setblocking(False)
-        assert until(lambda: _dripped(connection), within=30).startswith(b"HTTP/1.1 408")
-
-
-def _dripped(connection: socket.socket) -> bytes:
-    """The answer; without one, send another byte."""
-    try:
-        return connection.recv(1000)
-    except BlockingIOError:
-        connection.send(b"x")
-        return b""
 
 
 def test_slow_uploads_do_not_starve_other_calls(settings: IngestSettings, database: Database) -> None:

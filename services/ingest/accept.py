@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from shutil import copyfileobj
 from typing import IO, Any, LiteralString
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from sqlmodel import Session
 from services.ingest.idempotency import Idempotency, first_answer
 from services.ingest.options import Options
 from services.ingest.settings import IngestSettings
-from services.ingest.spool import Spool, blocks
+from services.ingest.spool import Spool
 from shared.db import allow_time, connection_of, execute
 from shared.lifecycle import IMAGES_PER_GROUP, group_of
 from shared.schemas.api import counts_of, request_view
@@ -83,9 +84,9 @@ def _request(
 
 
 def _copy(session: Session, statement: LiteralString, file: IO[bytes]) -> None:
+    file.seek(0)
     with connection_of(session).cursor() as cursor, cursor.copy(statement) as copy:
-        for block in blocks(file):
-            copy.write(block)
+        copyfileobj(file, copy)
 
 
 def _insert_groups(session: Session, request: ProcessingRequest) -> None:

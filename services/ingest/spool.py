@@ -4,8 +4,8 @@ So no transaction is open while a manifest is parsed, and no manifest is in memo
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -95,10 +95,3 @@ class Spool:
 def _escaped(text: str) -> str:
     """Escaped for `COPY`; most texts need nothing."""
     return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
-
-
-def blocks(file: IO[bytes], size: int = 1 << 18) -> Iterator[bytes]:
-    """The file from its beginning."""
-    file.seek(0)
-    while block := file.read(size):
-        yield block

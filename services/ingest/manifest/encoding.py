@@ -6,6 +6,7 @@ The whole file is decoded once before it is parsed, because its last line may de
 import codecs
 from encodings import normalize_encoding
 from encodings.aliases import aliases
+from functools import partial
 from typing import IO
 
 BLOCK = 1 << 20
@@ -37,10 +38,6 @@ class UnsupportedFileError(Exception):
     """The file is known not to be a CSV; the text says what it is."""
 
 
-class NotTextError(Exception):
-    """The bytes are not text in any supported encoding."""
-
-
 def is_supported(charset: str) -> bool:
     """Whether `encoding_of` may find this charset; it decides by the bytes alone.
 
@@ -50,11 +47,11 @@ def is_supported(charset: str) -> bool:
     return aliases.get(name, name) in _SUPPORTED
 
 
-def encoding_of(file: IO[bytes]) -> str:
-    """The Python name of the file's encoding; the file is read to its end.
+def encoding_of(file: IO[bytes]) -> str | None:
+    """The Python name of the file's encoding, None if it is not text; the file is read to its end.
 
     Raises:
-        UnsupportedFileError, NotTextError.
+        UnsupportedFileError.
 
     """
     file.seek(0)
@@ -62,10 +59,7 @@ def encoding_of(file: IO[bytes]) -> str:
     for signature, kind in _SIGNATURES:
         if head.startswith(signature):
             raise UnsupportedFileError(f"This is {kind}, not a CSV file.")
-    for encoding in _candidates(head):
-        if _decodes(file, encoding):
-            return encoding
-    raise NotTextError("The file is not text in UTF-8, UTF-16 with a byte order mark, or windows-1252.")
+    return next((encoding for encoding in _candidates(head) if _decodes(file, encoding)), None)
 
 
 def _candidates(head: bytes) -> tuple[str, ...]:
@@ -77,12 +71,10 @@ def _candidates(head: bytes) -> tuple[str, ...]:
 
 
 def _decodes(file: IO[bytes], encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
     file.seek(0)
     try:
-        while block := file.read(BLOCK):
-            decoder.decode(block)
-        decoder.decode(b"", final=True)
+        for _ in codecs.iterdecode(iter(partial(file.read, BLOCK), b""), encoding):
+            pass
     except UnicodeDecodeError:
         return False
     return True

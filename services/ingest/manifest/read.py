@@ -9,7 +9,7 @@ from typing import IO, Any, TextIO
 
 import orjson
 
-from services.ingest.manifest.encoding import NotTextError, encoding_of
+from services.ingest.manifest.encoding import encoding_of
 from services.ingest.manifest.errors import Code, RowError, shown
 from services.ingest.manifest.header import HEAD, NAME, SERIAL_NUMBER, URLS, Header, find_header
 from services.ingest.manifest.records import Broken, read_records
@@ -27,10 +27,10 @@ def read_manifest(file: IO[bytes], limits: Limits) -> Generator[Found, None, Non
         UnsupportedFileError: the file is a zip, a PDF, a spreadsheet or the like.
 
     """
-    try:
-        encoding = encoding_of(file)
-    except NotTextError as error:
-        yield RowError(code=Code.NOT_CSV, detail=str(error))
+    encoding = encoding_of(file)
+    if encoding is None:
+        detail = "The file is not text in UTF-8, UTF-16 with a byte order mark, or windows-1252."
+        yield RowError(code=Code.NOT_CSV, detail=detail)
         return
     file.seek(0)
     text = io.TextIOWrapper(file, encoding, newline="")

@@ -113,8 +113,6 @@ async def _parsed(parser: _Parser) -> FormData:
         form = await parser.parse()
     except MultiPartException as error:
         raise Problem(400, "malformed", f"The multipart body cannot be read: {error.message}") from None
-    except ValueError:  # also a UnicodeError: `charset` may name any Python codec
-        raise Problem(400, "malformed", "The multipart body cannot be decoded in the charset that it names.") from None
     if not parser.closed:
         raise Problem(400, "malformed", "The multipart body ended early: its closing boundary is missing.")
     return form

@@ -169,13 +169,10 @@ def add_delivery(sql: Sql, request_id: str, *, status: str = "exhausted") -> str
     names = {"event": uuid4(), "delivery": uuid4(), "request": request_id, "status": status}
     sql(
         """
-        INSERT INTO event (id, request_id, run, type, body)
-        VALUES (%(event)s, %(request)s, 1, 'request.completed', '{}')
-        """,
-        **names,
-    )
-    sql(
-        """
+        WITH event AS (
+            INSERT INTO event (id, request_id, run, type, body)
+            VALUES (%(event)s, %(request)s, 1, 'request.completed', '{}')
+        )
         INSERT INTO delivery (id, event_id, request_id, url, status, attempt)
         VALUES (%(delivery)s, %(event)s, %(request)s, 'https://shop.example/hook', %(status)s, 10)
         """,

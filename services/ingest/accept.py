@@ -1,8 +1,9 @@
 """Store a spooled manifest: request, products, images, groups and rejected rows in one transaction, or nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from shutil import copyfileobj
 from typing import IO, Any, LiteralString
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from sqlmodel import Session
 from services.ingest.idempotency import Idempotency, first_answer
 from services.ingest.options import Options
 from services.ingest.settings import IngestSettings
-from services.ingest.spool import Spool, blocks
+from services.ingest.spool import Spool
 from shared.db import allow_time, connection_of, execute
 from shared.lifecycle import IMAGES_PER_GROUP, group_of
 from shared.schemas.api import counts_of, request_view
@@ -48,7 +49,9 @@ def accept(
             return Accepted(body, replayed=True)
     now = execute(session, "SELECT now() AS now")[0]["now"]
     request = _request(account, spool, options, now=now, deadline_at=now + settings.deadline)
-    body = _body(request, spool, options, public_url=settings.public_url, now=now)
+    body = request_view(request, counts_of(request), public_url=settings.public_url, now=now)
+    if options.skip:
+        body |= spool.findings()
     if idempotency:
         request.idempotency_key = idempotency.key
         request.idempotency_hash = idempotency.content_hash
@@ -68,10 +71,7 @@ def _request(
     return ProcessingRequest(
         id=spool.request_id,
         account_id=account,
-        quality=options.recipe.quality,
-        mode=options.recipe.mode,
-        format=options.recipe.format,
-        max_side=options.recipe.max_side,
+        **asdict(options.recipe),
         webhook_url=options.webhook_url,
         products=spool.product_count,
         images=spool.image_count,
@@ -83,17 +83,10 @@ def _request(
     )
 
 
-def _body(
-    request: ProcessingRequest, spool: Spool, options: Options, *, public_url: str, now: datetime
-) -> dict[str, Any]:
-    body = request_view(request, counts_of(request), public_url=public_url, now=now)
-    return body | spool.findings() if options.skip else body
-
-
 def _copy(session: Session, statement: LiteralString, file: IO[bytes]) -> None:
+    file.seek(0)
     with connection_of(session).cursor() as cursor, cursor.copy(statement) as copy:
-        for block in blocks(file):
-            copy.write(block)
+        copyfileobj(file, copy)
 
 
 def _insert_groups(session: Session, request: ProcessingRequest) -> None:

@@ -1,8 +1,6 @@
 """The ingest service: takes uploads and changes requests. Run as `uvicorn services.ingest.app:create --factory`."""
 
 import errno
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
@@ -11,8 +9,7 @@ from starlette.responses import Response
 from services.ingest.context import IngestContext
 from services.ingest.routes import ROUTES
 from services.ingest.settings import IngestSettings
-from shared import blobs, broker, log
-from shared.db import Database
+from shared import log
 from shared.http.app import application
 from shared.http.problems import Problem
 from shared.settings import from_environment
@@ -25,22 +22,8 @@ def create(settings: IngestSettings | None = None) -> Starlette:
     """The application; settings come from the environment unless given."""
     settings = settings or from_environment(IngestSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
-    context = IngestContext(
-        settings=settings,
-        database=Database(settings.database_url, pool_size=settings.database_pool),
-        broker=broker.connect(settings.redis_url, retries=0),
-        blobs=blobs.connect(settings.blob_url),
-    )
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        context.broker.close()
-        context.database.close()
-
-    app = application(ROUTES, database=context.database, at_once=settings.http_at_once, lifespan=lifespan)
+    app = application(IngestContext(settings), ROUTES)
     app.add_exception_handler(OSError, _no_room)
-    app.state.context = context
     return app
 
 

@@ -183,8 +183,7 @@ def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:
         cancelled = request.stop_reason == StopReason.CANCELLED
         state = "being cancelled; try again in a moment" if cancelled else "still running; cancel it first"
         raise Problem(409, "not_terminal", f"The request is {state}.")
-    execute(session, "DELETE FROM processing_request WHERE id = %(id)s", {"id": request_id})
-    session.expunge(request)
+    session.delete(request)
 
 
 def redeliver(session: Session, account: UUID, delivery_id: UUID) -> dict[str, Any]:

@@ -45,17 +45,10 @@ def read_key(headers: Sequence[str]) -> str | None:
     return key
 
 
-def hash_of_file(file: IO[bytes], options: Options) -> str:
-    """Over the CSV and the options, so that the same file as a form or as a raw body is the same upload."""
-    file.seek(0)
-    return _hash(hashlib.file_digest(file, "sha256"), options)  # type: ignore[arg-type]
-
-
-def hash_of_bytes(data: bytes, options: Options) -> str:
-    return _hash(hashlib.sha256(data), options)
-
-
-def _hash(digest: "hashlib._Hash", options: Options) -> str:
+def content_hash(manifest: IO[bytes], options: Options) -> str:
+    """Over the manifest and the options, so that the same file as a form or as a raw body is the same upload."""
+    manifest.seek(0)
+    digest = hashlib.file_digest(manifest, "sha256")  # type: ignore[arg-type]
     digest.update(b"\0" + orjson.dumps(options.normalised(), option=orjson.OPT_SORT_KEYS))
     return digest.hexdigest()
 
@@ -74,19 +67,15 @@ def first_answer(
     if not execute(session, lock, params)[0]["obtained"]:
         detail = "Another upload with this Idempotency-Key is in progress."
         raise Problem(409, "idempotency_key_in_flight", detail, headers={"Retry-After": "1"})
-    execute(
-        session,
-        """
-        UPDATE processing_request SET idempotency_key = NULL, idempotency_hash = NULL, accepted_body = NULL
-        WHERE account_id = %(account)s AND idempotency_key = %(key)s AND created_at < now() - %(retention)s
-        """,
-        params,
-    )
     found = execute(
         session,
         """
+        WITH expired AS (
+            UPDATE processing_request SET idempotency_key = NULL, idempotency_hash = NULL, accepted_body = NULL
+            WHERE account_id = %(account)s AND idempotency_key = %(key)s AND created_at < now() - %(retention)s
+        )
         SELECT idempotency_hash, accepted_body FROM processing_request
-        WHERE account_id = %(account)s AND idempotency_key = %(key)s
+        WHERE account_id = %(account)s AND idempotency_key = %(key)s AND created_at >= now() - %(retention)s
         """,
         params,
     )

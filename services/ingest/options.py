@@ -1,16 +1,18 @@
 """The options of an upload, from form fields, query parameters or JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar
 
 from services.ingest.manifest.errors import shown
-from shared.http.booleans import parse_boolean
+from shared.http.context import parse_boolean
 from shared.http.problems import Problem
 from shared.recipe import Mode, Recipe, TargetFormat
 from shared.urls import Target, refusal
 
+T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
 DEFAULT_QUALITY = Recipe().quality
 MAX_SIDE = 65_535
@@ -53,18 +55,18 @@ def read_options(given: Mapping[str, Any], *, allow: tuple[str, ...], older: boo
     """
     if not older:
         _refuse_unknown(given)
-    recipe = Recipe(
-        quality=_integer("quality", _value(given, "quality"), 1, 95) or DEFAULT_QUALITY,
-        mode=_choice("mode", _value(given, "mode"), Mode.ABSOLUTE),
-        format=_choice("format", _value(given, "format"), TargetFormat.KEEP),
-        max_side=_integer("max_side", _value(given, "max_side"), 1, MAX_SIDE),
-    )
-    webhook_url = _value(given, "webhook_url")
+    webhook = partial(_webhook, allow)
+    validate_only = None if older else given.get("validate_only")
     return Options(
-        recipe=recipe,
-        webhook_url=_webhook(_value(given, "webhookUrl") if webhook_url is None else webhook_url, allow),
-        on_invalid=_choice("on_invalid", _value(given, "on_invalid"), OnInvalid.REJECT),
-        validate_only=not older and _boolean("validate_only", given.get("validate_only")),
+        recipe=Recipe(
+            quality=_option(given, "quality", partial(_integer, 95)) or DEFAULT_QUALITY,
+            mode=_option(given, "mode", partial(_choice, Mode)) or Mode.ABSOLUTE,
+            format=_option(given, "format", partial(_choice, TargetFormat)) or TargetFormat.KEEP,
+            max_side=_option(given, "max_side", partial(_integer, MAX_SIDE)),
+        ),
+        webhook_url=_option(given, "webhook_url", webhook) or _option(given, "webhookUrl", webhook),
+        on_invalid=_option(given, "on_invalid", partial(_choice, OnInvalid)) or OnInvalid.REJECT,
+        validate_only=validate_only is not None and _converted("validate_only", validate_only, _boolean),
     )
 
 
@@ -75,52 +77,44 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
             raise Problem(422, "unknown_option", detail)
 
 
-def _value(given: Mapping[str, Any], name: str) -> Any:
+def _option(given: Mapping[str, Any], name: str, convert: Callable[[Any], T]) -> T | None:
     value = given.get(name)
     if isinstance(value, str):
         value = value.strip()
-    return None if value == "" else value
+    return None if value is None or value == "" else _converted(name, value, convert)
 
 
-def _integer(name: str, value: Any, low: int, high: int) -> int | None:
-    if value is None:
-        return None
+def _converted(name: str, value: Any, convert: Callable[[Any], T]) -> T:
+    try:
+        return convert(value)
+    except ValueError as error:
+        requirement, *reason = error.args
+        detail = f"The option {name} {requirement}; it was {shown(value)[:200]!r}."
+        raise Problem(422, "invalid_option", " ".join((detail, *reason))) from None
+
+
+def _integer(high: int, value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise _refused(name, f"must be a whole number from {low} to {high}", value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
+        raise ValueError(f"must be a whole number from 1 to {high}")
     return value
 
 
-def _boolean(name: str, value: Any) -> bool:
-    if value is None:
-        return False
-    try:
-        return parse_boolean(str(value) if isinstance(value, str | int) else "")
-    except ValueError as error:
-        raise _refused(name, str(error), value) from None
+def _boolean(value: Any) -> bool:
+    return parse_boolean(str(value) if isinstance(value, str | int) else "")
 
 
-def _choice(name: str, value: Any, default: Choice) -> Choice:
-    if value is None:
-        return default
-    kind = type(default)
+def _choice(kind: type[Choice], value: Any) -> Choice:
     try:
         return kind(value.lower() if isinstance(value, str) else value)
     except ValueError:
-        raise _refused(name, f"must be one of {', '.join(kind)}", value) from None
+        raise ValueError(f"must be one of {', '.join(kind)}") from None
 
 
-def _webhook(value: Any, allow: tuple[str, ...]) -> str | None:
-    if value is None:
-        return None
+def _webhook(allow: tuple[str, ...], value: Any) -> str:
     if not isinstance(value, str):
-        raise _refused("webhook_url", "must be a URL", value)
+        raise ValueError("must be a URL")  # noqa: TRY004 - as the other converters do
     if reason := refusal(value) or Target.parse(value).blocked(allow):
-        raise _refused("webhook_url", "is refused", value, why=f" {reason}")
+        raise ValueError("is refused", reason)
     return value
-
-
-def _refused(name: str, requirement: str, value: Any, *, why: str = "") -> Problem:
-    detail = f"The option {name} {requirement}; it was {shown(value)[:200]!r}.{why}"
-    return Problem(422, "invalid_option", detail)

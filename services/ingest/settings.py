@@ -8,7 +8,7 @@ from services.ingest.manifest.rows import Limits
 from shared.settings import Duration, HttpSettings
 
 
-class IngestSettings(HttpSettings):
+class IngestSettings(HttpSettings, Limits):
     """Limits of one upload (JSON has its own: it is parsed in memory, CSV is streamed), and times of a request.
 
     `upload_seconds`: to receive the body. `accept_timeout_seconds`: for each statement that stores, retries or deletes
@@ -17,20 +17,7 @@ class IngestSettings(HttpSettings):
 
     max_upload_bytes: PositiveInt = 100_000_000
     max_json_bytes: PositiveInt = 16_000_000
-    max_images: PositiveInt = 1_000_000
-    max_urls_per_row: PositiveInt = 100
-    max_url_length: PositiveInt = 2048
-    max_row_errors: PositiveInt = 100_000
     upload_seconds: PositiveFloat = 900
     deadline: Duration = timedelta(hours=24)
     idempotency_retention: Duration = timedelta(hours=24)
     accept_timeout_seconds: PositiveInt = 300
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(
-            images=self.max_images,
-            urls_per_row=self.max_urls_per_row,
-            url_length=self.max_url_length,
-            row_errors=self.max_row_errors,
-        )

@@ -4,8 +4,8 @@ So no transaction is open while a manifest is parsed, and no manifest is in memo
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -72,8 +72,8 @@ class Spool:
             numbers.append(number := self._numbering.number(url))
             if number > before:
                 self.images.write(f"{self._prefix}{number}\t{url}\n".encode())
-        if len(self._numbering) > self._limits.images:
-            detail = f"Up to this row, the manifest has more than {self._limits.images} distinct image URLs."
+        if len(self._numbering) > self._limits.max_images:
+            detail = f"Up to this row, the manifest has more than {self._limits.max_images} distinct image URLs."
             self._reject(product.error(Code.TOO_MANY_IMAGES, detail))
             return
         self.product_count += 1
@@ -86,7 +86,7 @@ class Spool:
             self.shown.pop()  # the error that explains the refusal must be among them
         if len(self.shown) < SHOWN:
             self.shown.append(error)
-        if error.fatal or self.error_count >= self._limits.row_errors:
+        if error.fatal or self.error_count >= self._limits.max_row_errors:
             self.fatal = error
         document = _escaped(orjson.dumps(error.document()).decode())
         self.rejected.write(f"{self._prefix}{self.error_count}\t{document}\n".encode())
@@ -95,10 +95,3 @@ class Spool:
 def _escaped(text: str) -> str:
     """Escaped for `COPY`; most texts need nothing."""
     return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
-
-
-def blocks(file: IO[bytes], size: int = 1 << 18) -> Iterator[bytes]:
-    """The file from its beginning."""
-    file.seek(0)
-    while block := file.read(size):
-        yield block

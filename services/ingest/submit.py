@@ -3,15 +3,15 @@
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
 from services.ingest.accept import Accepted, accept
 from services.ingest.context import IngestContext
-from services.ingest.idempotency import Idempotency, hash_of_bytes, hash_of_file
+from services.ingest.idempotency import Idempotency, content_hash
 from services.ingest.manifest.encoding import UnsupportedFileError
-from services.ingest.manifest.from_json import MalformedJsonError, canonical, parse_body, read_products
-from services.ingest.manifest.read import read_manifest
+from services.ingest.manifest.read import MalformedJsonError, canonical, parse_body, read_manifest, read_products
 from services.ingest.manifest.rows import Found, Limits
 from services.ingest.options import Options, read_options
 from services.ingest.settings import IngestSettings
@@ -50,7 +50,7 @@ def submit(
     settings = context.settings
     submission = _submission(settings, upload, key=key, older=older)
     options = submission.options
-    with closing(_spooled(submission.found, settings.limits, skip=options.skip or options.validate_only)) as spool:
+    with closing(_spooled(submission.found, settings, skip=options.skip or options.validate_only)) as spool:
         valid = spool.good or (options.skip and spool.usable)
         if options.validate_only:
             counts = {"valid": valid, "products": spool.product_count, "images": spool.image_count}
@@ -70,17 +70,17 @@ def submit(
 def _submission(settings: IngestSettings, upload: Upload, *, key: str | None, older: bool) -> Submission:
     if upload.kind is Kind.CSV:
         options = read_options(upload.fields, allow=settings.fetch_allow, older=older)
-        idempotency = Idempotency(key, hash_of_file(upload.file, options)) if key else None
-        return Submission(options, read_manifest(upload.file, settings.limits), idempotency)
+        idempotency = Idempotency(key, content_hash(upload.file, options)) if key else None
+        return Submission(options, read_manifest(upload.file, settings), idempotency)
     upload.file.seek(0)
     try:
         body = parse_body(upload.file.read())
         products = body.pop("products")
         options = read_options({**upload.fields, **body}, allow=settings.fetch_allow, older=older)
-        idempotency = Idempotency(key, hash_of_bytes(canonical(products), options)) if key else None
+        idempotency = Idempotency(key, content_hash(BytesIO(canonical(products)), options)) if key else None
     except MalformedJsonError as error:
         raise Problem(400, "malformed", str(error)) from None
-    return Submission(options, read_products(products, settings.limits), idempotency)
+    return Submission(options, read_products(products, settings), idempotency)
 
 
 def _spooled(found: Generator[Found, None, None], limits: Limits, *, skip: bool) -> Spool:
@@ -101,4 +101,4 @@ def _refused(spool: Spool) -> Problem:
     count = spool.error_count
     first = (spool.fatal or spool.shown[0]).sentence()
     detail = f"The manifest has {count} error{'s' if count > 1 else ''}. {first}"
-    return Problem(422, "invalid_manifest", detail, errors=spool.findings()["errors"], error_count=count)
+    return Problem(422, "invalid_manifest", detail, **spool.findings())

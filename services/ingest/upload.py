@@ -20,6 +20,9 @@ from services.ingest.settings import IngestSettings
 from shared.http.problems import Problem
 
 FILE_FIELDS = ("file", "csv_file", "csvFile")
+MAX_FIELDS = 100
+MAX_FIELD_BYTES = 10 * 1024
+"""Fields are held in memory: with Starlette's 1 MB for each, one form could take 100 MB."""
 FRAMING = 1_000_000
 """Bytes that a multipart body may have besides the file: boundaries, part headers, option fields."""
 _IN_MEMORY = 1 << 18
@@ -50,21 +53,20 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
     """
     content_type = http_request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        upload = _multipart(http_request, settings)
+    elif media_type in ("text/csv", "application/csv"):
+        upload = _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes)
+    elif media_type == "application/json":
+        upload = _raw(http_request, Kind.JSON, settings, settings.max_json_bytes)
+    else:
+        detail = "Send multipart/form-data with a CSV file, text/csv or application/json."
+        raise Problem(415, "unsupported_media_type", detail)
+    if media_type != "application/json":
+        _require_supported_charset(content_type)
     try:
-        if media_type == "multipart/form-data":
-            async with _multipart(http_request, settings) as upload:
-                yield upload
-        elif media_type in ("text/csv", "application/csv"):
-            _require_supported_charset(content_type)
-            async with _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes) as upload:
-                yield upload
-        elif media_type == "application/json":
-            async with _raw(http_request, Kind.JSON, settings, settings.max_json_bytes) as upload:
-                yield upload
-        else:
-            raise Problem(
-                415, "unsupported_media_type", "Send multipart/form-data with a CSV file, text/csv or application/json."
-            )
+        async with upload as complete:
+            yield complete
     except ClientDisconnect:
         raise Problem(400, "incomplete_upload", "The connection closed before the upload was complete.") from None
 
@@ -91,7 +93,7 @@ class _Parser(MultiPartParser):
 async def _multipart(http_request: HttpRequest, settings: IngestSettings) -> AsyncIterator[Upload]:
     max_bytes = settings.max_upload_bytes
     body = limited(http_request, settings, max_bytes + FRAMING, max_bytes)
-    parser = _Parser(http_request.headers, body, max_files=10, max_fields=100)
+    parser = _Parser(http_request.headers, body, max_files=10, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
     try:
         form = await _parsed(parser)
         part = _file_of(form)
@@ -111,8 +113,6 @@ async def _parsed(parser: _Parser) -> FormData:
         form = await parser.parse()
     except MultiPartException as error:
         raise Problem(400, "malformed", f"The multipart body cannot be read: {error.message}") from None
-    except ValueError:  # also a UnicodeError: `charset` may name any Python codec
-        raise Problem(400, "malformed", "The multipart body cannot be decoded in the charset that it names.") from None
     if not parser.closed:
         raise Problem(400, "malformed", "The multipart body ended early: its closing boundary is missing.")
     return form

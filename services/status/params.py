@@ -10,8 +10,7 @@ from starlette.requests import Request as HttpRequest
 
 from services.status import paging, queries
 from services.status.queries import Found
-from shared.http.booleans import parse_boolean
-from shared.http.context import Context, account_of, context_of, id_of
+from shared.http.context import Context, account_of, context_of, id_of, parse_boolean
 from shared.http.problems import Problem, not_found
 
 T = TypeVar("T")

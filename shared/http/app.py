@@ -3,7 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -18,8 +19,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.db import Database, is_down, is_overloaded
+from shared.db import is_down, is_overloaded
 from shared.http import paths
+from shared.http.context import Context, context_of
 from shared.http.limits import PROBES, ConcurrencyLimit
 from shared.http.problems import Problem, not_found, unavailable
 from shared.ids import uuid7
@@ -34,13 +36,15 @@ USABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 UNEXPECTED = Problem(500, "internal_error", "Internal error; its details are in the log, under the X-Request-Id.")
 
 
-def application(routes: Sequence[BaseRoute], *, database: Database, at_once: int, **starlette: Any) -> Starlette:
-    """A Starlette application. `at_once`: concurrent requests of each kind; `starlette`: what else it takes."""
-    health = [
-        Route("/healthz", _healthz),
-        Route("/readyz", _readyz(database)),
-        Route("/metrics", _metrics),
-    ]
+def application(context: Context, routes: Sequence[BaseRoute]) -> Starlette:
+    """A Starlette application with this context, which it closes when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        context.close()
+
+    health = [Route("/healthz", _healthz), Route("/readyz", _readyz), Route("/metrics", _metrics)]
     others = [Route(path, WrongMethod(methods)) for path, methods in paths.METHODS.items()]
     handlers: Mapping[Any, Any] = {
         Problem: _problem,
@@ -52,9 +56,10 @@ def application(routes: Sequence[BaseRoute], *, database: Database, at_once: int
     app = Starlette(
         routes=[*health, *routes, *others],
         exception_handlers=handlers,
-        middleware=[Middleware(RequestIds), Middleware(ConcurrencyLimit, limit=at_once)],
-        **starlette,
+        middleware=[Middleware(RequestIds), Middleware(ConcurrencyLimit, limit=context.settings.http_at_once)],
+        lifespan=lifespan,
     )
+    app.state.context = context
     app.router.redirect_slashes = False
     return app
 
@@ -124,15 +129,13 @@ def _healthz(_: HttpRequest) -> Response:
     return PlainTextResponse("ok\n")
 
 
-def _readyz(database: Database) -> Callable[[HttpRequest], Awaitable[Response]]:
-    async def readyz(_: HttpRequest) -> Response:
-        try:
-            await asyncio.to_thread(database.ping)  # not in Starlette's thread pool: uploads may occupy all of it
-        except (DBAPIError, psycopg.Error, PoolTimeout):
-            return unavailable().response()
-        return PlainTextResponse("ready\n")
-
-    return readyz
+async def _readyz(http_request: HttpRequest) -> Response:
+    ping = context_of(http_request, Context).database.ping
+    try:
+        await asyncio.to_thread(ping)  # not in Starlette's thread pool: uploads may occupy all of it
+    except psycopg.Error:
+        return unavailable().response()
+    return PlainTextResponse("ready\n")
 
 
 def _metrics(_: HttpRequest) -> Response:

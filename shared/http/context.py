@@ -1,26 +1,33 @@
-"""What the calls of an HTTP service work with, and the one place that knows who is asking."""
+"""What a call of an HTTP service works with, what its parameters mean, and the one place that knows who is asking."""
 
-from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
 from starlette.requests import Request as HttpRequest
 
-from shared.blobs import Blobs
+from shared import blobs
 from shared.db import Database
 from shared.http.problems import not_found
 from shared.ids import parse_id
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from shared.settings import HttpSettings
 
+BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
-@dataclass(frozen=True, kw_only=True)
+
 class Context:
     """Made once in a service's `app` and kept as `app.state.context`; a service that needs more has a subclass."""
 
-    settings: HttpSettings
-    database: Database
-    blobs: Blobs
+    def __init__(self, settings: HttpSettings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database_url, pool_size=settings.database_pool)
+        self.blobs = blobs.connect(settings.blob_url)
+
+    def close(self) -> None:
+        self.database.close()
 
 
 AnyContext = TypeVar("AnyContext", bound=Context)
@@ -49,3 +56,11 @@ def id_of(http_request: HttpRequest, what: str = "request") -> UUID:
     if found is None:
         raise not_found(what)
     return found
+
+
+def parse_boolean(text: str) -> bool:
+    """Raises ValueError for any other word, the empty one too: a bare `?validate_only` does not mean no."""
+    word = text.strip().lower()
+    if word not in BOOLEANS:
+        raise ValueError(f"must be one of {', '.join(BOOLEANS)}")
+    return BOOLEANS[word]

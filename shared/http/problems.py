@@ -1,6 +1,6 @@
 """RFC 9457 problem documents: the shape of every error answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -29,40 +29,29 @@ TITLES = {
 
 
 class Problem(HalftoneError):
-    """An error answer. `errors`: row errors, of which the first 100 are shown; `error_count`: how many there are."""
+    """An error answer. `members`: what its document has besides (`errors`, `error_count`)."""
 
     def __init__(
-        self,
-        status: int,
-        code: str,
-        detail: str,
-        *,
-        errors: Sequence[Mapping[str, Any]] | None = None,
-        error_count: int | None = None,
-        headers: Mapping[str, str] | None = None,
+        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
-        self.errors = errors
-        self.error_count = error_count
+        self.members = members
         self.headers = dict(headers or {})
 
     def document(self, *, status: int | None = None) -> dict[str, Any]:
         """The JSON of the answer."""
         status = status or self.status
-        body: dict[str, Any] = {
+        return {
             "type": f"urn:halftone:problem:{self.code}",
             "title": TITLES.get(status, "Error"),
             "status": status,
             "detail": self.detail,
             "code": self.code,
+            **self.members,
         }
-        if self.errors is not None:
-            body["errors"] = list(self.errors)[:100]
-            body["error_count"] = self.error_count if self.error_count is not None else len(self.errors)
-        return body
 
     def response(self, *, status: int | None = None) -> Response:
         """The HTTP answer; the older contracts override `status`, because they have only 400."""

@@ -20,7 +20,9 @@ def test_the_documents_of_errors_have_the_public_shapes() -> None:
     row_error = RowError(code=Code.NO_URL, detail="There is no URL.").document()
 
     assert list(row_error) == list(api.RowError.model_fields)
-    assert list(Problem(422, "invalid", "", errors=[row_error]).document()) == list(api.Problem.model_fields)
+    assert list(Problem(422, "invalid", "", errors=[row_error], error_count=1).document()) == list(
+        api.Problem.model_fields
+    )
 
 
 def test_the_page_on_the_manifest_lists_each_row_error() -> None:

@@ -108,6 +108,12 @@ def test_every_service_has_its_settings_and_its_container(service: str) -> None:
     assert re.search(rf"^  {service}:$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
 
 
+def test_who_is_asking_stands_in_one_place() -> None:
+    sources = [path for folder in ("services", "shared") for path in (ROOT / folder).rglob("*.py")]
+    naming = {str(path.relative_to(ROOT)) for path in sources if "DEFAULT_ACCOUNT" in path.read_text(encoding="utf-8")}
+    assert naming == {"shared/schemas/tables.py", "shared/http/context.py"}
+
+
 def _pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9][^= ]*)==([^ ]+)", (ROOT / lock).read_text(), re.MULTILINE))
 

@@ -4,11 +4,13 @@ The whole file is decoded once before it is parsed, because its last line may de
 """
 
 import codecs
+from encodings.aliases import aliases
+from functools import partial
 from typing import IO
 
 BLOCK = 1 << 20
 SUPPORTED = "UTF-8, UTF-16 with a byte order mark, and windows-1252 or ISO-8859-1"
-_SUPPORTED = {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "ascii", "iso8859-1", "cp1252"}
+_SUPPORTED = {"utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "ascii", "latin_1", "cp1252"}
 
 # The first bytes of files uploaded by mistake. XLSX, ODS and every other zip share one signature.
 _SIGNATURES = (
@@ -35,23 +37,20 @@ class UnsupportedFileError(Exception):
     """The file is known not to be a CSV; the text says what it is."""
 
 
-class NotTextError(Exception):
-    """The bytes are not text in any supported encoding."""
-
-
 def is_supported(charset: str) -> bool:
-    """Whether `encoding_of` may find this charset; it decides by the bytes alone."""
-    try:
-        return codecs.lookup(charset).name in _SUPPORTED
-    except (LookupError, ValueError):  # unknown, or not a name at all
-        return False
+    """Whether `encoding_of` may find this charset; it decides by the bytes alone.
+
+    Not by `codecs.lookup`: Python keeps every unknown name that it was asked for, forever.
+    """
+    name = charset.lower().replace("-", "_")
+    return aliases.get(name, name) in _SUPPORTED
 
 
-def encoding_of(file: IO[bytes]) -> str:
-    """The Python name of the file's encoding; the file is read to its end.
+def encoding_of(file: IO[bytes]) -> str | None:
+    """The Python name of the file's encoding, None if it is not text; the file is read to its end.
 
     Raises:
-        UnsupportedFileError, NotTextError.
+        UnsupportedFileError.
 
     """
     file.seek(0)
@@ -59,10 +58,7 @@ def encoding_of(file: IO[bytes]) -> str:
     for signature, kind in _SIGNATURES:
         if head.startswith(signature):
             raise UnsupportedFileError(f"This is {kind}, not a CSV file.")
-    for encoding in _candidates(head):
-        if _decodes(file, encoding):
-            return encoding
-    raise NotTextError("The file is not text in UTF-8, UTF-16 with a byte order mark, or windows-1252.")
+    return next((encoding for encoding in _candidates(head) if _decodes(file, encoding)), None)
 
 
 def _candidates(head: bytes) -> tuple[str, ...]:
@@ -74,12 +70,10 @@ def _candidates(head: bytes) -> tuple[str, ...]:
 
 
 def _decodes(file: IO[bytes], encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
     file.seek(0)
     try:
-        while block := file.read(BLOCK):
-            decoder.decode(block)
-        decoder.decode(b"", final=True)
+        for _ in codecs.iterdecode(iter(partial(file.read, BLOCK), b""), encoding):
+            pass
     except UnicodeDecodeError:
         return False
     return True

@@ -1,7 +1,7 @@
 """What can be wrong with a manifest: codes, and one error with its place."""
 
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -29,12 +29,12 @@ class Code(StrEnum):
 class RowError:
     """`row` counts data rows from 1, `line` is where the record starts, `column` the canonical header name."""
 
-    code: Code
-    detail: str
     row: int | None = None
     line: int | None = None
     column: str | None = None
     url_index: int | None = None
+    code: Code
+    detail: str
     value: str | None = None
 
     @property
@@ -44,15 +44,8 @@ class RowError:
 
     def document(self) -> dict[str, Any]:
         """The JSON of the error, without NUL, which jsonb refuses."""
-        return {
-            "row": self.row,
-            "line": self.line,
-            "column": self.column,
-            "url_index": self.url_index,
-            "code": self.code.value,
-            "detail": self.detail,
-            "value": None if self.value is None else self.value[:VALUE_SHOWN].replace("\0", "\N{SYMBOL FOR NULL}"),
-        }
+        value = None if self.value is None else self.value[:VALUE_SHOWN].replace("\0", "\N{SYMBOL FOR NULL}")
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"value": value}
 
     def sentence(self) -> str:
         """The error for a person, with its place."""

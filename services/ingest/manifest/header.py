@@ -54,7 +54,7 @@ def _read(head: str, delimiter: str) -> Header | list[RowError]:
         cells = unwrap(record, delimiter)
         if any(cell.strip() for cell in cells):
             return _columns(cells, line, delimiter)
-    return [_column_error(column, None, 0) for column in COLUMNS]
+    return _column_errors((), None)
 
 
 def unwrap(record: list[str], delimiter: str, width: int = len(COLUMNS)) -> list[str]:
@@ -81,15 +81,15 @@ def _normal(cell: str) -> str:
     return "".join(cell.casefold().replace(".", "").replace("\ufeff", "").split())
 
 
-def _column_errors(names: Sequence[str | None], line: int) -> list[RowError]:
-    return [_column_error(column, line, names.count(column)) for column in COLUMNS if names.count(column) != 1]
-
-
-def _column_error(column: str, line: int | None, count: int) -> RowError:
-    detail = f"The header has the column “{column}” more than once."
-    if not count:
-        detail = f"The header has no column “{column}”; expected are {', '.join(COLUMNS)}."
-    return RowError(code=Code.MISSING_HEADER, detail=detail, line=line, column=column)
+def _column_errors(names: Sequence[str | None], line: int | None) -> list[RowError]:
+    errors = []
+    for column in COLUMNS:
+        detail = f"The header has the column “{column}” more than once."
+        if column not in names:
+            detail = f"The header has no column “{column}”; expected are {', '.join(COLUMNS)}."
+        if names.count(column) != 1:
+            errors.append(RowError(code=Code.MISSING_HEADER, detail=detail, line=line, column=column))
+    return errors
 
 
 def _broken(line: int, *, unterminated: bool) -> RowError:

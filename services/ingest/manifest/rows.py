@@ -5,6 +5,8 @@ from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pydantic import BaseModel, PositiveInt
+
 from services.ingest.manifest.errors import Code, RowError
 from services.ingest.manifest.header import NAME, SERIAL_NUMBER, URLS, Header, unwrap
 from services.ingest.manifest.numbering import Numbering
@@ -17,14 +19,13 @@ _HTTP_BEGINS = re.compile(r"https?://", re.IGNORECASE)
 _SPLIT = {delimiter: re.compile(rf"[,{delimiter}](?={_URL})", re.IGNORECASE) for delimiter in (",", ";", "\t")}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one manifest may hold."""
+class Limits(BaseModel):
+    """What one manifest may hold; part of the settings of ingest."""
 
-    images: int = 1_000_000
-    urls_per_row: int = 100
-    url_length: int = 2048
-    row_errors: int = 100_000
+    max_images: PositiveInt = 1_000_000
+    max_urls_per_row: PositiveInt = 100
+    max_url_length: PositiveInt = 2048
+    max_row_errors: PositiveInt = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +137,8 @@ def check(product: Product, limits: Limits) -> Iterator[RowError]:
             yield product.error(Code.NUL_BYTE, _has_nul(column), column, value)
     if not product.urls:
         yield product.error(Code.NO_URL, "The row has no image URL.", URLS, "")
-    elif len(product.urls) > limits.urls_per_row:
-        detail = f"The row has {len(product.urls)} image URLs; at most {limits.urls_per_row} are allowed."
+    elif len(product.urls) > limits.max_urls_per_row:
+        detail = f"The row has {len(product.urls)} image URLs; at most {limits.max_urls_per_row} are allowed."
         yield product.error(Code.TOO_MANY_URLS, detail, URLS)
     else:
         yield from _check_urls(product, limits)
@@ -145,13 +146,13 @@ def check(product: Product, limits: Limits) -> Iterator[RowError]:
 
 def _check_urls(product: Product, limits: Limits) -> Iterator[RowError]:
     for index, url in enumerate(product.urls, start=1):
-        reason = refusal(url, max_length=limits.url_length)
+        reason = refusal(url, max_length=limits.max_url_length)
         if reason is None:
             continue
         if "\0" in url:
             yield product.error(Code.NUL_BYTE, _has_nul(URLS), URLS, url, index)
         else:
-            code = Code.URL_TOO_LONG if len(url) > limits.url_length else Code.INVALID_URL
+            code = Code.URL_TOO_LONG if len(url) > limits.max_url_length else Code.INVALID_URL
             yield product.error(code, reason, URLS, url, index)
 
 

@@ -1,18 +1,18 @@
 """The ingest service on a migrated database, and the messages it sent."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
 import orjson
-import psycopg
 import pytest
 import redis
-from sqlmodel import Session
 
 from services.ingest.app import create
 from services.ingest.settings import IngestSettings
-from shared.db import Database, execute
+from shared.db import Database
+from tests.integration import seed
 from tests.serving import serving
 from tests.stack import Stack
 
@@ -22,41 +22,16 @@ Sql = Callable[..., list[dict[str, Any]]]
 Sent = Callable[[str], list[dict[str, Any]]]
 
 
-@pytest.fixture(scope="session")
-def tables(servers: Stack) -> Iterator[Database]:
-    """One migrated database for all these tests, so that one server can serve them all."""
-    server, _, template = servers.database_url.rpartition("/")
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE ingest TEMPLATE {template}")
-        database = Database(f"{server}/ingest")
-        yield database
-        database.close()
-        connection.execute("DROP DATABASE ingest WITH (FORCE)")
-
-
-@pytest.fixture
-def database(tables: Database) -> Database:
-    tables.transact(lambda session: execute(session, "DELETE FROM processing_request"))
-    return tables
-
-
 @pytest.fixture
 def sql(database: Database) -> Sql:
     """Run one statement in its own transaction."""
-
-    def run(statement: Any, **params: Any) -> list[dict[str, Any]]:
-        def work(session: Session) -> list[dict[str, Any]]:
-            return execute(session, statement, params)
-
-        return database.transact(work)
-
-    return run
+    return partial(seed.sql, database)
 
 
 @pytest.fixture(scope="session")
-def settings(tables: Database, servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> IngestSettings:
+def settings(migrated: Database, servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> IngestSettings:
     return IngestSettings(
-        database_url=tables.engine.url.set(drivername="postgresql").render_as_string(hide_password=False),
+        database_url=migrated.engine.url.set(drivername="postgresql").render_as_string(hide_password=False),
         redis_url=servers.redis_url,
         blob_url=(tmp_path_factory.mktemp("ingest") / "blobs").as_uri(),
         public_url=PUBLIC_URL,

@@ -31,12 +31,8 @@ def test_raw_csv_is_accepted_and_stored(client: httpx.Client, sql: Sql, sent: Se
         {"number": 2, "url": "https://a.example/2.jpg", "state": "pending", "run": 1, "attempts": 0},
     ]
     assert sql("SELECT number, state, images FROM image_group") == [{"number": 1, "state": "waiting", "images": 2}]
-    assert sent("dispatch") == [{"request_id": body["request_id"]}]
-
-
-def test_deadline_is_24_hours_ahead(client: httpx.Client, sql: Sql) -> None:
-    post_csv(client)
     assert sql("SELECT deadline_at - created_at = interval '24 h' AS yes FROM processing_request") == [{"yes": True}]
+    assert sent("dispatch") == [{"request_id": body["request_id"]}]
 
 
 def test_images_are_grouped_by_128(client: httpx.Client, sql: Sql) -> None:
@@ -94,13 +90,6 @@ def test_skip_takes_the_good_rows_and_lists_the_others(client: httpx.Client, sql
 
 def test_skip_refuses_an_upload_without_any_good_row(client: httpx.Client) -> None:
     assert post_csv(client, HEADER + "1,,https://a.example/1.jpg\n", on_invalid="skip").status_code == 422
-
-
-def test_validation_stores_nothing(client: httpx.Client, sql: Sql) -> None:
-    answer = post_csv(client, validate_only="true")
-    assert answer.status_code == 200
-    assert answer.json() == {"valid": True, "products": 2, "images": 2, "errors": [], "error_count": 0}
-    assert sql("SELECT count(*) AS n FROM processing_request") == [{"n": 0}]
 
 
 def test_validation_lists_the_errors(client: httpx.Client) -> None:

@@ -1,15 +1,13 @@
 """Any input gets an answer below 500, from the real database: jsonb refuses some of what JSON allows."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.db import Database
 from tests.integration.ingest.conftest import Sql
 from tests.integration.ingest.test_accept import HEADER, post_csv
 from tests.integration.ingest.test_http_edges import problem
@@ -28,13 +26,7 @@ OPTIONS = ("quality", "mode", "format", "max_side", "webhook_url", "webhookUrl",
 KEY = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f"), max_size=300).map(
     lambda text: text.encode("latin-1")
 )
-FUZZ = settings(max_examples=150, deadline=None)
-
-
-@pytest.fixture(scope="module")
-def ingest(tables: Database, address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=address, timeout=30) as client:
-        yield client
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _answered(answer: httpx.Response) -> None:
@@ -84,10 +76,10 @@ def test_a_form_in_an_odd_charset_is_no_reason_to_fail(client: httpx.Client, cha
 
 @FUZZ
 @given(rows=st.lists(st.lists(CELL, max_size=4).map(",".join), max_size=5).map("\n".join), skip=st.booleans())
-def test_any_rows(ingest: httpx.Client, rows: str, skip: bool) -> None:  # noqa: FBT001
+def test_any_rows(client: httpx.Client, rows: str, skip: bool) -> None:  # noqa: FBT001
     data = (HEADER + GOOD + rows).encode(errors="replace")
     params = {"on_invalid": "skip"} if skip else {}
-    _answered(ingest.post("/v1/requests", content=data, headers={"Content-Type": "text/csv"}, params=params))
+    _answered(client.post("/v1/requests", content=data, headers={"Content-Type": "text/csv"}, params=params))
 
 
 @FUZZ
@@ -95,21 +87,21 @@ def test_any_rows(ingest: httpx.Client, rows: str, skip: bool) -> None:  # noqa:
     data=st.binary(max_size=300),
     kind=st.sampled_from(["text/csv", "application/json", "multipart/form-data; boundary=x"]),
 )
-def test_any_bytes(ingest: httpx.Client, data: bytes, kind: str) -> None:
-    _answered(ingest.post("/v1/requests?on_invalid=skip", content=data, headers={"Content-Type": kind}))
+def test_any_bytes(client: httpx.Client, data: bytes, kind: str) -> None:
+    _answered(client.post("/v1/requests?on_invalid=skip", content=data, headers={"Content-Type": kind}))
 
 
 @FUZZ
 @given(items=st.lists(ITEM, max_size=4), options=st.dictionaries(st.sampled_from(OPTIONS), JSON, max_size=3), key=KEY)
-def test_any_products(ingest: httpx.Client, items: list[Any], options: dict[str, Any], key: bytes) -> None:
+def test_any_products(client: httpx.Client, items: list[Any], options: dict[str, Any], key: bytes) -> None:
     body = orjson.dumps({"products": [PRODUCT, *items], "on_invalid": "skip", **options})
     headers = {b"Content-Type": b"application/json", b"Idempotency-Key": key}
-    _answered(ingest.post("/v1/requests", content=body, headers=headers))
+    _answered(client.post("/v1/requests", content=body, headers=headers))
 
 
 @FUZZ
 @given(options=st.dictionaries(st.sampled_from(OPTIONS), CELL, max_size=3))
-def test_any_options_in_a_form_and_in_the_query(ingest: httpx.Client, options: dict[str, str]) -> None:
+def test_any_options_in_a_form_and_in_the_query(client: httpx.Client, options: dict[str, str]) -> None:
     file = {"file": ("a.csv", HEADER + GOOD)}
-    _answered(ingest.post("/v1/requests", files=file, data=options))
-    _answered(ingest.post("/v1/requests", files=file, params=options))
+    _answered(client.post("/v1/requests", files=file, data=options))
+    _answered(client.post("/v1/requests", files=file, params=options))

@@ -19,7 +19,7 @@ ROOM = 100_000
 
 @pytest.fixture(scope="module")
 def cramped(
-    tables: Database, settings: IngestSettings, tmp_path_factory: pytest.TempPathFactory
+    migrated: Database, settings: IngestSettings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
     """Ingest in a process of its own, whose files cannot grow beyond `ROOM`."""
     env = {

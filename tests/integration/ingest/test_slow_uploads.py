@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -13,12 +14,12 @@ from services.ingest.app import create
 from services.ingest.settings import IngestSettings
 from shared.db import Database
 from tests.integration.ingest.test_accept import post_csv
+from tests.integration.ingest.test_changes import CHANGES
 from tests.integration.ingest.test_http_edges import problem
 from tests.serving import serving
 from tests.stack import until
 
 SIZE = 100_000
-UNKNOWN = "01980000-0000-7000-8000-000000000000"
 
 
 @contextmanager
@@ -29,13 +30,6 @@ def begun(address: str, path: str = "/v1/requests") -> Iterator[socket.socket]:
         head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: {SIZE}\r\n\r\n"
         connection.sendall(head.encode() + b"x")
         yield connection
-
-
-def test_an_upload_that_does_not_end_is_408(settings: IngestSettings, database: Database) -> None:
-    with serving(create(settings.model_copy(update={"upload_seconds": 0.5}))) as address, begun(address) as connection:
-        answer = connection.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 408")
-    assert b"slow_upload" in answer
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/requests", b"408"), ("/upload", b"400")])
@@ -50,24 +44,6 @@ def test_an_upload_that_falls_silent_is_refused(
     assert b"slow_upload" in answer
 
 
-def test_an_upload_that_drips_is_refused_however_short_its_pauses(
-    address: str, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(body, "IDLE_TIMEOUT", 2)
-    with begun(address) as connection:
-        connection.setblocking(False)
-        assert until(lambda: _dripped(connection), within=30).startswith(b"HTTP/1.1 408")
-
-
-def _dripped(connection: socket.socket) -> bytes:
-    """The answer; without one, send another byte."""
-    try:
-        return connection.recv(1000)
-    except BlockingIOError:
-        connection.send(b"x")
-        return b""
-
-
 def test_slow_uploads_do_not_starve_other_calls(settings: IngestSettings, database: Database) -> None:
     with (
         serving(create(settings.model_copy(update={"http_at_once": 2}))) as address,
@@ -76,6 +52,5 @@ def test_slow_uploads_do_not_starve_other_calls(settings: IngestSettings, databa
         begun(address, "/api/upload-csv/"),
     ):
         until(lambda: post_csv(client).status_code == 503)
-        for path in ("requests/{}/cancel", "requests/{}/retry", "deliveries/{}/redeliver"):
-            assert problem(client.post("/v1/" + path.format(UNKNOWN))) == (404, "not_found")
-        assert problem(client.delete(f"/v1/requests/{UNKNOWN}")) == (404, "not_found")
+        for method, path in CHANGES:
+            assert problem(client.request(method, path.format(uuid4()))) == (404, "not_found")

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from typing import IO
 from uuid import UUID
 
 import pytest
 
 from services.ingest.manifest.errors import Code, RowError
 from services.ingest.manifest.rows import Found, Limits, Product
-from services.ingest.spool import SHOWN, Spool, blocks
+from services.ingest.spool import SHOWN, Spool
 
 ID = UUID(int=7)
 A, B = "https://a.example/a.jpg", "https://a.example/b.jpg"
@@ -16,15 +17,18 @@ A, B = "https://a.example/a.jpg", "https://a.example/b.jpg"
 
 @pytest.fixture
 def spool() -> Iterator[Spool]:
-    with closing(Spool(ID, Limits(images=3, row_errors=1000))) as spool:
+    with closing(Spool(ID, Limits(max_images=3, max_row_errors=1000))) as spool:
         yield spool
 
 
 def fill(spool: Spool, found: Iterable[Found], *, skip: bool = True) -> tuple[list[str], list[str], list[str]]:
     spool.fill(found, skip=skip)
-    files = (spool.products, spool.images, spool.rejected)
-    products, images, rejected = (b"".join(blocks(file)).decode().splitlines() for file in files)
-    return products, images, rejected
+    return _lines(spool.products), _lines(spool.images), _lines(spool.rejected)
+
+
+def _lines(file: IO[bytes]) -> list[str]:
+    file.seek(0)
+    return file.read().decode().splitlines()
 
 
 def product(row: int, *urls: str, name: str = "n") -> Product:

@@ -15,6 +15,7 @@ from shared.http.problems import Problem
 
 SETTINGS = IngestSettings(database_url="postgresql://nobody@127.0.0.1:1/nothing", max_upload_bytes=400_000)
 LARGE = b"x" * 300_000  # on disk, not in memory
+OPTION = b'\r\n--x\r\nContent-Disposition: form-data; name="webhook_url"\r\n\r\n'
 END = b"\r\n--x--\r\n"
 
 
@@ -32,8 +33,9 @@ def part(name: str, content: bytes = LARGE) -> bytes:
         (part("file") + b"\r\n" + part("file") + END, False, "several_files"),
         (part("other") + END, False, "missing_file"),
         (part("file", LARGE * 2) + END, False, "too_large"),
+        (part("file") + OPTION + b"x" * 20_000 + END, False, "malformed"),
     ],
-    ids=["complete", "no closing boundary", "disconnected", "two files", "another field", "too large"],
+    ids=["complete", "no closing boundary", "disconnected", "two files", "another field", "too large", "large option"],
 )
 def test_every_file_of_a_form_is_closed(
     monkeypatch: pytest.MonkeyPatch, body: bytes, code: str | None, *, more: bool

@@ -13,7 +13,9 @@ A, B, C = (f"https://a.example/{name}.jpg" for name in "abc")
 
 def read(data: bytes | str, limits: Limits | None = None) -> list[Product | RowError]:
     file = io.BytesIO(data.encode() if isinstance(data, str) else data)
-    return list(read_manifest(file, limits or Limits()))
+    found = list(read_manifest(file, limits or Limits()))
+    assert not file.closed, "the file is its owner's to close"
+    return found
 
 
 def products(data: bytes | str) -> list[tuple[str, str, list[str]]]:

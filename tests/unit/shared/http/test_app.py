@@ -16,15 +16,14 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from shared.db import Database
 from shared.http import app as web
 from shared.http.app import application
+from shared.http.context import Context
+from shared.settings import HttpSettings
 from tests.serving import serving
 from tests.stack import until
 
-AT_ONCE = 2
 THREADS = 40  # that Starlette has
-UNREACHABLE = Database("postgresql://nobody@127.0.0.1:1/nothing")  # asked by /readyz alone
 
 
 async def bug(_: HttpRequest) -> Response:
@@ -70,7 +69,12 @@ busy = Busy()
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    settings = HttpSettings(
+        database_url="postgresql://nobody@127.0.0.1:1/nothing",  # asked by /readyz alone
+        blob_url=tmp_path_factory.mktemp("blobs").as_uri(),
+        http_at_once=2,
+    )
     routes = [
         Route("/bug", bug),
         Route("/statement", bug_in_a_statement),
@@ -78,8 +82,7 @@ def client() -> Iterator[httpx.Client]:
         Route("/half", bug_half_way),
         Route("/busy", busy.__call__),
     ]
-    app = application(routes, database=UNREACHABLE, at_once=AT_ONCE)
-    with serving(app) as address, httpx.Client(base_url=address) as client:
+    with serving(application(Context(settings), routes)) as address, httpx.Client(base_url=address) as client:
         yield client
 
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from shared.errors import ImageError
 from shared.formats import MEDIA_TYPES
 from shared.lifecycle import DeliveryStatus, ImageState, Outcome, RequestStatus, outcome
-from shared.progress import eta_seconds, progress
 from shared.recipe import Mode, TargetFormat
+from shared.schemas.progress import eta_seconds, progress
 from shared.schemas.tables import ProcessingRequest
 
 ROW_ERROR_CODES = (

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from shared.progress import eta_seconds
 from shared.schemas.api import Counts, counts_of, request_view, timestamp
+from shared.schemas.progress import eta_seconds
 from shared.schemas.tables import ProcessingRequest
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)

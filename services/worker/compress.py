@@ -3,9 +3,10 @@
 A missing source is not the image's error: the image is pending again, due now.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from threading import Event
 from typing import TypeVar
@@ -46,13 +47,23 @@ def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetche
 
 
 def keep_claims(
-    database: Database, in_hand: Callable[[], Iterable[tuple[CompressBatch, Fetched]]], stop: Event
+    database: Database, in_hand: Callable[[], Iterable[tuple[CompressBatch, Fetched]]], stop: Event, *, longest: float
 ) -> None:
-    """Until `stop`, renew the claims of batches in hand: behind slow codecs they may wait for a thread for minutes."""
+    """Until `stop`, renew the claims of batches in hand: behind slow codecs they may wait for a thread for minutes.
+
+    Not after `longest` seconds, or a thread that hangs would keep its images from all other workers.
+    """
+    since: dict[UUID, float] = {}
     while not stop.wait(RENEW_SECONDS):
+        now = time.monotonic()
         try:
-            for batch, fetched in in_hand():
-                _renew(database, batch, [image.number for image in fetched.images])
+            held = list(in_hand())
+            since = {batch.claim: since.get(batch.claim, now) for batch, _ in held}
+            for batch, fetched in held:
+                if now - since[batch.claim] <= longest:
+                    _renew(database, batch, fetched)
+                else:
+                    log.warning("batch_hangs", request_id=str(batch.request_id), group=batch.group)
         except Exception:
             log.exception("claims_not_renewed")
 
@@ -86,19 +97,15 @@ def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[Fet
 
 
 def _compress(compressor: Compressor, batch: CompressBatch, images: list[FetchedImage]) -> list[Result]:
-    numbers = [image.number for image in images]
     sources, unread = _split(compressor.threads.map(lambda image: _source(compressor.blobs, batch, image), images))
-    renditions = compressor.pool.compress(
-        [source for _, source in sources],
-        batch.recipe,
-        on_wait=lambda: _renew(compressor.database, batch, numbers),
-    )
+    renditions = compressor.pool.compress([source for _, source in sources], batch.recipe)
     made = zip((number for number, _ in sources), renditions, strict=True)
     results, unwritten = _split(compressor.threads.map(lambda pair: _result(compressor.blobs, batch, *pair), made))
     return [result for _, result in results] + unstored(batch, unread + unwritten)
 
 
-def _renew(database: Database, batch: CompressBatch, numbers: Sequence[int]) -> None:
+def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
+    numbers = [image.number for image in fetched.images]
     database.transact(lambda session: renew(session, batch, numbers))
 
 
@@ -133,24 +140,17 @@ def _result(
 ) -> tuple[int, Result | StorageError]:
     if isinstance(made, ImageError):
         return number, failed(number, made)
-    facts, source = made.facts, made.source
+    info = made.info
     try:
-        blobs.put(output_key(batch.request_id, facts.sha256, EXTENSIONS[facts.format]), made.body)
+        blobs.put(output_key(batch.request_id, info.sha256, EXTENSIONS[info.format]), made.body)
     except StorageError as error:
         return number, error
+    files = {"source": made.source, "rendition": info}
+    columns = {f"{file}_{name}": value for file in files for name, value in asdict(files[file]).items()}
     return number, Result(
         number=number,
         state=ImageState.COMPLETED,
-        source_bytes=source.bytes,
-        source_format=source.format,
-        source_width=source.width,
-        source_height=source.height,
-        source_sha256=source.sha256,
-        rendition_bytes=facts.bytes,
-        rendition_format=facts.format,
-        rendition_width=facts.width,
-        rendition_height=facts.height,
-        rendition_sha256=facts.sha256,
         rendition_quality=made.quality,
         kept_original=made.kept_original,
+        **columns,
     )

@@ -8,8 +8,9 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from services.worker.claim import CLAIM_SECONDS, claim, defer, release
+from services.worker.claim import claim, defer, release
 from services.worker.dispatch import SendGroup
+from services.worker.settings import FetchLimits
 from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import Blobs, source_key
 from shared.db import Database
@@ -34,26 +35,6 @@ LONGEST_RETRY_DELAY = 3600.0
 Outcome = FetchedImage | ImageError | StorageError
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchLimits:
-    """A first fetch has `first_seconds`; a slower one goes to the slow queue and has `total_seconds` there."""
-
-    first_seconds: float = 5.0
-    total_seconds: float = 30.0
-    connect_seconds: float = 5.0
-    max_bytes: int = 20_000_000
-
-    @property
-    def claim_seconds(self) -> float:
-        """Longer than the slowest fetch, with a minute and a half in which compressing begins."""
-        return max(CLAIM_SECONDS, self.first_seconds + 90, self.total_seconds + 90)
-
-    @property
-    def deferred_seconds(self) -> float:
-        """Time for a few batches that stand before it in the slow queue."""
-        return max(CLAIM_SECONDS, self.total_seconds * 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +85,7 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
 
 def fetch_images(fetcher: Fetcher, images: Sequence[ImageRef], *, request_id: UUID, slow: bool) -> FetchResults:
     """Fetch into the blob store; an image that fails never touches another. `slow`: with the full time."""
-    seconds = fetcher.limits.total_seconds if slow else fetcher.limits.first_seconds
+    seconds = fetcher.limits.fetch_seconds if slow else fetcher.limits.first_fetch_seconds
     fetches = [fetcher.threads.submit(_fetch, fetcher, image, request_id, seconds) for image in images]
     _wait(fetches, fetcher.stopping)
     results = FetchResults()
@@ -140,7 +121,7 @@ def _fetch(fetcher: Fetcher, image: ImageRef, request_id: UUID, seconds: float) 
         answer = fetcher.egress.fetch(
             image.url,
             deadline_seconds=seconds,
-            max_bytes=limits.max_bytes,
+            max_bytes=limits.max_source_bytes,
             connect_seconds=limits.connect_seconds,
         )
         digest = sha256(answer.body).hexdigest()

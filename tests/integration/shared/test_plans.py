@@ -100,7 +100,7 @@ def test_every_hot_step_touches_a_few_pages_of_a_large_upload(
     sql(database, "UPDATE image_group SET in_flight = 0 WHERE state = 'dispatched'")
     touched = _Touched(database)
     orders = touched("dispatch a request", lambda session: _open_window(session, huge))
-    batched, again, due, _ = (order.done.group for order in orders)
+    batched, again, due, _ = (done.group for done in orders)
     first, _ = images_of(batched)
     numbers = range(first, first + 8)
     batch = fetch_of(huge, numbers)

@@ -44,7 +44,7 @@ def _halved(source: bytes) -> Rendition:
     half = source[: len(source) // 2]
     return Rendition(
         body=half,
-        facts=FileInfo.of(half, "jpeg", (20, 10)),
+        info=FileInfo.of(half, "jpeg", (20, 10)),
         source=FileInfo.of(source, "png", (40, 20)),
         quality=50,
         kept_original=False,

@@ -76,8 +76,8 @@ class UnpicklableError(Exception):
 
 
 def echo(body: bytes) -> Rendition:
-    facts = FileInfo(bytes=len(body), format="png", width=1, height=1, sha256="0" * 64)
-    return Rendition(body=body, facts=facts, source=facts, quality=50, kept_original=False)
+    info = FileInfo(bytes=len(body), format="png", width=1, height=1, sha256="0" * 64)
+    return Rendition(body=body, info=info, source=info, quality=50, kept_original=False)
 
 
 def slow_echo(body: bytes) -> Rendition:

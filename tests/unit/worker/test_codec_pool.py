@@ -33,7 +33,7 @@ def pool() -> Iterator[CodecPool]:
 
 
 def run(pool: CodecPool, *sources: bytes) -> list[Rendition | ImageError]:
-    return pool.compress(list(sources), RECIPE, on_wait=lambda: None)
+    return pool.compress(list(sources), RECIPE)
 
 
 def body(result: Rendition | ImageError) -> bytes:
@@ -213,8 +213,8 @@ def test_the_parent_never_imports_pillow_nor_the_child_the_parents_main(tmp_path
         "    from services.worker.codec_pool import CodecPool\n"
         "    from shared.recipe import Recipe\n"
         "    pool = CodecPool(1)\n"
-        "    made = pool.compress([sys.stdin.buffer.read()], Recipe(), on_wait=lambda: None)[0]\n"
-        "    print(made.facts.format, 'PIL' in sys.modules)\n"
+        "    made = pool.compress([sys.stdin.buffer.read()], Recipe())[0]\n"
+        "    print(made.info.format, 'PIL' in sys.modules)\n"
         "    pool.close()\n"
     )
     source = encode(photo(32, 32), "png")
@@ -237,8 +237,8 @@ from services.worker.codec_pool import CodecPool
 from tests.unit.worker.planted import misbehave
 from shared.recipe import Recipe
 pool = CodecPool(2, codec=misbehave)
-pids = {int(made.body) for made in pool.compress([b"pid"] * 40, Recipe(), on_wait=lambda: None)}
-threading.Thread(target=lambda: pool.compress([VICE] * 2, Recipe(), on_wait=lambda: None), daemon=True).start()
+pids = {int(made.body) for made in pool.compress([b"pid"] * 40, Recipe())}
+threading.Thread(target=lambda: pool.compress([VICE] * 2, Recipe()), daemon=True).start()
 print(*pids, flush=True)
 sys.stdin.read()
 """

@@ -126,7 +126,7 @@ def test_a_result_is_never_bigger_than_its_source(image_format: str, mode: Mode,
     source = encode(image, image_format, **options)
     made = compress(source, Recipe(quality=quality, mode=mode))
     assert len(made.body) <= len(source)
-    assert made.facts.bytes == len(made.body)
+    assert made.info.bytes == len(made.body)
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "webp", "avif"])
@@ -141,9 +141,9 @@ def test_compressing_twice_does_not_grow_and_keeps_the_pixels(image_format: str)
 @pytest.mark.parametrize("target", FORMATS)
 def test_a_wanted_change_is_made_though_it_is_bigger(target: str) -> None:
     tiny = encode(photo(64, 64), "gif" if target != "gif" else "png")
-    assert compress(tiny, Recipe(format=TargetFormat(target), quality=95)).facts.format == target
+    assert compress(tiny, Recipe(format=TargetFormat(target), quality=95)).info.format == target
     shrunk = compress(encode(photo(65, 65), target), Recipe(max_side=64, quality=95))
-    assert (shrunk.facts.width, shrunk.kept_original) == (64, False)
+    assert (shrunk.info.width, shrunk.kept_original) == (64, False)
 
 
 @pytest.mark.parametrize("max_side", [96, 97, 5000])
@@ -155,7 +155,7 @@ def test_a_max_side_that_shrinks_nothing_changes_nothing(max_side: int) -> None:
 def test_max_side_is_the_longer_one_and_keeps_the_proportions() -> None:
     for size, expected in (((400, 300), (100, 75)), ((300, 400), (75, 100)), ((1000, 3), (100, 1))):
         made = compress(encode(photo(*size), "jpeg", quality=90), Recipe(max_side=100))
-        assert (made.facts.width, made.facts.height) == expected
+        assert (made.info.width, made.info.height) == expected
         assert decode(made.body).size == expected
 
 
@@ -170,4 +170,4 @@ def test_source_and_rendition_are_described() -> None:
     source = encode(cutout(80, 60), "png")
     made = compress(source, Recipe(format=TargetFormat.WEBP))
     assert made.source == FileInfo.of(source, "png", (80, 60))
-    assert made.facts == FileInfo.of(made.body, "webp", (80, 60))
+    assert made.info == FileInfo.of(made.body, "webp", (80, 60))

@@ -1,46 +1,20 @@
 """Claim, fetch, settle what failed, hand on what came: against a real image host."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from threading import Timer
 from uuid import UUID
 
 import pytest
 
-from services.worker.fetch import Fetcher, FetchLimits, fetch_batch
-from shared.blobs import Blobs, connect, source_key
-from shared.db import Database
-from shared.egress import Egress
+from services.worker.fetch import Fetcher, fetch_batch
+from services.worker.settings import FetchLimits
+from shared.blobs import Blobs, source_key
 from shared.errors import StorageError
 from shared.messages import FetchBatch, Fetched, FetchSlowBatch, ImageRef
 from tests.integration.batches import Post, done, fetch_of, report, take
-from tests.integration.seed import Row, add_request, group_row, image_rows, pass_time, stop
+from tests.integration.seed import Row, group_row, image_rows, pass_time, stop
 from tests.origin import Exchange, Origin, body, late, status
-
-LIMITS = FetchLimits(first_seconds=0.3, total_seconds=2.0)
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
-
-
-@pytest.fixture
-def fetcher(database: Database, origin: Origin, tmp_path: Path) -> Iterator[Fetcher]:
-    egress = Egress((origin.place,))
-    blobs = connect(tmp_path.as_uri())
-    with ThreadPoolExecutor(8) as threads:
-        yield Fetcher(database=database, egress=egress, blobs=blobs, threads=threads, limits=LIMITS, send_group=Post())
-    egress.close()
-
-
-@pytest.fixture
-def request_id(database: Database) -> UUID:
-    return add_request(database, images=8)
 
 
 @pytest.fixture
@@ -113,7 +87,7 @@ def test_what_the_slow_queue_does_not_get_is_due_again(fetcher: Fetcher, batch: 
     post = fetcher.send_group
     assert isinstance(post, Post)
     slow = post.batches[0]
-    quick = replace(fetcher, limits=FetchLimits(total_seconds=0.2))
+    quick = replace(fetcher, limits=FetchLimits(fetch_seconds=0.2))
     assert fetch_batch(quick, slow) == Fetched()
     row = image_rows(fetcher.database, request_id)[7]
     assert (row["state"], row["error_code"], row["attempts"], row["claimed_by"]) == ("pending", "timeout", 1, None)
@@ -130,7 +104,7 @@ def test_claims_outlast_the_longest_fetch_that_the_settings_allow(
         late(body(b"picture"), seconds=0.5)(exchange)
 
     image = ImageRef(number=1, url=origin.on("/1.jpg", slow))
-    patient = replace(fetcher, limits=FetchLimits(first_seconds=0.3, total_seconds=180))
+    patient = replace(fetcher, limits=FetchLimits(first_fetch_seconds=0.3, fetch_seconds=180))
     assert fetch_batch(patient, fetch_of(request_id, [1]).model_copy(update={"images": (image,)})) == Fetched()
     assert 1700 < image_rows(fetcher.database, request_id)[1]["due_in"] <= 1800  # waiting in the slow queue
     post = fetcher.send_group

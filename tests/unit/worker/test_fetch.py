@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.worker.fetch import Fetcher, FetchLimits, FetchResults, fetch_images, retry_delay
+from services.worker.fetch import Fetcher, FetchResults, fetch_images, retry_delay
+from services.worker.settings import FetchLimits
 from shared.blobs import Blobs, connect, source_key
 from shared.egress import Egress
 from shared.errors import (
@@ -25,7 +26,7 @@ from shared.messages import FetchedImage, ImageRef
 from tests.origin import Origin, body, late, status
 
 REQUEST = uuid4()
-LIMITS = FetchLimits(first_seconds=0.3, total_seconds=0.8, max_bytes=10_000)
+LIMITS = FetchLimits(first_fetch_seconds=0.3, fetch_seconds=0.8, max_source_bytes=10_000)
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from sqlmodel import Session, col, update
 from shared.db import Database, execute
 from shared.ids import uuid7
 from shared.lifecycle import DUE, IMAGES_PER_BATCH, WINDOW, GroupState, RequestStatus, images_of
-from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone, ImageRef
-from shared.recipe import Mode, Recipe, TargetFormat
+from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone
 from shared.schemas.tables import ImageGroup, ProcessingRequest
 
 RESEND_SECONDS = 60
@@ -227,24 +226,14 @@ def _group(request_id: UUID, group: int) -> Update:
 
 def _pipelines(request: Row, done: GroupDone, images: list[Row]) -> Iterator[Pipeline]:
     """At most 8 images each; an image that may have killed its worker travels isolated."""
-    together = [ImageRef(number=image["number"], url=image["url"]) for image in images if not image["isolated"]]
+    recipe = {name: request[name] for name in ("quality", "mode", "format", "max_side")}
+    common = done.model_dump() | {"run": request["run"], "recipe": recipe}
+    together = [image for image in images if not image["isolated"]]
     for start in range(0, len(together), IMAGES_PER_BATCH):
-        yield _pipeline(request, done, tuple(together[start : start + IMAGES_PER_BATCH]), isolated=False)
+        batch = {"claim": uuid7(), "images": together[start : start + IMAGES_PER_BATCH]}
+        fetch = FetchBatch.model_validate(common | batch)
+        yield fetch, CompressBatch.after(fetch)
     for image in images:
         if image["isolated"]:
-            yield _pipeline(request, done, (ImageRef(number=image["number"], url=image["url"]),), isolated=True)
-
-
-def _pipeline(request: Row, done: GroupDone, images: tuple[ImageRef, ...], *, isolated: bool) -> Pipeline:
-    recipe = Recipe(
-        quality=request["quality"],
-        mode=Mode(request["mode"]),
-        format=TargetFormat(request["format"]),
-        max_side=request["max_side"],
-    )
-    common: dict[str, Any] = done.model_dump() | {"run": request["run"], "recipe": recipe}
-    if isolated:
-        alone = FetchIsolatedBatch(claim=uuid7(), images=images, **common)
-        return alone, CompressIsolatedBatch.after(alone)
-    fetch = FetchBatch(claim=uuid7(), images=images, **common)
-    return fetch, CompressBatch.after(fetch)
+            alone = FetchIsolatedBatch.model_validate(common | {"claim": uuid7(), "images": [image]})
+            yield alone, CompressIsolatedBatch.after(alone)

@@ -98,7 +98,7 @@ def origin() -> Iterator[Origin]:
 @pytest.fixture
 def fetcher(database: Database, origin: Origin, blobs: Blobs, threads: ThreadPoolExecutor) -> Iterator[Fetcher]:
     egress = Egress((origin.place,))
-    limits = FetchLimits(first_fetch_seconds=0.3, fetch_seconds=2.0)
+    limits = FetchLimits(first_fetch_seconds=0.3, fetch_seconds=2.0, max_source_bytes=10_000)
     yield Fetcher(database=database, egress=egress, blobs=blobs, threads=threads, limits=limits, send_group=Post())
     egress.close()
 

@@ -149,6 +149,25 @@ def test_what_others_settled_is_not_fetched(
     assert origin.hits("/1.jpg") == 0
 
 
+def test_a_mistake_of_ours_or_a_huge_image_touches_no_neighbour(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin.add("/1.jpg", b"odd")
+    origin.add("/3.jpg", b"x" * (fetcher.limits.max_source_bytes + 1))
+    put = type(fetcher.blobs).put
+
+    def broken(store: Blobs, key: str, data: bytes, *, durable: bool = True) -> None:
+        if data == b"odd":
+            raise ZeroDivisionError
+        put(store, key, data, durable=durable)
+
+    monkeypatch.setattr(type(fetcher.blobs), "put", broken)
+    assert [image.number for image in fetch_batch(fetcher, batch).images] == [2, 4]
+    rows = image_rows(fetcher.database, request_id)
+    assert summary(rows)[1] == ("pending", "connect_failure", 1)
+    assert summary(rows)[3] == ("failed", "too_large", 1)
+
+
 def test_a_full_disk_costs_no_attempt(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
     class Full:
         def put(self, *_: object, **__: object) -> None:

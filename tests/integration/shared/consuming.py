@@ -1,9 +1,9 @@
-"""A worker on real Valkey whose one actor holds what it gets until it may go on, and what Valkey counts as its own."""
+"""A `dramatiq.Worker` on real Valkey whose actors hold what they get until they may go on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import dramatiq
@@ -33,9 +33,15 @@ def broker_of(redis_url: str, actors: Actors, *, prefetch: int = 8) -> Broker:
     return broker
 
 
+class Held(Protocol):
+    """Actors that wait for `go_on`."""
+
+    go_on: Event
+
+
 @contextmanager
-def consuming(broker: Broker, actors: Actors) -> Iterator[dramatiq.Worker]:
-    worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=20)
+def consuming(broker: Broker, actors: Held, *, threads: int = 4) -> Iterator[dramatiq.Worker]:
+    worker = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=20)
     worker.start()
     try:
         yield worker

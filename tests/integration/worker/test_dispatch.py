@@ -81,9 +81,8 @@ def test_every_message_of_a_pipeline_carries_run_recipe_and_the_claim_it_takes_o
 
 
 def test_the_window_holds_512_images(database: Database) -> None:
-    request_id = add_request(database, images=1000)
-    post = Post()
-    assert dispatch_request(database, post, request_id) == 4
+    request_id, post = dispatched(database, images=1000)
+    assert len(post.groups) == 4
     assert in_flight(database, request_id) == WINDOW
     request = request_row(database, request_id)
     assert 50 < (request["dispatch_at"] - request["now"]).seconds <= 60
@@ -145,10 +144,8 @@ def test_images_that_wait_for_a_retry_do_not_fill_the_window(database: Database)
 
 
 def test_a_full_window_holds_up_no_other_request(database: Database) -> None:
-    big, small = add_request(database, images=1000), add_request(database, images=3)
-    post = Post()
-    dispatch_request(database, post, big)
-    assert dispatch_request(database, post, small) == 1
+    dispatched(database, images=1000)
+    assert dispatch_request(database, Post(), add_request(database, images=3)) == 1
 
 
 def test_a_group_goes_out_again_under_the_next_number(database: Database) -> None:

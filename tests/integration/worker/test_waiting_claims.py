@@ -15,6 +15,7 @@ from shared.db import Database
 from shared.messages import CompressBatch, Fetched
 from tests.integration.batches import claimed_batch, compress_after, take
 from tests.integration.seed import add_request, image_rows, pass_time
+from tests.integration.shared.consuming import consuming
 from tests.integration.worker.conftest import BATCH, fetched
 from tests.stack import until
 
@@ -66,9 +67,7 @@ def test_claims_of_batches_that_wait_for_a_thread_are_renewed(
     def held() -> list[tuple[CompressBatch, Fetched]]:
         return in_hand(broker, CompressBatch, Fetched)
 
-    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=20)
-    worker.start()
-    try:
+    with consuming(broker, actors, threads=1):
         until(lambda: len(held()) == 2 and len(actors.begun) == 1)
         pass_time(database, request_id, 100)
         Thread(target=keep_claims, args=(database, held, stop), kwargs={"longest": 60}, daemon=True).start()
@@ -76,12 +75,7 @@ def test_claims_of_batches_that_wait_for_a_thread_are_renewed(
         assert image_rows(database, request_id)[17]["due_in"] < 20
         actors.go_on.set()
         until(lambda: not held())
-    finally:
-        actors.go_on.set()
         stop.set()
-        worker.stop()
-        broker.close()
-        broker.client.close()
 
 
 def test_a_batch_whose_thread_hangs_loses_its_claim_in_the_end(database: Database, request_id: UUID) -> None:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from threading import Event
-from typing import TypeVar
 from uuid import UUID
 
 from services.worker.claim import claim, renew
@@ -24,7 +24,6 @@ from shared.lifecycle import ImageState
 from shared.log import get_logger
 from shared.messages import CompressBatch, Fetched, FetchedImage
 
-T = TypeVar("T")
 RENEW_SECONDS = 30.0
 
 log = get_logger(__name__)
@@ -43,7 +42,7 @@ class Compressor:
 def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> None:
     """Make and store the renditions of the images that are still ours, then settle them in one statement."""
     if fetched.images and not _settled(compressor, batch, fetched.images):
-        erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)
+        _erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)
 
 
 def keep_claims(
@@ -68,7 +67,7 @@ def keep_claims(
             log.exception("claims_not_renewed")
 
 
-def erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> None:
+def _erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> None:
     """Erase the request's files (sources too) unless its row still exists: it may just be cancelled.
 
     DELETE and retention commit first and remove files then; a worker writes files first and looks for the row then. So
@@ -97,11 +96,14 @@ def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[Fet
 
 
 def _compress(compressor: Compressor, batch: CompressBatch, images: list[FetchedImage]) -> list[Result]:
-    sources, unread = _split(compressor.threads.map(lambda image: _source(compressor.blobs, batch, image), images))
-    renditions = compressor.pool.compress([source for _, source in sources], batch.recipe)
-    made = zip((number for number, _ in sources), renditions, strict=True)
-    results, unwritten = _split(compressor.threads.map(lambda pair: _result(compressor.blobs, batch, *pair), made))
-    return [result for _, result in results] + unstored(batch, unread + unwritten)
+    blobs, threads = compressor.blobs, compressor.threads
+    numbers = [image.number for image in images]
+    read = dict(zip(numbers, threads.map(partial(_source, blobs, batch), images), strict=True))
+    sources = {number: source for number, source in read.items() if isinstance(source, bytes)}
+    made = compressor.pool.compress(list(sources.values()), batch.recipe)
+    stored = dict(zip(sources, threads.map(partial(_result, blobs, batch), sources, made), strict=True))
+    failures = [(number, error) for number, error in {**read, **stored}.items() if isinstance(error, StorageError)]
+    return [result for result in stored.values() if isinstance(result, Result)] + unstored(batch, failures)
 
 
 def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
@@ -109,45 +111,30 @@ def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
     database.transact(lambda session: renew(session, batch, numbers))
 
 
-def _split(
-    outcomes: Iterable[tuple[int, T | StorageError]],
-) -> tuple[list[tuple[int, T]], list[tuple[int, StorageError]]]:
-    """The results and the failures of the blob store, each with its image's number."""
-    done, failures = [], []
-    for number, outcome in outcomes:
-        if isinstance(outcome, StorageError):
-            failures.append((number, outcome))
-        else:
-            done.append((number, outcome))
-    return done, failures
-
-
-def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> tuple[int, bytes | StorageError]:
+def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> bytes | StorageError:
     """The source, checked: sources are not synced to disk, so after a power cut one may be missing or spoilt."""
     key = source_key(batch.request_id, image.sha256)
     try:
         source = blobs.get(key)
         if sha256(source).hexdigest() == image.sha256:
-            return image.number, source
+            return source
         blobs.delete(key)
-        return image.number, BlobMissing(key)
+        return BlobMissing(key)
     except StorageError as error:
-        return image.number, error
+        return error
 
 
-def _result(
-    blobs: Blobs, batch: CompressBatch, number: int, made: Rendition | ImageError
-) -> tuple[int, Result | StorageError]:
+def _result(blobs: Blobs, batch: CompressBatch, number: int, made: Rendition | ImageError) -> Result | StorageError:
     if isinstance(made, ImageError):
-        return number, failed(number, made)
+        return failed(number, made)
     info = made.info
     try:
         blobs.put(output_key(batch.request_id, info.sha256, EXTENSIONS[info.format]), made.body)
     except StorageError as error:
-        return number, error
+        return error
     files = {"source": made.source, "rendition": info}
     columns = {f"{file}_{name}": value for file in files for name, value in asdict(files[file]).items()}
-    return number, Result(
+    return Result(
         number=number,
         state=ImageState.COMPLETED,
         rendition_quality=made.quality,

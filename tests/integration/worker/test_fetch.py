@@ -65,27 +65,24 @@ def test_a_stopping_worker_hands_back_what_has_not_come_yet(fetcher: Fetcher, re
     assert (row["attempts"], row["claimed_by"], row["due_in"] <= 0) == (0, None, True)
 
 
-def test_what_is_slow_is_fetched_in_the_slow_queue(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
+def test_what_is_slow_is_fetched_in_the_slow_queue(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID, post: Post
+) -> None:
     fetch_batch(fetcher, batch)
-    post = fetcher.send_group
-    assert isinstance(post, Post)
     ((done, [(slow, compress)]),) = post.groups
     assert isinstance(slow, FetchSlowBatch)
-    assert ([image.number for image in slow.images], slow.takes_over, compress.takes_over) == (
-        [7],
-        batch.claim,
-        slow.claim,
-    )
+    assert [image.number for image in slow.images] == [7]
+    assert (slow.takes_over, compress.takes_over) == (batch.claim, slow.claim)
     assert (done.group, done.dispatch_no) == (batch.group, batch.dispatch_no)
     fetched = fetch_batch(fetcher, slow)
     assert [image.number for image in fetched.images] == [7]
     assert image_rows(fetcher.database, request_id)[7]["attempts"] == 1
 
 
-def test_what_the_slow_queue_does_not_get_is_due_again(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
+def test_what_the_slow_queue_does_not_get_is_due_again(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID, post: Post
+) -> None:
     fetch_batch(fetcher, batch)
-    post = fetcher.send_group
-    assert isinstance(post, Post)
     slow = post.batches[0]
     quick = replace(fetcher, limits=FetchLimits(fetch_seconds=0.2))
     assert fetch_batch(quick, slow) == Fetched()
@@ -95,7 +92,7 @@ def test_what_the_slow_queue_does_not_get_is_due_again(fetcher: Fetcher, batch: 
 
 
 def test_claims_outlast_the_longest_fetch_that_the_settings_allow(
-    fetcher: Fetcher, request_id: UUID, origin: Origin
+    fetcher: Fetcher, request_id: UUID, origin: Origin, post: Post
 ) -> None:
     lasting: list[float] = []
 
@@ -107,8 +104,6 @@ def test_claims_outlast_the_longest_fetch_that_the_settings_allow(
     patient = replace(fetcher, limits=FetchLimits(first_fetch_seconds=0.3, fetch_seconds=180))
     assert fetch_batch(patient, fetch_of(request_id, [1]).model_copy(update={"images": (image,)})) == Fetched()
     assert 1700 < image_rows(fetcher.database, request_id)[1]["due_in"] <= 1800  # waiting in the slow queue
-    post = fetcher.send_group
-    assert isinstance(post, Post)
     assert fetch_batch(patient, post.batches[0]).images
     assert all(250 < seconds <= 270 for seconds in lasting)
 

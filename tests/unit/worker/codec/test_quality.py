@@ -12,24 +12,21 @@ from tests.unit.worker.codec.measure import psnr
 FORMATS = ("jpeg", "png", "webp", "avif")
 
 
-def tables(quality: int) -> list[int]:
-    image = decode(encode(photo(32, 32), "jpeg", quality=quality))
+def table(**options: int | str) -> list[int]:
+    image = decode(encode(photo(32, 32), "jpeg", **options))
     found: dict[int, list[int]] = getattr(image, "quantization")  # noqa: B009 - not every image has it
     return found[0]
 
 
 @pytest.mark.parametrize("quality", range(1, 101))
 def test_the_quality_of_a_libjpeg_file_is_known_exactly(quality: int) -> None:
-    assert jpeg_quality(tables(quality)) == quality or scaled_table(jpeg_quality(tables(quality))) == tuple(
-        tables(quality)
-    )
+    found = table(quality=quality)
+    assert jpeg_quality(found) == quality or scaled_table(jpeg_quality(found)) == tuple(found)
 
 
 @pytest.mark.parametrize(("preset", "low", "high"), [("web_low", 5, 50), ("web_high", 65, 90), ("maximum", 92, 100)])
 def test_photoshops_tables_get_the_quality_of_their_coarseness(preset: str, low: int, high: int) -> None:
-    image = decode(encode(photo(32, 32), "jpeg", qtables=preset))
-    found: dict[int, list[int]] = getattr(image, "quantization")  # noqa: B009 - not every image has it
-    assert low <= jpeg_quality(found[0]) <= high
+    assert low <= jpeg_quality(table(qtables=preset)) <= high
 
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 90])

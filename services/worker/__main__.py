@@ -9,9 +9,8 @@ from threading import Event, Thread
 from services.worker.actors import Actors
 from services.worker.codec import Limits, compress
 from services.worker.codec_pool import CodecPool, PoolLimits
-from services.worker.codec_pool.child import Codec
 from services.worker.compress import Compressor, keep_claims
-from services.worker.fetch import Fetcher, FetchLimits
+from services.worker.fetch import Fetcher
 from services.worker.settings import WorkerSettings
 from shared import blobs, broker, log
 from shared.blobs import identity
@@ -36,15 +35,15 @@ def main() -> None:
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
     identity.introduce(database, store)
     egress = Egress(settings.fetch_allow, connect_seconds=settings.connect_seconds)
-    pool = CodecPool(settings.codec_processes, _pool_limits(settings), codec=_codec(settings))
+    pool = _codec_pool(settings)
     threads = ThreadPoolExecutor(settings.threads * 8, thread_name_prefix="io")
     fetcher = Fetcher(
         database=database,
         egress=egress,
         blobs=store,
         threads=threads,
-        limits=_fetch_limits(settings),
-        send_group=lambda pipelines, *, done: broker.send_group(connected, pipelines, done=done),
+        limits=settings,
+        send_group=partial(broker.send_group, connected),
     )
     compressor = Compressor(database=database, blobs=store, pool=pool, threads=threads)
 
@@ -53,38 +52,30 @@ def main() -> None:
         return [held for kind in kinds for held in broker.in_hand(connected, kind, Fetched)]
 
     def give_up() -> None:
-        pool.close()
         fetcher.give_up()
+        pool.close()
 
-    actors, stop = Actors(fetcher=fetcher, compressor=compressor), Event()
-    Thread(target=keep_claims, args=(database, batches_in_hand, stop), name="keep claims", daemon=True).start()
+    ended = Event()
+    keeper = partial(keep_claims, database, batches_in_hand, ended, longest=settings.compress_seconds)
+    Thread(target=keeper, name="keep claims", daemon=True).start()
     try:
-        run(connected, actors, settings, database=database, stop=stop, give_up=give_up)
+        run(connected, Actors(fetcher=fetcher, compressor=compressor), settings, database=database, give_up=give_up)
     finally:
+        ended.set()
         pool.close()
         egress.close()
         threads.shutdown(wait=False, cancel_futures=True)
         database.close()
 
 
-def _pool_limits(settings: WorkerSettings) -> PoolLimits:
-    return PoolLimits(
-        memory_bytes=settings.codec_memory_mb * 2**20,
-        cpu_seconds=settings.codec_seconds,
-        wall_seconds=settings.codec_seconds,
-    )
-
-
-def _codec(settings: WorkerSettings) -> Codec:
+def _codec_pool(settings: WorkerSettings) -> CodecPool:
     limits = Limits(max_bytes=settings.max_source_bytes, max_pixels=settings.max_pixels, max_frames=settings.max_frames)
-    return partial(compress, limits=limits)
-
-
-def _fetch_limits(settings: WorkerSettings) -> FetchLimits:
-    return FetchLimits(
-        first_seconds=settings.first_fetch_seconds,
-        total_seconds=settings.fetch_seconds,
-        max_bytes=settings.max_source_bytes,
+    seconds = settings.codec_seconds
+    memory_bytes = settings.codec_memory_mb * 2**20
+    return CodecPool(
+        settings.codec_processes,
+        PoolLimits(memory_bytes=memory_bytes, cpu_seconds=seconds, wall_seconds=seconds),
+        codec=partial(compress, limits=limits),
     )
 
 

@@ -3,12 +3,13 @@
 A missing source is not the image's error: the image is pending again, due now.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from threading import Event
-from typing import TypeVar
 from uuid import UUID
 
 from services.worker.claim import claim, renew
@@ -23,7 +24,6 @@ from shared.lifecycle import ImageState
 from shared.log import get_logger
 from shared.messages import CompressBatch, Fetched, FetchedImage
 
-T = TypeVar("T")
 RENEW_SECONDS = 30.0
 
 log = get_logger(__name__)
@@ -42,22 +42,32 @@ class Compressor:
 def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> None:
     """Make and store the renditions of the images that are still ours, then settle them in one statement."""
     if fetched.images and not _settled(compressor, batch, fetched.images):
-        erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)
+        _erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)
 
 
 def keep_claims(
-    database: Database, in_hand: Callable[[], Iterable[tuple[CompressBatch, Fetched]]], stop: Event
+    database: Database, in_hand: Callable[[], Iterable[tuple[CompressBatch, Fetched]]], stop: Event, *, longest: float
 ) -> None:
-    """Until `stop`, renew the claims of batches in hand: behind slow codecs they may wait for a thread for minutes."""
+    """Until `stop`, renew the claims of batches in hand: behind slow codecs they may wait for a thread for minutes.
+
+    Not after `longest` seconds, or a thread that hangs would keep its images from all other workers.
+    """
+    since: dict[UUID, float] = {}
     while not stop.wait(RENEW_SECONDS):
+        now = time.monotonic()
         try:
-            for batch, fetched in in_hand():
-                _renew(database, batch, [image.number for image in fetched.images])
+            held = list(in_hand())
+            since = {batch.claim: since.get(batch.claim, now) for batch, _ in held}
+            for batch, fetched in held:
+                if now - since[batch.claim] <= longest:
+                    _renew(database, batch, fetched)
+                else:
+                    log.warning("batch_hangs", request_id=str(batch.request_id), group=batch.group)
         except Exception:
             log.exception("claims_not_renewed")
 
 
-def erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> None:
+def _erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> None:
     """Erase the request's files (sources too) unless its row still exists: it may just be cancelled.
 
     DELETE and retention commit first and remove files then; a worker writes files first and looks for the row then. So
@@ -86,71 +96,48 @@ def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[Fet
 
 
 def _compress(compressor: Compressor, batch: CompressBatch, images: list[FetchedImage]) -> list[Result]:
+    blobs, threads = compressor.blobs, compressor.threads
     numbers = [image.number for image in images]
-    sources, unread = _split(compressor.threads.map(lambda image: _source(compressor.blobs, batch, image), images))
-    renditions = compressor.pool.compress(
-        [source for _, source in sources],
-        batch.recipe,
-        on_wait=lambda: _renew(compressor.database, batch, numbers),
-    )
-    made = zip((number for number, _ in sources), renditions, strict=True)
-    results, unwritten = _split(compressor.threads.map(lambda pair: _result(compressor.blobs, batch, *pair), made))
-    return [result for _, result in results] + unstored(batch, unread + unwritten)
+    read = dict(zip(numbers, threads.map(partial(_source, blobs, batch), images), strict=True))
+    sources = {number: source for number, source in read.items() if isinstance(source, bytes)}
+    made = compressor.pool.compress(list(sources.values()), batch.recipe)
+    stored = dict(zip(sources, threads.map(partial(_result, blobs, batch), sources, made), strict=True))
+    failures = [(number, error) for number, error in {**read, **stored}.items() if isinstance(error, StorageError)]
+    return [result for result in stored.values() if isinstance(result, Result)] + unstored(batch, failures)
 
 
-def _renew(database: Database, batch: CompressBatch, numbers: Sequence[int]) -> None:
+def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
+    numbers = [image.number for image in fetched.images]
     database.transact(lambda session: renew(session, batch, numbers))
 
 
-def _split(
-    outcomes: Iterable[tuple[int, T | StorageError]],
-) -> tuple[list[tuple[int, T]], list[tuple[int, StorageError]]]:
-    """The results and the failures of the blob store, each with its image's number."""
-    done, failures = [], []
-    for number, outcome in outcomes:
-        if isinstance(outcome, StorageError):
-            failures.append((number, outcome))
-        else:
-            done.append((number, outcome))
-    return done, failures
-
-
-def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> tuple[int, bytes | StorageError]:
+def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> bytes | StorageError:
     """The source, checked: sources are not synced to disk, so after a power cut one may be missing or spoilt."""
     key = source_key(batch.request_id, image.sha256)
     try:
         source = blobs.get(key)
         if sha256(source).hexdigest() == image.sha256:
-            return image.number, source
+            return source
         blobs.delete(key)
-        return image.number, BlobMissing(key)
+        return BlobMissing(key)
     except StorageError as error:
-        return image.number, error
+        return error
 
 
-def _result(
-    blobs: Blobs, batch: CompressBatch, number: int, made: Rendition | ImageError
-) -> tuple[int, Result | StorageError]:
+def _result(blobs: Blobs, batch: CompressBatch, number: int, made: Rendition | ImageError) -> Result | StorageError:
     if isinstance(made, ImageError):
-        return number, failed(number, made)
-    facts, source = made.facts, made.source
+        return failed(number, made)
+    info = made.info
     try:
-        blobs.put(output_key(batch.request_id, facts.sha256, EXTENSIONS[facts.format]), made.body)
+        blobs.put(output_key(batch.request_id, info.sha256, EXTENSIONS[info.format]), made.body)
     except StorageError as error:
-        return number, error
-    return number, Result(
+        return error
+    files = {"source": made.source, "rendition": info}
+    columns = {f"{file}_{name}": value for file in files for name, value in asdict(files[file]).items()}
+    return Result(
         number=number,
         state=ImageState.COMPLETED,
-        source_bytes=source.bytes,
-        source_format=source.format,
-        source_width=source.width,
-        source_height=source.height,
-        source_sha256=source.sha256,
-        rendition_bytes=facts.bytes,
-        rendition_format=facts.format,
-        rendition_width=facts.width,
-        rendition_height=facts.height,
-        rendition_sha256=facts.sha256,
         rendition_quality=made.quality,
         kept_original=made.kept_original,
+        **columns,
     )

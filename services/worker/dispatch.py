@@ -4,8 +4,8 @@ Mark first, commit, then send: a group that the broker did not take is reconcile
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -15,8 +15,7 @@ from sqlmodel import Session, col, update
 from shared.db import Database, execute
 from shared.ids import uuid7
 from shared.lifecycle import DUE, IMAGES_PER_BATCH, WINDOW, GroupState, RequestStatus, images_of
-from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone, ImageRef
-from shared.recipe import Mode, Recipe, TargetFormat
+from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone
 from shared.schemas.tables import ImageGroup, ProcessingRequest
 
 RESEND_SECONDS = 60
@@ -24,6 +23,8 @@ RESEND_SECONDS = 60
 UNSENT_SECONDS = 5
 LONGEST_RECONCILE_DELAY = 600
 Pipeline = tuple[FetchBatch, CompressBatch]
+Orders = dict[GroupDone, list[Pipeline]]
+"""Groups that were marked as dispatched and are now to be sent, by the callback that ends them."""
 Row = dict[str, Any]
 
 
@@ -31,14 +32,6 @@ class SendGroup(Protocol):
     """Sends pipelines as one group that ends with `done`; False where the broker did not take them."""
 
     def __call__(self, pipelines: list[Pipeline], *, done: GroupDone) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A group that was marked as dispatched and is now to be sent."""
-
-    done: GroupDone
-    pipelines: list[Pipeline]
 
 
 def dispatch_request(database: Database, send_group: SendGroup, request_id: UUID) -> int:
@@ -56,31 +49,27 @@ def dispatch_group(database: Database, send_group: SendGroup, request_id: UUID, 
     return _send(database, send_group, orders)
 
 
-def _marked(database: Database, mark: Callable[[Session], list[Order]]) -> list[Order]:
+def _marked(database: Database, mark: Callable[[Session], Orders]) -> Orders:
     """The orders of every try. Where only the reply to a COMMIT was lost, the next try finds nothing left to mark.
 
     An order that was rolled back is sent in vain, and harms nothing: images are claimed once.
     """
-    orders: dict[GroupDone, Order] = {}
-
-    def work(session: Session) -> None:
-        orders.update((order.done, order) for order in mark(session))
-
-    database.transact(work)
-    return list(orders.values())
+    orders: Orders = {}
+    database.transact(lambda session: orders.update(mark(session)))
+    return orders
 
 
-def _send(database: Database, send_group: SendGroup, orders: list[Order]) -> int:
-    for order in orders:
-        if not send_group(order.pipelines, done=order.done):
-            database.transact(lambda session, done=order.done: _reconcile_unsent(session, done))  # type: ignore[misc]
+def _send(database: Database, send_group: SendGroup, orders: Orders) -> int:
+    for done, pipelines in orders.items():
+        if not send_group(pipelines, done=done):
+            database.transact(partial(_reconcile_unsent, done=done))
     return len(orders)
 
 
-def _open_window(session: Session, request_id: UUID) -> list[Order]:
+def _open_window(session: Session, request_id: UUID) -> Orders:
     request = _lock_running(session, request_id)
     if request is None:
-        return []
+        return {}
     waiting = execute(
         session,
         """
@@ -89,13 +78,13 @@ def _open_window(session: Session, request_id: UUID) -> list[Order]:
         """,
         {"id": request_id, "most": WINDOW + 1},  # one more than can go out, to know whether more are waiting
     )
-    orders: list[Order] = []
+    orders: Orders = {}
     room = _room(session, request_id) if waiting else 0
     for group in waiting:
         if group["open"] > room:
             break
         if due := _due(session, request, group["number"]):
-            orders += _mark(session, request, group["number"], group["dispatch_no"], due)
+            orders |= _mark(session, request, group["number"], group["dispatch_no"], due)
             room -= group["open"]
         else:  # it went out before, and the rest of it is under a claim, or lost with its last attempt
             _reconcile_now(session, request_id, group["number"])
@@ -103,14 +92,14 @@ def _open_window(session: Session, request_id: UUID) -> list[Order]:
     return orders
 
 
-def _again(session: Session, request_id: UUID, group: int, seen: int) -> list[Order]:
+def _again(session: Session, request_id: UUID, group: int, seen: int) -> Orders:
     request = _lock_running(session, request_id)
     if request is None:
-        return []
+        return {}
     due = _due(session, request, group)
     if len(due) > _room(session, request_id, without=group):
         _wait(session, request_id, group, seen)
-        return []
+        return {}
     return _mark(session, request, group, seen, due)
 
 
@@ -157,11 +146,11 @@ def _lock_running(session: Session, request_id: UUID) -> Row | None:
     return rows[0] if rows else None
 
 
-def _mark(session: Session, request: Row, group: int, seen: int, due: list[Row]) -> list[Order]:
+def _mark(session: Session, request: Row, group: int, seen: int, due: list[Row]) -> Orders:
     if not due or not _count_dispatch(session, request["id"], group, seen, images=len(due)):
-        return []
+        return {}
     done = GroupDone(request_id=request["id"], group=group, dispatch_no=seen + 1)
-    return [Order(done=done, pipelines=list(_pipelines(request, done, due)))]
+    return {done: list(_pipelines(request, done, due))}
 
 
 def _due(session: Session, request: Row, group: int) -> list[Row]:
@@ -237,24 +226,14 @@ def _group(request_id: UUID, group: int) -> Update:
 
 def _pipelines(request: Row, done: GroupDone, images: list[Row]) -> Iterator[Pipeline]:
     """At most 8 images each; an image that may have killed its worker travels isolated."""
-    together = [ImageRef(number=image["number"], url=image["url"]) for image in images if not image["isolated"]]
+    recipe = {name: request[name] for name in ("quality", "mode", "format", "max_side")}
+    common = done.model_dump() | {"run": request["run"], "recipe": recipe}
+    together = [image for image in images if not image["isolated"]]
     for start in range(0, len(together), IMAGES_PER_BATCH):
-        yield _pipeline(request, done, tuple(together[start : start + IMAGES_PER_BATCH]), isolated=False)
+        batch = {"claim": uuid7(), "images": together[start : start + IMAGES_PER_BATCH]}
+        fetch = FetchBatch.model_validate(common | batch)
+        yield fetch, CompressBatch.after(fetch)
     for image in images:
         if image["isolated"]:
-            yield _pipeline(request, done, (ImageRef(number=image["number"], url=image["url"]),), isolated=True)
-
-
-def _pipeline(request: Row, done: GroupDone, images: tuple[ImageRef, ...], *, isolated: bool) -> Pipeline:
-    recipe = Recipe(
-        quality=request["quality"],
-        mode=Mode(request["mode"]),
-        format=TargetFormat(request["format"]),
-        max_side=request["max_side"],
-    )
-    common: dict[str, Any] = done.model_dump() | {"run": request["run"], "recipe": recipe}
-    if isolated:
-        alone = FetchIsolatedBatch(claim=uuid7(), images=images, **common)
-        return alone, CompressIsolatedBatch.after(alone)
-    fetch = FetchBatch(claim=uuid7(), images=images, **common)
-    return fetch, CompressBatch.after(fetch)
+            alone = FetchIsolatedBatch.model_validate(common | {"claim": uuid7(), "images": [image]})
+            yield alone, CompressIsolatedBatch.after(alone)

@@ -1,15 +1,15 @@
 """Fetch a batch (step 5): claim its images, fetch them at the same time, settle the failures, hand on the sources."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
-from services.worker.claim import CLAIM_SECONDS, claim, defer, release
+from services.worker.claim import claim, defer, release
 from services.worker.dispatch import SendGroup
+from services.worker.settings import FetchLimits
 from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import Blobs, source_key
 from shared.db import Database
@@ -37,25 +37,6 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FetchLimits:
-    """A first fetch has `first_seconds`; a slower one goes to the slow queue and has `total_seconds` there."""
-
-    first_seconds: float = 5.0
-    total_seconds: float = 30.0
-    max_bytes: int = 20_000_000
-
-    @property
-    def claim_seconds(self) -> float:
-        """Longer than the slowest fetch, with a minute and a half in which compressing begins."""
-        return max(CLAIM_SECONDS, self.first_seconds + 90, self.total_seconds + 90)
-
-    @property
-    def deferred_seconds(self) -> float:
-        """Time for a few batches that stand before it in the slow queue."""
-        return max(CLAIM_SECONDS, self.total_seconds * 10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Fetcher:
     """What fetching needs from its process."""
 
@@ -72,17 +53,6 @@ class Fetcher:
         self.stopping.set_result(None)
 
 
-@dataclass(frozen=True, slots=True)
-class FetchResults:
-    """Every image of the batch is in exactly one of these, in the batch's order."""
-
-    fetched: list[FetchedImage] = field(default_factory=list)
-    failed: list[tuple[int, ImageError]] = field(default_factory=list)
-    slow: list[int] = field(default_factory=list)  # ran out of the first fetch's time
-    unfinished: list[int] = field(default_factory=list)  # the worker is stopping
-    unstored: list[tuple[int, StorageError]] = field(default_factory=list)  # not the image's fault
-
-
 def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     """Fetch the images that the claim gave; the answer lists the sources in the blob store, and may be empty."""
     numbers = [image.number for image in batch.images]
@@ -91,28 +61,15 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     )
     if not attempts:
         return Fetched()
-    images = [image for image in batch.images if image.number in attempts]
-    results = fetch_images(fetcher, images, request_id=batch.request_id, slow=isinstance(batch, FetchSlowBatch))
-    outcomes = _outcomes(results, attempts) + unstored(batch, results.unstored)
-    if outcomes:
-        fetcher.database.transact(lambda session: settle(session, batch, outcomes))
-    if results.slow:
-        _send_slow(fetcher, batch, results.slow)
-    return Fetched(images=tuple(results.fetched))
-
-
-def fetch_images(fetcher: Fetcher, images: Sequence[ImageRef], *, request_id: UUID, slow: bool) -> FetchResults:
-    """Fetch into the blob store; an image that fails never touches another. `slow`: with the full time."""
-    seconds = fetcher.limits.total_seconds if slow else fetcher.limits.first_seconds
-    fetches = [fetcher.threads.submit(_fetch, fetcher, image, request_id, seconds) for image in images]
-    _wait(fetches, fetcher.stopping)
-    results = FetchResults()
-    for image, fetch in zip(images, fetches, strict=True):
-        if fetch.done():
-            _sort(results, image.number, fetch.result(), slow=slow)
-        else:
-            results.unfinished.append(image.number)
-    return results
+    outcomes = _fetch_all(fetcher, batch, attempts)
+    first = not isinstance(batch, FetchSlowBatch)
+    slow = [number for number, outcome in outcomes.items() if first and isinstance(outcome, FetchTimeout)]
+    results = _results(batch, {number: outcomes[number] for number in outcomes if number not in slow}, attempts)
+    if results:
+        fetcher.database.transact(lambda session: settle(session, batch, results))
+    if slow:
+        _send_slow(fetcher, batch, slow)
+    return Fetched(images=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, FetchedImage)))
 
 
 def retry_delay(error: ImageError, *, attempts: int, random: Callable[[], float]) -> float | None:
@@ -127,49 +84,51 @@ def retry_delay(error: ImageError, *, attempts: int, random: Callable[[], float]
     return min(max(delay, error.retry_after or 0.0), LONGEST_RETRY_DELAY)
 
 
-def _wait(fetches: list[Future[Outcome]], stopping: Future[None]) -> None:
-    pending: set[Future[Any]] = set(fetches)
-    while pending and not stopping.done():
-        pending = wait({*pending, stopping}, return_when=FIRST_COMPLETED).not_done - {stopping}
+def _fetch_all(fetcher: Fetcher, batch: FetchBatch, numbers: Container[int]) -> dict[int, Outcome | None]:
+    """Fetch into the blob store, all at the same time; None where the worker stops before an image has come."""
+    fetches = {
+        image.number: fetcher.threads.submit(_fetch, fetcher, batch, image)
+        for image in batch.images
+        if image.number in numbers
+    }
+    pending: set[Future[Any]] = set(fetches.values())
+    while pending and not fetcher.stopping.done():
+        pending = wait({*pending, fetcher.stopping}, return_when=FIRST_COMPLETED).not_done - {fetcher.stopping}
+    return {number: fetch.result() if fetch.done() else None for number, fetch in fetches.items()}
 
 
-def _fetch(fetcher: Fetcher, image: ImageRef, request_id: UUID, seconds: float) -> Outcome:
+def _fetch(fetcher: Fetcher, batch: FetchBatch, image: ImageRef) -> Outcome:
     limits = fetcher.limits
     try:
         body = fetcher.egress.fetch(
             image.url,
-            deadline_seconds=seconds,
-            max_bytes=limits.max_bytes,
+            deadline_seconds=limits.fetch_seconds if isinstance(batch, FetchSlowBatch) else limits.first_fetch_seconds,
+            max_bytes=limits.max_source_bytes,
         )
         digest = sha256(body).hexdigest()
         # Not synced to disk: a source that is lost in a power cut is fetched again.
-        fetcher.blobs.put(source_key(request_id, digest), body, durable=False)
+        fetcher.blobs.put(source_key(batch.request_id, digest), body, durable=False)
         return FetchedImage(number=image.number, bytes=len(body), sha256=digest)
     except (ImageError, StorageError) as error:
         return error
     except Exception:
         # A bug. Reported as transient, so that it is tried again and ends after the fifth attempt.
-        log.exception("fetch failed unexpectedly", request_id=str(request_id), image=image.number)
+        log.exception("fetch failed unexpectedly", request_id=str(batch.request_id), image=image.number)
         return ConnectFailure("The image could not be fetched.")
 
 
-def _sort(results: FetchResults, number: int, outcome: Outcome, *, slow: bool) -> None:
-    if isinstance(outcome, FetchedImage):
-        results.fetched.append(outcome)
-    elif isinstance(outcome, StorageError):
-        results.unstored.append((number, outcome))
-    elif isinstance(outcome, FetchTimeout) and not slow:
-        results.slow.append(number)
-    else:
-        results.failed.append((number, outcome))
-
-
-def _outcomes(results: FetchResults, attempts: dict[int, int]) -> list[Result]:
-    outcomes = [due_again(number, delay=0, refund=True) for number in results.unfinished]
-    for number, error in results.failed:
-        delay = retry_delay(error, attempts=attempts[number], random=random.random)
-        outcomes.append(failed(number, error) if delay is None else due_again(number, delay=delay, error=error))
-    return outcomes
+def _results(batch: FetchBatch, outcomes: dict[int, Outcome | None], attempts: dict[int, int]) -> list[Result]:
+    """What is to be settled: every image without a source."""
+    results = unstored(
+        batch, [(number, error) for number, error in outcomes.items() if isinstance(error, StorageError)]
+    )
+    for number, outcome in outcomes.items():
+        if outcome is None:
+            results.append(due_again(number, delay=0, refund=True))
+        elif isinstance(outcome, ImageError):
+            delay = retry_delay(outcome, attempts=attempts[number], random=random.random)
+            results.append(failed(number, outcome) if delay is None else due_again(number, delay=delay, error=outcome))
+    return results
 
 
 def _send_slow(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:

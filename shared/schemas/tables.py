@@ -8,18 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Column,
-    DateTime,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    SmallInteger,
-    Text,
-    text,
-)
+from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Index, Integer, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -112,9 +101,8 @@ class Product(SQLModel, table=True):
     """One row of the manifest; `images` are image numbers by position."""
 
     __tablename__ = "product"
-    __table_args__ = (ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),)
 
-    request_id: UUID = Field(primary_key=True)
+    request_id: UUID = Field(primary_key=True, foreign_key="processing_request.id", ondelete="CASCADE")
     row: int = Field(primary_key=True, sa_type=Integer)
     serial_number: str = Field(sa_type=Text)
     name: str = Field(sa_type=Text)
@@ -125,9 +113,8 @@ class RejectedRow(SQLModel, table=True):
     """A row error that `on_invalid=skip` left out, in the order found."""
 
     __tablename__ = "rejected_row"
-    __table_args__ = (ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),)
 
-    request_id: UUID = Field(primary_key=True)
+    request_id: UUID = Field(primary_key=True, foreign_key="processing_request.id", ondelete="CASCADE")
     number: int = Field(primary_key=True, sa_type=Integer)
     error: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
 
@@ -137,14 +124,13 @@ class ImageGroup(SQLModel, table=True):
 
     __tablename__ = "image_group"
     __table_args__ = (
-        ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),
         Index("group_reconcile_at", "reconcile_at", postgresql_where=text("reconcile_at IS NOT NULL")),
         Index("group_open", "request_id", "state", "number", postgresql_where=text("state <> 'settled'")),
         # Only these open groups can hold settled images: a huge request has thousands that were never dispatched.
         Index("group_counted", "request_id", "number", postgresql_where=text("state <> 'settled' AND dispatch_no > 0")),
     )
 
-    request_id: UUID = Field(primary_key=True)
+    request_id: UUID = Field(primary_key=True, foreign_key="processing_request.id", ondelete="CASCADE")
     number: int = Field(primary_key=True, sa_type=Integer)
     state: str = Field(default=GroupState.WAITING, sa_type=Text)
     dispatch_no: int = Field(default=0, sa_type=Integer)
@@ -186,9 +172,8 @@ class Image(ImageResult, table=True):
     """
 
     __tablename__ = "image"
-    __table_args__ = (ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),)
 
-    request_id: UUID = Field(primary_key=True)
+    request_id: UUID = Field(primary_key=True, foreign_key="processing_request.id", ondelete="CASCADE")
     number: int = Field(primary_key=True, sa_type=Integer)
     url: str = Field(sa_type=Text)
     run: int = Field(default=1, sa_type=Integer)
@@ -203,13 +188,10 @@ class Event(SQLModel, table=True):
     """One per finished run. `body` is the exact text of every delivery."""
 
     __tablename__ = "event"
-    __table_args__ = (
-        ForeignKeyConstraint(["request_id"], ["processing_request.id"], ondelete="CASCADE"),
-        Index("event_once", "request_id", "run", unique=True),
-    )
+    __table_args__ = (Index("event_once", "request_id", "run", unique=True),)
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
-    request_id: UUID
+    request_id: UUID = Field(foreign_key="processing_request.id", ondelete="CASCADE")
     run: int = Field(sa_type=Integer)
     type: str = Field(sa_type=Text)
     body: str = Field(sa_type=Text)
@@ -221,7 +203,6 @@ class Delivery(SQLModel, table=True):
 
     __tablename__ = "delivery"
     __table_args__ = (
-        ForeignKeyConstraint(["event_id"], ["event.id"], ondelete="CASCADE"),
         Index("delivery_once", "event_id", "url", unique=True),
         Index("delivery_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
         Index("delivery_exhausted", "id", postgresql_where=text("status = 'exhausted'")),
@@ -229,7 +210,7 @@ class Delivery(SQLModel, table=True):
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
-    event_id: UUID
+    event_id: UUID = Field(foreign_key="event.id", ondelete="CASCADE")
     request_id: UUID
     url: str = Field(sa_type=Text)
     status: str = Field(default=DeliveryStatus.PENDING, sa_type=Text)
@@ -244,9 +225,8 @@ class DeliveryAttempt(SQLModel, table=True):
     """One POST and its outcome; `status_code` is None where no answer came."""
 
     __tablename__ = "delivery_attempt"
-    __table_args__ = (ForeignKeyConstraint(["delivery_id"], ["delivery.id"], ondelete="CASCADE"),)
 
-    delivery_id: UUID = Field(primary_key=True)
+    delivery_id: UUID = Field(primary_key=True, foreign_key="delivery.id", ondelete="CASCADE")
     number: int = Field(primary_key=True, sa_type=Integer)
     at: datetime = _time(nullable=False, default=True)
     status_code: int | None = Field(default=None, sa_type=Integer)

@@ -36,7 +36,7 @@ class Caller(threading.Thread):
         while not self.stopped.is_set():
             bodies = [f"{self.name}/{self.sent + number}".encode() for number in range(BATCH)]
             self.sent += BATCH
-            results = self._pool.compress([b"slow echo:" + body for body in bodies], Recipe(), on_wait=lambda: None)
+            results = self._pool.compress([b"slow echo:" + body for body in bodies], Recipe())
             self.returned += len(results)
             for body, result in zip(bodies, results, strict=True):
                 if not isinstance(result, Rendition) or result.body != body:

@@ -41,7 +41,7 @@ class Rendition:
     """
 
     body: bytes
-    facts: FileInfo
+    info: FileInfo
     source: FileInfo
     quality: int | None
     kept_original: bool

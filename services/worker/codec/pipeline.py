@@ -39,20 +39,20 @@ def _rank(rendition: Rendition) -> tuple[int, int]:
     return -(rendition.quality or 0), len(rendition.body)
 
 
-def _rendition(source: Source, plan: Plan, recipe: Recipe) -> Rendition:
-    picture = _prepared(source, plan)
-    info = FileInfo.of(source.body, source.format, source.size)
-    target = recipe.quality * len(source.body) // 100 if recipe.mode is Mode.BYTES else None
-    original = _original(source, plan, picture) if target is not None else None
+def _rendition(opened: Source, plan: Plan, recipe: Recipe) -> Rendition:
+    picture = _prepared(opened, plan)
+    source = FileInfo.of(opened.body, opened.format, opened.size)
+    target = recipe.quality * source.bytes // 100 if recipe.mode is Mode.BYTES else None
+    original = _original(opened, plan, picture) if target is not None else None
     if original is not None and target is not None and len(original) <= target:
-        return _kept(original, info)
-    quality, body = _encoded(source, plan, picture, recipe, target)
-    if plan.only_quality and original is None and len(body) * _WORTH_STRIPPING >= len(source.body):
-        original = _original(source, plan, picture)
+        return _kept(original, source)
+    quality, body = _encoded(opened, plan, picture, recipe, target)
+    if plan.only_quality and original is None and len(body) * _WORTH_STRIPPING >= source.bytes:
+        original = _original(opened, plan, picture)
     if original is not None and len(original) <= len(body):
-        return _kept(original, info)
-    facts = FileInfo.of(body, plan.target, picture.size)
-    return Rendition(body=body, facts=facts, source=info, quality=quality, kept_original=False)
+        return _kept(original, source)
+    info = FileInfo.of(body, plan.target, picture.size)
+    return Rendition(body=body, info=info, source=source, quality=quality, kept_original=False)
 
 
 def _prepared(source: Source, plan: Plan) -> Picture:
@@ -87,5 +87,5 @@ def _original(source: Source, plan: Plan, picture: Picture) -> bytes | None:
 
 
 def _kept(original: bytes, source: FileInfo) -> Rendition:
-    facts = FileInfo.of(original, source.format, (source.width, source.height))
-    return Rendition(body=original, facts=facts, source=source, quality=None, kept_original=True)
+    info = FileInfo.of(original, source.format, (source.width, source.height))
+    return Rendition(body=original, info=info, source=source, quality=None, kept_original=True)

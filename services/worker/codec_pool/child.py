@@ -86,7 +86,8 @@ class Child:
     def end(self) -> int | None:
         """Kill it if it still runs; its exit code, or None where that is not known in time."""
         with _processes:
-            self._process.kill()
+            if self._process.exitcode is None:  # otherwise its id may be another process's by now
+                self._process.kill()
             self._process.join(_END_SECONDS)
             code = self._process.exitcode
             if code is not None:

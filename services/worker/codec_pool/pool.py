@@ -4,11 +4,11 @@ import atexit
 import logging
 import signal
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from prometheus_client import Counter
 
@@ -41,23 +41,13 @@ class PoolLimits:
 
 
 _DEFAULT = PoolLimits()
-_Result = Rendition | ImageError | PoolClosedError
-
-
-@dataclass(slots=True)
-class _Call:
-    """One `compress` under way: drivers put its results into `done`, unless its caller has gone."""
-
-    recipe: Recipe
-    done: SimpleQueue[tuple[int, _Result]] = field(default_factory=SimpleQueue)
-    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    call: _Call
-    number: int
     source: bytes
+    recipe: Recipe
+    result: Future[Rendition | ImageError] = field(default_factory=Future)
 
 
 class CodecPool:
@@ -72,24 +62,15 @@ class CodecPool:
         for driver in self._drivers:
             driver.start()
 
-    def compress(
-        self, sources: Sequence[bytes], recipe: Recipe, *, on_wait: Callable[[], None], wait_seconds: float = 30
-    ) -> list[Rendition | ImageError]:
-        """The rendition of each source, or its error, in order; calls `on_wait` about every `wait_seconds`.
-
-        Raises `PoolClosedError` if the pool is closed meanwhile, and any exception of `on_wait`.
-        """
-        call = _Call(recipe)
+    def compress(self, sources: Sequence[bytes], recipe: Recipe) -> list[Rendition | ImageError]:
+        """The rendition of each source, or its error, in order; raises `PoolClosedError` if the pool is closed."""
+        images = [_Image(source, recipe) for source in sources]
         with self._lock:
             if self._closed:
                 raise PoolClosedError("the codec pool is closed")
-            for number, source in enumerate(sources):
-                self._images.put(_Image(call, number, source))
-        try:
-            results = _collect(call.done, len(sources), on_wait, wait_seconds)
-        finally:
-            call.abandoned = True
-        return [results[number] for number in range(len(sources))]
+            for image in images:
+                self._images.put(image)
+        return [image.result.result() for image in images]
 
     def close(self) -> None:
         """End all children now; a `compress` under way raises."""
@@ -104,24 +85,6 @@ class CodecPool:
         for driver in self._drivers:
             driver.join(_JOIN_SECONDS)
         atexit.unregister(self.close)
-
-
-def _collect(
-    done: SimpleQueue[tuple[int, _Result]], expected: int, on_wait: Callable[[], None], wait_seconds: float
-) -> dict[int, Rendition | ImageError]:
-    results: dict[int, Rendition | ImageError] = {}
-    next_wait = time.monotonic() + wait_seconds
-    while len(results) < expected:
-        try:
-            number, result = done.get(timeout=max(0.0, next_wait - time.monotonic()))
-        except Empty:
-            on_wait()
-            next_wait = time.monotonic() + wait_seconds
-            continue
-        if isinstance(result, PoolClosedError):
-            raise result
-        results[number] = result
-    return results
 
 
 class _Driver(threading.Thread):
@@ -139,8 +102,10 @@ class _Driver(threading.Thread):
     def run(self) -> None:
         self._start_child()
         while (image := self._images.get()) is not None:
-            if not image.call.abandoned:
-                image.call.done.put((image.number, self._result(image)))
+            try:
+                image.result.set_result(self._result(image))
+            except PoolClosedError as error:
+                image.result.set_exception(error)
         self._end_child()
 
     def stop(self) -> None:
@@ -150,7 +115,7 @@ class _Driver(threading.Thread):
             if self._child is not None:
                 self._child.hang_up()
 
-    def _result(self, image: _Image) -> _Result:
+    def _result(self, image: _Image) -> Rendition | ImageError:
         """An image whose child died is tried again on the spot, and blamed only after `_DEATHS`."""
         for attempt in count(1):
             if self._child is None or self._stopping.is_set():
@@ -160,11 +125,11 @@ class _Driver(threading.Thread):
                 return outcome
             if attempt >= outcome.tries and not self._stopping.is_set():
                 return CodecCrashed(outcome.detail)
-        return PoolClosedError("the codec pool is closed")
+        raise PoolClosedError("the codec pool is closed")
 
     def _attempt(self, child: Child, image: _Image) -> Outcome:
         try:
-            return child.ask(image.source, image.call.recipe, self._limits.wall_seconds)
+            return child.ask(image.source, image.recipe, self._limits.wall_seconds)
         except TimeoutError:
             self._replace_child()
             return CodecTimeout(f"the picture took more than {self._limits.wall_seconds:g} s")

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from threading import Event, Lock
 from uuid import UUID, uuid4
 
-import dramatiq
 import pytest
 from prometheus_client import REGISTRY
 
@@ -24,6 +23,7 @@ from shared.messages import (
     Message,
 )
 from tests.integration.batches import compress_after, fetch_of
+from tests.integration.shared.consuming import consuming
 from tests.stack import until
 
 Working = Callable[..., AbstractContextManager[Broker]]
@@ -31,13 +31,13 @@ NOBODY = "redis://127.0.0.1:1"
 
 
 class Actors:
-    """`fails` raises on the images it names, the slow queue waits for `open`."""
+    """`fails` raises on the images it names, the slow queue waits for `go_on`."""
 
     def __init__(self) -> None:
         self.received: list[Message] = []
         self.handed_on: dict[UUID, Fetched] = {}
         self.fails: set[int] = set()
-        self.open = Event()
+        self.go_on = Event()
         self.slow_at_once = 0
         self._slow_now = 0
         self._lock = Lock()
@@ -59,7 +59,7 @@ class Actors:
         with self._lock:
             self._slow_now += 1
             self.slow_at_once = max(self.slow_at_once, self._slow_now)
-        assert self.open.wait(10)
+        assert self.go_on.wait(10)
         with self._lock:
             self._slow_now -= 1
         return self.fetch_batch(message)
@@ -78,10 +78,8 @@ class Actors:
 
 
 @pytest.fixture
-def actors() -> Iterator[Actors]:
-    actors = Actors()
-    yield actors
-    actors.open.set()
+def actors() -> Actors:
+    return Actors()
 
 
 @pytest.fixture
@@ -93,15 +91,8 @@ def working(redis_url: str, actors: Actors) -> Working:
         broker = connect(redis_url)
         broker.prefetch |= prefetch or {}
         declare(broker, actors)
-        worker = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=50)
-        worker.start()
-        try:
+        with consuming(broker, actors, threads=threads):
             yield broker
-        finally:
-            actors.open.set()
-            worker.stop()
-            broker.close()
-            broker.client.close()
 
     return start
 
@@ -159,7 +150,7 @@ def test_the_callback_comes_after_the_last_half_of_the_last_pipeline(working: Wo
         send_group(broker, [(fetch, compress_after(fetch)), (slow, compress_after(slow))], done=done)
         until(lambda: actors.count(CompressBatch) == 1)
         assert actors.count(GroupDone) == 0
-        actors.open.set()
+        actors.go_on.set()
         until(lambda: actors.count(GroupDone))
     assert actors.count(CompressBatch) == 2
 
@@ -185,7 +176,7 @@ def test_the_slow_queue_holds_no_more_threads_than_it_may(working: Working, acto
         for number in range(1, 9):
             send(broker, fetch_of(uuid4(), [number]))
         until(lambda: actors.count(FetchBatch) == 8)
-        actors.open.set()
+        actors.go_on.set()
         until(lambda: actors.count(FetchSlowBatch) == 8)
     assert actors.slow_at_once == 1
 

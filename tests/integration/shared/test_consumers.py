@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Event
 from typing import Any, NoReturn
 from uuid import uuid4
@@ -16,6 +15,7 @@ from shared.broker import Broker, connect, declare, receives, send
 from shared.broker import watchdog as module
 from shared.broker.watchdog import EXIT_CODE, Watchdog
 from shared.messages import Deliver
+from tests.integration.shared.consuming import consuming
 from tests.stack import ROOT, until
 
 QUEUE = Deliver.queue
@@ -63,21 +63,6 @@ def broker(redis_url: str, actors: Actors) -> Broker:
     broker = connect(redis_url, retries=0)
     declare(broker, actors)
     return broker
-
-
-@contextmanager
-def consuming(broker: Broker, actors: Actors) -> Iterator[dramatiq.Worker]:
-    worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=20)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        actors.go_on.set()
-        worker.resume()
-        worker.stop()
-        broker.close()
-        broker.client.close()
-        broker.probe.close()
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_every_step_of_a_batch_touches_a_few_pages_of_a_large_upload(
     database: Database, huge: UUID, touched: "_Touched"
 ) -> None:
     orders = touched("dispatch a request", lambda session: _open_window(session, huge))
-    batched, again, due, done_with = (order.done.group for order in orders)
+    batched, again, due, done_with = (done.group for done in orders)
     first, _ = images_of(batched)
     numbers = range(first, first + 8)
     batch = fetch_of(huge, numbers)
@@ -144,7 +144,7 @@ def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
 ) -> None:
     touched.most = 2000  # a step writes 50 groups, or 128 images
     sql(database, "UPDATE processing_request SET stop_reason = NULL, dispatch_at = now(), deadline_at = now()")
-    group = database.transact(lambda session: _open_window(session, huge))[0].done.group
+    group = next(iter(database.transact(lambda session: _open_window(session, huge)))).group
     sql(database, "UPDATE processing_request SET dispatch_at = now() WHERE id = %(id)s", id=huge)
     assert huge in touched("take requests", lambda session: sweep.take_requests_to_dispatch(session, 50))
     touched("give back requests", lambda session: sweep.give_back_requests(session, [huge]))

@@ -15,6 +15,14 @@ from tests.integration.race import together
 from tests.integration.seed import add_request, group_row, request_row, sql
 
 
+@pytest.fixture
+def patient(database: Database) -> Iterator[Database]:
+    """The same database through another pool, of one connection and one more."""
+    patient = Database(database.engine.url.render_as_string(hide_password=False), pool_size=1, patience=20)
+    yield patient
+    patient.close()
+
+
 def touch(session: Session, request_id: UUID) -> None:
     execute(session, "UPDATE processing_request SET products = products + 1 WHERE id = %(id)s", {"id": request_id})
 
@@ -70,9 +78,8 @@ def test_a_wrong_statement_is_raised_at_once_with_its_sqlstate(database: Databas
     ],
 )
 def test_a_statement_that_others_hold_up_is_overload_and_no_outage_that_patience_waits_for(
-    database: Database, statement: LiteralString, runs: int
+    patient: Database, statement: LiteralString, runs: int
 ) -> None:
-    patient = Database(database.engine.url.render_as_string(hide_password=False), patience=20)
     tries = []
 
     def work(session: Session) -> None:
@@ -81,7 +88,6 @@ def test_a_statement_that_others_hold_up_is_overload_and_no_outage_that_patience
 
     with pytest.raises(psycopg.OperationalError) as raised:
         patient.transact(work)
-    patient.close()
     assert (is_overloaded(raised.value), is_down(raised.value), len(tries)) == (True, False, runs)
 
 
@@ -93,8 +99,7 @@ def test_without_patience_a_server_that_is_away_is_an_error_at_once() -> None:
     database.close()
 
 
-def test_with_patience_a_connection_that_was_cut_is_no_error(database: Database) -> None:
-    patient = Database(database.engine.url.render_as_string(hide_password=False), patience=20)
+def test_with_patience_a_connection_that_was_cut_is_no_error(database: Database, patient: Database) -> None:
     request_id = add_request(database, images=1)
     runs = []
 
@@ -106,32 +111,27 @@ def test_with_patience_a_connection_that_was_cut_is_no_error(database: Database)
             sql(database, "SELECT pg_terminate_backend(%(pid)s)", pid=pid)
 
     patient.transact(work)
-    patient.close()
     assert (len(runs), request_row(database, request_id)["products"]) == (2, 2)
     assert group_row(database, request_id)["images"] == 1
 
 
 def test_with_patience_a_pool_without_a_free_connection_is_no_error(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    patient: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that went away in silence holds every connection before a new one is refused."""
-    patient = Database(database.engine.url.render_as_string(hide_password=False), pool_size=1, patience=20)
     monkeypatch.setattr(patient.engine.pool, "_timeout", 0)
     held = [patient.engine.connect() for _ in range(2)]
     monkeypatch.setattr("shared.db.time.sleep", lambda _: held.pop().close())
     assert sql(patient, "SELECT 1 AS one") == [{"one": 1}]
     assert len(held) == 1
     held.pop().close()
-    patient.close()
 
 
-def test_a_probe_takes_no_connection_from_the_work(database: Database) -> None:
-    busy = Database(database.engine.url.render_as_string(hide_password=False), pool_size=1)
-    held = [busy.engine.connect() for _ in range(2)]
-    busy.ping()
+def test_a_probe_takes_no_connection_from_the_work(patient: Database) -> None:
+    held = [patient.engine.connect() for _ in range(2)]
+    patient.ping()
     for connection in held:
         connection.close()
-    busy.close()
 
 
 def test_a_silent_server_is_asked_once_for_all_who_probe() -> None:

@@ -9,14 +9,8 @@ from shared.db import Database
 from shared.messages import Batch, FetchSlowBatch
 from tests.integration.batches import claimed_batch, compress_after, done, fetch_isolated, fetch_of, report, take
 from tests.integration.race import overtaken, together
-from tests.integration.seed import Row, add_request, image_rows, pass_time, set_images, sql, stop
-
-BATCH = list(range(1, 9))
-
-
-@pytest.fixture
-def request_id(database: Database) -> UUID:
-    return add_request(database, images=8)
+from tests.integration.seed import Row, image_rows, pass_time, set_images, sql, stop
+from tests.integration.worker.conftest import BATCH
 
 
 def columns(rows: dict[int, Row], *names: str) -> set[tuple[object, ...]]:

@@ -1,12 +1,12 @@
-from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlmodel import Session
 
 from services.worker.claim import defer
-from services.worker.dispatch import Order, _again, _open_window, dispatch_group, dispatch_request
+from services.worker.dispatch import _again, _open_window, dispatch_group, dispatch_request
 from services.worker.settle import due_again
 from shared.db import Database
 from shared.lifecycle import IMAGES_PER_GROUP, WINDOW
@@ -14,18 +14,7 @@ from shared.messages import CompressBatch, FetchBatch, GroupDone
 from shared.recipe import Mode, Recipe, TargetFormat
 from tests.integration.batches import Post, done, report, take
 from tests.integration.race import overtaken, together
-from tests.integration.seed import (
-    add_request,
-    group_row,
-    image_rows,
-    pass_time,
-    request_row,
-    set_images,
-    sql,
-    stop,
-)
-
-T = TypeVar("T")
+from tests.integration.seed import add_request, group_row, pass_time, request_row, set_images, sql, stop
 
 
 def numbers_of(batch: FetchBatch) -> list[int]:
@@ -37,6 +26,17 @@ def dispatched(database: Database, *, images: int) -> tuple[UUID, Post]:
     request_id, post = add_request(database, images=images), Post()
     dispatch_request(database, post, request_id)
     return request_id, post
+
+
+def settle_all(database: Database, batches: list[FetchBatch]) -> None:
+    for batch in batches:
+        report(database, batch, [done(number) for number in numbers_of(batch)])
+
+
+def back_off(database: Database, batches: list[FetchBatch], *, delay: float) -> None:
+    for batch in batches:
+        take(database, batch, numbers_of(batch))
+        report(database, batch, [due_again(number, delay=delay) for number in numbers_of(batch)])
 
 
 def in_flight(database: Database, request_id: UUID) -> int:
@@ -60,16 +60,11 @@ def test_dispatching_marks_the_request_and_its_groups(database: Database) -> Non
     assert (request["status"], request["dispatch_at"]) == ("processing", None)
     assert request["started_at"] is not None
     group = group_row(database, request_id, 2)
-    assert (group["state"], group["dispatch_no"], group["in_flight"], group["reconcile_delay"]) == (
-        "dispatched",
-        1,
-        2,
-        120,
-    )
+    expected = {"state": "dispatched", "dispatch_no": 1, "in_flight": 2, "reconcile_delay": 120}
+    assert {name: group[name] for name in expected} == expected
     assert 50 < group["reconcile_in"] <= 60
-    assert [sent for sent, _ in post.groups] == [
-        GroupDone(request_id=request_id, group=number, dispatch_no=1) for number in (1, 2)
-    ]
+    expected_done = [GroupDone(request_id=request_id, group=number, dispatch_no=1) for number in (1, 2)]
+    assert [sent for sent, _ in post.groups] == expected_done
 
 
 def test_every_message_of_a_pipeline_carries_run_recipe_and_the_claim_it_takes_over(database: Database) -> None:
@@ -80,22 +75,14 @@ def test_every_message_of_a_pipeline_carries_run_recipe_and_the_claim_it_takes_o
     dispatch_request(database, post, request_id)
     fetch, compress = post.groups[0][1][0]
     assert fetch.recipe == Recipe(quality=40, mode=Mode.BYTES, format=TargetFormat.WEBP, max_side=99)
-    assert compress == CompressBatch(
-        request_id=request_id,
-        group=1,
-        dispatch_no=1,
-        run=3,
-        claim=compress.claim,
-        takes_over=fetch.claim,
-        recipe=fetch.recipe,
-    )
-    assert (fetch.run, fetch.takes_over) == (3, None)
+    assert (fetch.group, fetch.dispatch_no, fetch.run, fetch.takes_over) == (1, 1, 3, None)
+    assert compress == CompressBatch.after(fetch).model_copy(update={"claim": compress.claim})
+    assert (compress.takes_over, compress.claim != fetch.claim) == (fetch.claim, True)
 
 
 def test_the_window_holds_512_images(database: Database) -> None:
-    request_id = add_request(database, images=1000)
-    post = Post()
-    assert dispatch_request(database, post, request_id) == 4
+    request_id, post = dispatched(database, images=1000)
+    assert len(post.groups) == 4
     assert in_flight(database, request_id) == WINDOW
     request = request_row(database, request_id)
     assert 50 < (request["dispatch_at"] - request["now"]).seconds <= 60
@@ -127,12 +114,9 @@ def test_a_window_full_of_groups_with_one_image_each_leaves_the_others_their_tim
 
 def test_the_window_holds_when_two_dispatch_at_once(database: Database) -> None:
     request_id = add_request(database, images=1000)
-
-    def work(session: Session) -> list[Order]:
-        return _open_window(session, request_id)
-
-    first, second = overtaken(database, work, work)
-    assert (len(first), second) == (4, [])
+    open_window = partial(_open_window, request_id=request_id)
+    first, second = overtaken(database, open_window, open_window)
+    assert (len(first), second) == (4, {})
     assert in_flight(database, request_id) == WINDOW
 
 
@@ -146,32 +130,27 @@ def test_of_many_dispatchers_at_once_each_group_goes_out_once(database: Database
 
 def test_what_is_settled_makes_room(database: Database) -> None:
     request_id, post = dispatched(database, images=1000)
-    for batch in post.batches[:15]:
-        report(database, batch, [done(number) for number in numbers_of(batch)])
+    settle_all(database, post.batches[:15])
     assert dispatch_request(database, post, request_id) == 0
-    report(database, post.batches[15], [done(number) for number in numbers_of(post.batches[15])])
+    settle_all(database, post.batches[15:16])
     assert dispatch_request(database, post, request_id) == 1
     assert in_flight(database, request_id) == WINDOW
 
 
 def test_images_that_wait_for_a_retry_do_not_fill_the_window(database: Database) -> None:
     request_id, post = dispatched(database, images=1000)
-    for batch in post.batches[:32]:
-        take(database, batch, numbers_of(batch))
-        report(database, batch, [due_again(number, delay=60) for number in numbers_of(batch)])
+    back_off(database, post.batches[:32], delay=60)
     assert dispatch_request(database, post, request_id) == 2
 
 
 def test_a_full_window_holds_up_no_other_request(database: Database) -> None:
-    big, small = add_request(database, images=1000), add_request(database, images=3)
-    post = Post()
-    dispatch_request(database, post, big)
-    assert dispatch_request(database, post, small) == 1
+    dispatched(database, images=1000)
+    assert dispatch_request(database, Post(), add_request(database, images=3)) == 1
 
 
 def test_a_group_goes_out_again_under_the_next_number(database: Database) -> None:
     request_id, post = dispatched(database, images=20)
-    report(database, post.batches[0], [done(number) for number in numbers_of(post.batches[0])])
+    settle_all(database, post.batches[:1])
     assert dispatch_group(database, post, request_id, group=1, seen=1) == 1
     sent, pipelines = post.groups[1]
     assert sent.dispatch_no == group_row(database, request_id)["dispatch_no"] == 2
@@ -187,14 +166,10 @@ def test_a_second_dispatch_of_the_same_number_is_void(database: Database) -> Non
 
 
 def test_of_two_dispatches_of_the_same_number_at_once_one_is_void(database: Database) -> None:
-    request_id = add_request(database, images=20)
-    dispatch_request(database, Post(), request_id)
-
-    def work(session: Session) -> list[Order]:
-        return _again(session, request_id, 1, 1)
-
-    first, second = overtaken(database, work, work)
-    assert (len(first), second) == (1, [])
+    request_id, _ = dispatched(database, images=20)
+    again = partial(_again, request_id=request_id, group=1, seen=1)
+    first, second = overtaken(database, again, again)
+    assert (len(first), second) == (1, {})
 
 
 def test_reconciles_become_rarer_with_every_dispatch_up_to_ten_minutes(database: Database) -> None:
@@ -254,9 +229,7 @@ def test_an_image_that_waited_in_vain_for_the_slow_queue_or_has_its_last_attempt
 
 def test_a_group_whose_retries_find_the_window_full_waits(database: Database) -> None:
     request_id, post = dispatched(database, images=1000)
-    for batch in post.batches[:16]:
-        take(database, batch, numbers_of(batch))
-        report(database, batch, [due_again(number, delay=5) for number in numbers_of(batch)])
+    back_off(database, post.batches[:16], delay=5)
     assert dispatch_request(database, post, request_id) == 1  # group 5 takes the room of group 1
     pass_time(database, request_id, 6)
     sql(database, "UPDATE processing_request SET dispatch_at = NULL")
@@ -264,8 +237,7 @@ def test_a_group_whose_retries_find_the_window_full_waits(database: Database) ->
     group = group_row(database, request_id, 1)
     assert (group["state"], group["reconcile_at"], group["dispatch_no"]) == ("waiting", None, 1)
     assert request_row(database, request_id)["dispatch_at"] is not None
-    for batch in post.batches[16:32]:
-        report(database, batch, [done(number) for number in numbers_of(batch)])
+    settle_all(database, post.batches[16:32])
     assert dispatch_request(database, post, request_id) == 1
     assert post.groups[-1][0] == GroupDone(request_id=request_id, group=1, dispatch_no=2)
     assert in_flight(database, request_id) == WINDOW
@@ -297,13 +269,12 @@ def test_nothing_of_a_stopped_request_is_dispatched(database: Database, reason: 
 
 def test_a_commit_whose_reply_is_lost_is_sent_all_the_same(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     request_id = add_request(database, images=130)
-    transact = Database.transact
+    post, transact = Post(), Database.transact
 
-    def reply_lost(self: Database, work: Callable[[Session], T]) -> T:
+    def reply_lost(self: Database, work: Any) -> Any:
         transact(self, work)
         return transact(self, work)
 
-    post = Post()
     monkeypatch.setattr(Database, "transact", reply_lost)
     dispatch_request(database, post, request_id)
     dispatch_group(database, post, request_id, group=1, seen=1)
@@ -315,16 +286,14 @@ def test_a_request_that_is_gone_is_nothing_to_dispatch(database: Database) -> No
     request_id = add_request(database, images=8)
     sql(database, "DELETE FROM processing_request")
     assert dispatch_request(database, Post(), request_id) == 0
-    assert image_rows(database, request_id) == {}
 
 
 def test_a_dispatch_that_waited_for_a_cancel_sends_nothing(database: Database) -> None:
     request_id = add_request(database, images=8)
-    post = Post()
 
     def cancel(session: Session) -> None:
         session.connection().exec_driver_sql("UPDATE processing_request SET stop_reason = 'cancelled'")
 
-    _, orders = overtaken(database, cancel, lambda session: _open_window(session, request_id))
-    assert (orders, post.groups) == ([], [])
+    _, orders = overtaken(database, cancel, partial(_open_window, request_id=request_id))
+    assert orders == {}
     assert request_row(database, request_id)["status"] == "pending"

@@ -1,11 +1,9 @@
 """DELETE against a batch at work: whichever comes last, no file of the request is left."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Barrier
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,15 +12,14 @@ from sqlalchemy import text
 from services.ingest.changes import cancel, erase_rows
 from services.notifier.reconcile import Reconciler
 from services.worker.compress import Compressor, compress_batch
-from services.worker.fetch import Fetcher, FetchLimits, fetch_batch
-from shared.blobs import Blobs, connect, erase_files, identity, source_key
+from services.worker.fetch import Fetcher, fetch_batch
+from shared.blobs import Blobs, connect, erase_files, identity
 from shared.db import Database
-from shared.egress import Egress
 from shared.messages import CompressBatch, ImageRef
 from shared.schemas.tables import DEFAULT_ACCOUNT
-from tests.integration.batches import Post, compress_after, fetch_of
+from tests.integration.batches import compress_after, fetch_of
 from tests.integration.seed import add_request
-from tests.integration.worker.test_compress import BATCH, Codec, digest, fetched, held
+from tests.integration.worker.conftest import BATCH, Codec, fetched, held, key_of
 from tests.origin import Exchange, Origin, body
 
 ROUNDS = 20
@@ -33,28 +30,6 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path, database: Database) ->
     blobs = connect(tmp_path.as_uri() if request.param == "disk" else "memory:///")
     identity.introduce(database, blobs)
     return blobs
-
-
-@pytest.fixture
-def codec() -> Codec:
-    return Codec()
-
-
-@pytest.fixture
-def compressor(database: Database, codec: Codec, blobs: Blobs) -> Iterator[Compressor]:
-    pool: Any = codec
-    with ThreadPoolExecutor(4) as threads:
-        yield Compressor(database=database, blobs=blobs, pool=pool, threads=threads)
-
-
-@pytest.fixture
-def request_id(database: Database) -> UUID:
-    return add_request(database, images=len(BATCH))
-
-
-@pytest.fixture
-def batch(compressor: Compressor, request_id: UUID) -> CompressBatch:
-    return held(compressor, request_id)
 
 
 def stop_and_close(database: Database, request_id: UUID) -> None:
@@ -71,53 +46,41 @@ def erase(database: Database, blobs: Blobs, request_id: UUID) -> None:
 
 
 def test_renditions_of_a_request_that_was_deleted_meanwhile_do_not_come_back(
-    compressor: Compressor, codec: Codec, batch: CompressBatch, request_id: UUID
+    compressor: Compressor, codec: Codec, compress: CompressBatch, request_id: UUID
 ) -> None:
     def delete() -> None:
         stop_and_close(compressor.database, request_id)
         erase(compressor.database, compressor.blobs, request_id)
 
-    codec.after_wait = delete
-    compress_batch(compressor, batch, fetched())
+    codec.meanwhile = delete
+    compress_batch(compressor, compress, fetched())
     assert len(codec.seen) == len(BATCH)
     assert list(compressor.blobs.folders()) == []
 
 
 def test_what_was_fetched_for_a_request_that_was_deleted_meanwhile_does_not_stay(
-    compressor: Compressor, request_id: UUID
+    fetcher: Fetcher, compressor: Compressor, request_id: UUID, origin: Origin
 ) -> None:
-    database, blobs = compressor.database, compressor.blobs
-
     def delete_first(exchange: Exchange) -> None:
-        stop_and_close(database, request_id)
-        erase(database, blobs, request_id)
+        stop_and_close(fetcher.database, request_id)
+        erase(fetcher.database, fetcher.blobs, request_id)
         body(b"picture")(exchange)
 
-    with Origin() as origin:
-        image = ImageRef(number=1, url=origin.on("/1.jpg", delete_first))
-        fetch = fetch_of(request_id, [1]).model_copy(update={"images": (image,)})
-        fetcher = Fetcher(
-            database=database,
-            egress=Egress((origin.place,)),
-            blobs=blobs,
-            threads=compressor.threads,
-            limits=FetchLimits(),
-            send_group=Post(),
-        )
-        came = fetch_batch(fetcher, fetch)
-        fetcher.egress.close()
+    image = ImageRef(number=1, url=origin.on("/1.jpg", delete_first))
+    fetch = fetch_of(request_id, [1]).model_copy(update={"images": (image,)})
+    came = fetch_batch(fetcher, fetch)
     assert [found.number for found in came.images] == [1]
     compress_batch(compressor, compress_after(fetch), came)
-    assert list(blobs.folders()) == []
+    assert list(fetcher.blobs.folders()) == []
 
 
 def test_a_request_that_was_only_cancelled_keeps_its_files(
-    compressor: Compressor, codec: Codec, batch: CompressBatch, request_id: UUID
+    compressor: Compressor, codec: Codec, compress: CompressBatch, request_id: UUID
 ) -> None:
-    codec.after_wait = lambda: stop_and_close(compressor.database, request_id)
-    compress_batch(compressor, batch, fetched())
-    compress_batch(compressor, batch, fetched())
-    assert compressor.blobs.exists(source_key(request_id, digest(1)))
+    codec.meanwhile = lambda: stop_and_close(compressor.database, request_id)
+    compress_batch(compressor, compress, fetched())
+    compress_batch(compressor, compress, fetched())
+    assert compressor.blobs.exists(key_of(request_id, 1))
 
 
 def test_delete_and_a_batch_that_stores_its_renditions_at_the_same_moment(
@@ -125,11 +88,11 @@ def test_delete_and_a_batch_that_stores_its_renditions_at_the_same_moment(
 ) -> None:
     for _ in range(ROUNDS):
         request_id = add_request(database, images=len(BATCH))
-        batch = held(compressor, request_id)
+        compress = held(compressor, request_id)
         made = Barrier(2, action=partial(stop_and_close, database, request_id), timeout=10)
-        codec.after_wait = made.wait
+        codec.meanwhile = made.wait
         with ThreadPoolExecutor(1) as thread:
-            work = thread.submit(compress_batch, compressor, batch, fetched())
+            work = thread.submit(compress_batch, compressor, compress, fetched())
             made.wait()
             erase(database, compressor.blobs, request_id)
             work.result(timeout=10)
@@ -137,10 +100,10 @@ def test_delete_and_a_batch_that_stores_its_renditions_at_the_same_moment(
 
 
 def test_a_database_that_knows_no_request_of_the_store_erases_nothing(
-    compressor: Compressor, batch: CompressBatch, request_id: UUID
+    compressor: Compressor, compress: CompressBatch, request_id: UUID
 ) -> None:
     compressor.blobs.delete(identity.KEY)
     compressor.blobs.put(identity.KEY, b"0198c0de-0000-7000-8000-000000000000")
     compressor.database.transact(lambda session: session.execute(text("DELETE FROM processing_request")))
-    compress_batch(compressor, batch, fetched())
+    compress_batch(compressor, compress, fetched())
     assert list(compressor.blobs.folders()) == [str(request_id)]

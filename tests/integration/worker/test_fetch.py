@@ -1,46 +1,20 @@
 """Claim, fetch, settle what failed, hand on what came: against a real image host."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from threading import Timer
 from uuid import UUID
 
 import pytest
 
-from services.worker.fetch import Fetcher, FetchLimits, fetch_batch
-from shared.blobs import Blobs, connect, source_key
-from shared.db import Database
-from shared.egress import Egress
+from services.worker.fetch import Fetcher, fetch_batch
+from services.worker.settings import FetchLimits
+from shared.blobs import Blobs, source_key
 from shared.errors import StorageError
 from shared.messages import FetchBatch, Fetched, FetchSlowBatch, ImageRef
 from tests.integration.batches import Post, done, fetch_of, report, take
-from tests.integration.seed import Row, add_request, group_row, image_rows, pass_time, stop
+from tests.integration.seed import Row, group_row, image_rows, pass_time, stop
 from tests.origin import Exchange, Origin, body, late, status
-
-LIMITS = FetchLimits(first_seconds=0.3, total_seconds=2.0)
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
-
-
-@pytest.fixture
-def fetcher(database: Database, origin: Origin, tmp_path: Path) -> Iterator[Fetcher]:
-    egress = Egress((origin.place,))
-    blobs = connect(tmp_path.as_uri())
-    with ThreadPoolExecutor(8) as threads:
-        yield Fetcher(database=database, egress=egress, blobs=blobs, threads=threads, limits=LIMITS, send_group=Post())
-    egress.close()
-
-
-@pytest.fixture
-def request_id(database: Database) -> UUID:
-    return add_request(database, images=8)
 
 
 @pytest.fixture
@@ -91,29 +65,26 @@ def test_a_stopping_worker_hands_back_what_has_not_come_yet(fetcher: Fetcher, re
     assert (row["attempts"], row["claimed_by"], row["due_in"] <= 0) == (0, None, True)
 
 
-def test_what_is_slow_is_fetched_in_the_slow_queue(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
+def test_what_is_slow_is_fetched_in_the_slow_queue(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID, post: Post
+) -> None:
     fetch_batch(fetcher, batch)
-    post = fetcher.send_group
-    assert isinstance(post, Post)
     ((done, [(slow, compress)]),) = post.groups
     assert isinstance(slow, FetchSlowBatch)
-    assert ([image.number for image in slow.images], slow.takes_over, compress.takes_over) == (
-        [7],
-        batch.claim,
-        slow.claim,
-    )
+    assert [image.number for image in slow.images] == [7]
+    assert (slow.takes_over, compress.takes_over) == (batch.claim, slow.claim)
     assert (done.group, done.dispatch_no) == (batch.group, batch.dispatch_no)
     fetched = fetch_batch(fetcher, slow)
     assert [image.number for image in fetched.images] == [7]
     assert image_rows(fetcher.database, request_id)[7]["attempts"] == 1
 
 
-def test_what_the_slow_queue_does_not_get_is_due_again(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:
+def test_what_the_slow_queue_does_not_get_is_due_again(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID, post: Post
+) -> None:
     fetch_batch(fetcher, batch)
-    post = fetcher.send_group
-    assert isinstance(post, Post)
     slow = post.batches[0]
-    quick = replace(fetcher, limits=FetchLimits(total_seconds=0.2))
+    quick = replace(fetcher, limits=FetchLimits(fetch_seconds=0.2))
     assert fetch_batch(quick, slow) == Fetched()
     row = image_rows(fetcher.database, request_id)[7]
     assert (row["state"], row["error_code"], row["attempts"], row["claimed_by"]) == ("pending", "timeout", 1, None)
@@ -121,7 +92,7 @@ def test_what_the_slow_queue_does_not_get_is_due_again(fetcher: Fetcher, batch: 
 
 
 def test_claims_outlast_the_longest_fetch_that_the_settings_allow(
-    fetcher: Fetcher, request_id: UUID, origin: Origin
+    fetcher: Fetcher, request_id: UUID, origin: Origin, post: Post
 ) -> None:
     lasting: list[float] = []
 
@@ -130,11 +101,9 @@ def test_claims_outlast_the_longest_fetch_that_the_settings_allow(
         late(body(b"picture"), seconds=0.5)(exchange)
 
     image = ImageRef(number=1, url=origin.on("/1.jpg", slow))
-    patient = replace(fetcher, limits=FetchLimits(first_seconds=0.3, total_seconds=180))
+    patient = replace(fetcher, limits=FetchLimits(first_fetch_seconds=0.3, fetch_seconds=180))
     assert fetch_batch(patient, fetch_of(request_id, [1]).model_copy(update={"images": (image,)})) == Fetched()
     assert 1700 < image_rows(fetcher.database, request_id)[1]["due_in"] <= 1800  # waiting in the slow queue
-    post = fetcher.send_group
-    assert isinstance(post, Post)
     assert fetch_batch(patient, post.batches[0]).images
     assert all(250 < seconds <= 270 for seconds in lasting)
 
@@ -173,6 +142,25 @@ def test_what_others_settled_is_not_fetched(
     report(fetcher.database, batch, [done(1), done(2), done(3)])
     assert [image.number for image in fetch_batch(fetcher, batch).images] == [4]
     assert origin.hits("/1.jpg") == 0
+
+
+def test_a_mistake_of_ours_or_a_huge_image_touches_no_neighbour(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin.add("/1.jpg", b"odd")
+    origin.add("/3.jpg", b"x" * (fetcher.limits.max_source_bytes + 1))
+    put = type(fetcher.blobs).put
+
+    def broken(store: Blobs, key: str, data: bytes, *, durable: bool = True) -> None:
+        if data == b"odd":
+            raise ZeroDivisionError
+        put(store, key, data, durable=durable)
+
+    monkeypatch.setattr(type(fetcher.blobs), "put", broken)
+    assert [image.number for image in fetch_batch(fetcher, batch).images] == [2, 4]
+    rows = image_rows(fetcher.database, request_id)
+    assert summary(rows)[1] == ("pending", "connect_failure", 1)
+    assert summary(rows)[3] == ("failed", "too_large", 1)
 
 
 def test_a_full_disk_costs_no_attempt(fetcher: Fetcher, batch: FetchBatch, request_id: UUID) -> None:

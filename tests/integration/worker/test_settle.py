@@ -25,8 +25,7 @@ from tests.integration.batches import (
 )
 from tests.integration.race import overtaken, together
 from tests.integration.seed import Row, add_request, group_row, image_rows, pass_time, set_images, sql, stop
-
-BATCH = list(range(1, 9))
+from tests.integration.worker.conftest import BATCH
 
 
 @pytest.fixture

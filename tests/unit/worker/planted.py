@@ -76,8 +76,8 @@ class UnpicklableError(Exception):
 
 
 def echo(body: bytes) -> Rendition:
-    facts = FileInfo(bytes=len(body), format="png", width=1, height=1, sha256="0" * 64)
-    return Rendition(body=body, facts=facts, source=facts, quality=50, kept_original=False)
+    info = FileInfo(bytes=len(body), format="png", width=1, height=1, sha256="0" * 64)
+    return Rendition(body=body, info=info, source=info, quality=50, kept_original=False)
 
 
 def slow_echo(body: bytes) -> Rendition:
@@ -85,17 +85,5 @@ def slow_echo(body: bytes) -> Rendition:
     return echo(body)
 
 
-VICES: dict[bytes, Callable[[bytes], Rendition]] = {
-    b"loop": loop,
-    b"sleep": sleep,
-    b"allocate": allocate,
-    b"kill": kill,
-    b"kill once": kill_once,
-    b"corrupt": corrupt,
-    b"bug": bug,
-    b"preloaded": preloaded,
-    b"nothing": nothing,
-    b"pid": pid,
-    b"echo": echo,
-    b"slow echo": slow_echo,
-}
+ACTS = (loop, sleep, allocate, kill, kill_once, corrupt, bug, preloaded, nothing, pid, echo, slow_echo)
+VICES: dict[bytes, Callable[[bytes], Rendition]] = {act.__name__.replace("_", " ").encode(): act for act in ACTS}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,9 +15,11 @@ from prometheus_client import REGISTRY
 
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError, PoolLimits
+from services.worker.codec_pool.child import Child
 from shared.errors import CodecCrashed, CodecTimeout, CorruptImage, ImageError
 from shared.recipe import Recipe
 from tests.pictures import encode, photo
+from tests.stack import until
 from tests.unit.worker.planted import misbehave
 
 LIMITS = PoolLimits(memory_bytes=1_000_000_000, cpu_seconds=20, wall_seconds=1.0)
@@ -33,7 +35,7 @@ def pool() -> Iterator[CodecPool]:
 
 
 def run(pool: CodecPool, *sources: bytes) -> list[Rendition | ImageError]:
-    return pool.compress(list(sources), RECIPE, on_wait=lambda: None)
+    return pool.compress(sources, RECIPE)
 
 
 def body(result: Rendition | ImageError) -> bytes:
@@ -56,13 +58,6 @@ def children(pool: CodecPool) -> set[int]:
 
 def replaced() -> float:
     return REGISTRY.get_sample_value("halftone_codec_children_replaced_total") or 0.0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_results_come_in_the_order_of_the_sources(pool: CodecPool) -> None:
@@ -136,6 +131,19 @@ def test_idle_children_that_are_killed_are_replaced_and_no_image_is_blamed(pool:
         assert not children(pool) & old
 
 
+def test_a_child_that_is_gone_is_not_killed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process id may belong to another process by now."""
+    child = Child(misbehave, memory_bytes=LIMITS.memory_bytes, cpu_seconds=20)
+    made = child.ask(b"pid", RECIPE, DEADLINE)
+    assert isinstance(made, Rendition)
+    os.kill(int(made.body), signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(int(made.body)))
+    time.sleep(0.1)  # until the fork server has said so
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
+    assert (child.end(), killed) == (-signal.SIGKILL, [])
+
+
 def test_a_killed_fork_server_comes_back(pool: CodecPool) -> None:
     for pid in children(pool):
         server = psutil.Process(pid).parent()
@@ -157,25 +165,6 @@ def test_an_answer_that_is_no_rendition_costs_its_own_image(pool: CodecPool) -> 
     results = run(pool, b"nothing", b"echo:fine")
     assert isinstance(results[0], CodecCrashed)
     assert body(results[1]) == b"fine"
-
-
-def test_on_wait_is_called_again_and_again(pool: CodecPool) -> None:
-    calls: list[float] = []
-    began = time.monotonic()
-    pool.compress([b"sleep:0.6"], RECIPE, on_wait=lambda: calls.append(time.monotonic()), wait_seconds=0.1)
-    assert 3 <= len(calls) <= (time.monotonic() - began) / 0.1
-
-
-def test_an_exception_of_on_wait_ends_the_call_and_its_waiting_images(pool: CodecPool, tmp_path: Path) -> None:
-    def lost() -> None:
-        raise LookupError("the claim is gone")
-
-    flag = tmp_path / "made"
-    sources = [b"sleep:0.8", b"sleep:0.8", b"kill once:" + str(flag).encode()]
-    with pytest.raises(LookupError):
-        pool.compress(sources, RECIPE, on_wait=lost, wait_seconds=0.1)
-    run(pool, b"sleep:0.3", b"sleep:0.3")  # one for each child, behind what was waiting
-    assert not flag.exists()
 
 
 def test_close_ends_the_children_at_once_and_a_call_under_way_raises() -> None:
@@ -213,8 +202,8 @@ def test_the_parent_never_imports_pillow_nor_the_child_the_parents_main(tmp_path
         "    from services.worker.codec_pool import CodecPool\n"
         "    from shared.recipe import Recipe\n"
         "    pool = CodecPool(1)\n"
-        "    made = pool.compress([sys.stdin.buffer.read()], Recipe(), on_wait=lambda: None)[0]\n"
-        "    print(made.facts.format, 'PIL' in sys.modules)\n"
+        "    made = pool.compress([sys.stdin.buffer.read()], Recipe())[0]\n"
+        "    print(made.info.format, 'PIL' in sys.modules)\n"
         "    pool.close()\n"
     )
     source = encode(photo(32, 32), "png")
@@ -237,8 +226,8 @@ from services.worker.codec_pool import CodecPool
 from tests.unit.worker.planted import misbehave
 from shared.recipe import Recipe
 pool = CodecPool(2, codec=misbehave)
-pids = {int(made.body) for made in pool.compress([b"pid"] * 40, Recipe(), on_wait=lambda: None)}
-threading.Thread(target=lambda: pool.compress([VICE] * 2, Recipe(), on_wait=lambda: None), daemon=True).start()
+pids = {int(made.body) for made in pool.compress([b"pid"] * 40, Recipe())}
+threading.Thread(target=lambda: pool.compress([VICE] * 2, Recipe()), daemon=True).start()
 print(*pids, flush=True)
 sys.stdin.read()
 """

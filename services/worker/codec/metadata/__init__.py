@@ -4,6 +4,7 @@ Only listed parts are copied, so unknown parts and data after the end are droppe
 is written back as the only EXIF tag.
 """
 
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -13,7 +14,7 @@ from services.worker.codec.metadata.jpeg import strip_jpeg
 from services.worker.codec.metadata.png import strip_png
 from services.worker.codec.metadata.webp import strip_webp
 
-STRIPPERS: Final[dict[str, Callable[[bytes, int], bytes]]] = {
+STRIPPERS: Final[dict[str, Callable[[bytes, bytes], bytes]]] = {
     "jpeg": strip_jpeg,
     "png": strip_png,
     "webp": strip_webp,
@@ -24,7 +25,13 @@ STRIPPERS: Final[dict[str, Callable[[bytes, int], bytes]]] = {
 
 def without_metadata(source: bytes, image_format: str, orientation: int) -> bytes | None:
     """None where the file breaks its format's rules, although a decoder accepted it."""
+    exif = _orientation_only(orientation) if orientation != 1 else b""
     try:
-        return STRIPPERS[image_format](source, orientation)
+        return STRIPPERS[image_format](source, exif)
     except (IndexError, ValueError):
         return None
+
+
+def _orientation_only(orientation: int) -> bytes:
+    """A big-endian TIFF header and one directory with the tag 0x0112 alone (EXIF 2.3, 4.6.4)."""
+    return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)

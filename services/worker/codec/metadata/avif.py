@@ -20,7 +20,7 @@ class _Box:
     end: int
 
 
-def strip_avif(source: bytes, _orientation: int) -> bytes:
+def strip_avif(source: bytes, _exif: bytes) -> bytes:
     body = bytearray(source)
     for meta in (box for box in _boxes(source, 0, len(source)) if box.name == b"meta"):
         boxes = {box.name: box for box in _boxes(source, meta.start + 4, meta.end)}

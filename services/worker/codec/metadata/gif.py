@@ -9,7 +9,7 @@ _KEPT_APPLICATIONS: Final = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
 _HEADER = 13
 
 
-def strip_gif(source: bytes, _orientation: int) -> bytes:
+def strip_gif(source: bytes, _exif: bytes) -> bytes:
     """A GIF has no orientation."""
     parts = [source[: _header_end(source)]]
     parts += [source[start:end] for kind, start, end in _blocks(source) if kind == _IMAGE or _kept(source, start)]

@@ -5,8 +5,6 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from services.worker.codec.metadata.exif import orientation_only
-
 _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 _SOS, _EOI = 0xDA, 0xD9
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0..7, SOI: markers without a length
@@ -14,15 +12,13 @@ _NEXT_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # within a scan,
 _JFIF_WITHOUT_THUMBNAIL = 14
 
 
-def strip_jpeg(source: bytes, orientation: int) -> bytes:
+def strip_jpeg(source: bytes, exif: bytes) -> bytes:
     parts = [b"\xff\xd8"]
-    exif = _exif_segment(orientation) if orientation != 1 else b""
     for marker, segment in _segments(source):
-        kept = _kept(marker, segment)
         if exif and marker != _APP0:  # JFIF must come first, EXIF right after it
-            parts.append(exif)
+            parts.append(_segment(_APP1, b"Exif\0\0" + exif))
             exif = b""
-        parts.append(kept)
+        parts.append(_kept(marker, segment))
     return b"".join([*parts, b"\xff\xd9"])
 
 
@@ -58,10 +54,8 @@ def _kept(marker: int, segment: bytes) -> bytes:
 
 
 def _without_thumbnail(jfif: bytes) -> bytes:
-    body = jfif[4 : 4 + _JFIF_WITHOUT_THUMBNAIL - 2] + b"\0\0"
-    return b"\xff\xe0" + struct.pack(">H", 2 + len(body)) + body
+    return _segment(_APP0, jfif[4 : 4 + _JFIF_WITHOUT_THUMBNAIL - 2] + b"\0\0")
 
 
-def _exif_segment(orientation: int) -> bytes:
-    body = b"Exif\0\0" + orientation_only(orientation)
-    return b"\xff\xe1" + struct.pack(">H", 2 + len(body)) + body
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body

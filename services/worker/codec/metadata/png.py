@@ -5,8 +5,6 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from services.worker.codec.metadata.exif import orientation_only
-
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 _NEEDED: Final = frozenset(
@@ -14,13 +12,13 @@ _NEEDED: Final = frozenset(
 )
 
 
-def strip_png(source: bytes, orientation: int) -> bytes:
+def strip_png(source: bytes, exif: bytes) -> bytes:
     parts = [_SIGNATURE]
     for name, chunk in _chunks(source):
         if name in _NEEDED:
             parts.append(chunk)
-        if name == b"IHDR" and orientation != 1:
-            parts.append(_chunk(b"eXIf", orientation_only(orientation)))
+        if name == b"IHDR" and exif:
+            parts.append(_chunk(b"eXIf", exif))
     return b"".join([*parts, _chunk(b"IEND", b"")])
 
 

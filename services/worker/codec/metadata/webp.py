@@ -4,13 +4,11 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from services.worker.codec.metadata.exif import orientation_only
-
 _NEEDED: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
 _HAS_XMP, _HAS_EXIF = 0x04, 0x08
 
 
-def strip_webp(source: bytes, orientation: int) -> bytes:
+def strip_webp(source: bytes, exif: bytes) -> bytes:
     parts: list[bytes] = []
     extended = False
     for name, body in _chunks(source):
@@ -18,12 +16,12 @@ def strip_webp(source: bytes, orientation: int) -> bytes:
             continue
         if name == b"VP8X":
             extended = True
-            flags = body[0] & ~(_HAS_XMP | _HAS_EXIF) | (_HAS_EXIF if orientation != 1 else 0)
+            flags = body[0] & ~(_HAS_XMP | _HAS_EXIF) | (_HAS_EXIF if exif else 0)
             parts.append(_chunk(name, bytes([flags]) + body[1:]))
         else:
             parts.append(_chunk(name, body))
-    if orientation != 1 and extended:  # without VP8X there is no EXIF to have been read from
-        parts.append(_chunk(b"EXIF", orientation_only(orientation)))
+    if exif and extended:  # without VP8X there is no EXIF to have been read from
+        parts.append(_chunk(b"EXIF", exif))
     content = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(content)) + content
 

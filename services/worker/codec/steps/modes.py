@@ -1,14 +1,14 @@
 """Reduce Pillow's two dozen pixel modes to the few that the later steps know: 1, L, P, RGB, RGBA, CMYK, LAB.
 
 "P" and "1" stay only where the target stores palette indexes and nothing is resized; an alpha channel only where
-a pixel is transparent.
+a pixel is transparent. The trap: Pillow's own `convert("L")` clips 16-bit grey at 255, so nearly everything comes out
+white; `_to_eight_bits` scales it.
 """
 
 from PIL import Image, ImageMath
 
 from services.worker.codec.picture import Picture, has_transparency
 from services.worker.codec.plan import Plan
-from services.worker.codec.steps.depth import to_eight_bits
 
 _INDEXED_TARGETS = frozenset({"png", "gif"})
 
@@ -37,7 +37,7 @@ def _simple(image: Image.Image, *, indexed: bool) -> Image.Image:
 def _simple_deep(image: Image.Image) -> Image.Image:
     """A 16-bit PNG may name one grey level that is transparent; so it is compared before the depth is reduced."""
     level = image.info.get("transparency")
-    grey = to_eight_bits(image)
+    grey = _to_eight_bits(image)
     if not isinstance(level, int):
         return grey
     mask = ImageMath.lambda_eval(lambda its: its["convert"]((its["deep"] != level) * 255, "L"), deep=image.convert("I"))
@@ -48,3 +48,35 @@ def _simple_deep(image: Image.Image) -> Image.Image:
 
 def _without_idle_alpha(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if image.mode == "RGBA" and not has_transparency(image) else image
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """An "L" image from any of Pillow's deep grey modes (`I;16` and its variants, `I`, `F`)."""
+    if image.mode.startswith("I;16"):
+        return _scaled(image.convert("I"), 1 / 257)
+    low, high = _extrema(image)
+    if image.mode == "F":
+        return _scaled(image, 255.0 if high <= 1 and low >= 0 else _step(high))
+    return _scaled(image, _step(high))
+
+
+def _step(high: float) -> float:
+    """The factor for samples whose highest is `high`: the narrowest of 8, 16 and 32 bits that holds it."""
+    for top in (255, 65_535):
+        if high <= top:
+            return 255 / top
+    return 255 / (2**31 - 1) if high < 2**31 else 255 / high
+
+
+def _scaled(image: Image.Image, factor: float) -> Image.Image:
+    """`point` is given a linear function, which Pillow recognises and runs in C."""
+    return image.point(lambda level: level * factor + 0.5).convert("L")
+
+
+def _extrema(image: Image.Image) -> tuple[float, float]:
+    extrema = image.getextrema()
+    assert extrema is not None
+    low, high = extrema
+    assert not isinstance(low, tuple)
+    assert not isinstance(high, tuple)
+    return float(low), float(high)

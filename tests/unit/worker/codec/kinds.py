@@ -43,7 +43,7 @@ class Kind:
             return f"error `{error.code}`"
         image = decode(made.body)
         frames = getattr(image, "n_frames", 1)
-        words = [made.facts.format.upper()]
+        words = [made.info.format.upper()]
         words += ["grey"] if image.mode in {"L", "1"} else []
         words += [f"{frames} frames"] if frames > 1 else []
         words += ["transparent"] if image.has_transparency_data else []

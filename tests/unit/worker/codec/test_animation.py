@@ -52,7 +52,7 @@ def test_every_frame_and_its_time_survive_compression(image_format: str, quality
     reference, _ = frames_of(source)
     made = compress(source, Recipe(quality=quality))
     frames, durations = frames_of(made.body)
-    assert made.facts.format == image_format
+    assert made.info.format == image_format
     assert durations == DURATIONS
     assert all(looks_like(a, b, decibels=ENOUGH) for a, b in zip(frames, reference, strict=True))
 
@@ -121,4 +121,4 @@ def test_a_gifs_frame_that_leaves_the_canvas_is_cut_off() -> None:
     source = bytearray(animate(film(64, 48, 3), "gif", duration=100, disposal=2))
     source[6:10] = (32).to_bytes(2, "little") * 2  # the canvas, smaller than the frames
     made = compress(bytes(source), Recipe(format=TargetFormat.AVIF))
-    assert decode(made.body).size == (made.facts.width, made.facts.height)
+    assert decode(made.body).size == (made.info.width, made.info.height)

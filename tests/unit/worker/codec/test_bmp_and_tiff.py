@@ -47,7 +47,7 @@ EITHER = {**FLAT, "palette of a photo": photo(200, 150).quantize(200), "grain": 
 @pytest.mark.parametrize("source", [bmp_with_alpha(cutout(120, 90)), encode(cutout(120, 90), "tiff")])
 def test_where_something_is_transparent_it_becomes_a_png(source: bytes) -> None:
     made = compress(source, Recipe(quality=90))
-    assert made.facts.format == "png"
+    assert made.info.format == "png"
     assert looks_like(decode(made.body), cutout(120, 90), decibels=25)
 
 
@@ -56,7 +56,7 @@ def test_an_opaque_photo_becomes_a_jpeg_and_no_png_is_tried(image_format: str, m
     monkeypatch.delitem(ENCODERS, "png")
     for opaque in (photo(120, 90), photo(120, 90).convert("RGBA"), photo(120, 90).convert("L")):
         made = compress(encode(opaque, image_format), Recipe(quality=90))
-        assert made.facts.format == "jpeg"
+        assert made.info.format == "jpeg"
         assert psnr(decode(made.body), opaque) > 28
 
 
@@ -65,9 +65,9 @@ def test_an_opaque_photo_becomes_a_jpeg_and_no_png_is_tried(image_format: str, m
 def test_a_flat_picture_becomes_a_png_without_loss(kind: str, image_format: str) -> None:
     source = encode(FLAT[kind], image_format)
     made = compress(source, Recipe())
-    assert made.facts.format == "png"
+    assert made.info.format == "png"
     assert decode(made.body).convert("RGB").tobytes() == FLAT[kind].convert("RGB").tobytes()
-    assert made.facts.bytes < compress(source, Recipe(format=TargetFormat.JPEG)).facts.bytes / 2
+    assert made.info.bytes < compress(source, Recipe(format=TargetFormat.JPEG)).info.bytes / 2
 
 
 @pytest.mark.parametrize("recipe", [Recipe(quality=5), Recipe(quality=90), Recipe(max_side=100)])
@@ -86,12 +86,12 @@ def test_by_bytes_the_format_with_the_higher_quality_is_taken(kind: str, percent
     both = [compress(source, replace(recipe, format=wanted)) for wanted in (TargetFormat.PNG, TargetFormat.JPEG)]
     made = compress(source, recipe)
     assert made.quality == max(each.quality or 0 for each in both)
-    assert made.facts.bytes <= len(source) * percent // 100 or made.quality == 1
+    assert made.info.bytes <= len(source) * percent // 100 or made.quality == 1
 
 
 def test_a_tiffs_texts_do_not_get_into_its_png() -> None:
     made = compress(encode(page("1"), "tiff", tiffinfo={270: "SECRET", 315: "SECRET"}), Recipe())
-    assert made.facts.format == "png"
+    assert made.info.format == "png"
     assert b"SECRET" not in made.body
 
 

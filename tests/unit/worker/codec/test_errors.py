@@ -103,7 +103,7 @@ def test_a_side_that_the_wanted_format_cannot_hold_is_too_many_pixels() -> None:
     wide = encode(SMALL.resize((20_000, 2)), "png")
     assert "16383" in refuse(wide, TooManyPixels, recipe=Recipe(format=TargetFormat.WEBP))
     shrunk = compress(wide, Recipe(format=TargetFormat.WEBP, max_side=1000))
-    assert (shrunk.facts.width, shrunk.facts.height) == (1000, 1)
+    assert (shrunk.info.width, shrunk.info.height) == (1000, 1)
 
 
 def test_a_picture_is_known_by_its_bytes_and_not_by_a_name() -> None:

@@ -38,7 +38,7 @@ def test_a_photo_at_default_settings(
     pixels.load()
     made = compress(source, Recipe())
     floor = bare(pixels, image_format)
-    assert made.facts.bytes <= 1.05 * len(floor)
-    assert made.facts.bytes <= len(source)
+    assert made.info.bytes <= 1.05 * len(floor)
+    assert made.info.bytes <= len(source)
     for ours, its, truth in zip(seen(decode(made.body)), seen(decode(floor)), seen(pixels), strict=True):
         assert psnr(ours, truth) >= psnr(its, truth) - 1

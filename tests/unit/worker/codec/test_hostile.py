@@ -28,12 +28,12 @@ def pool() -> Iterator[CodecPool]:
 @pytest.mark.parametrize("name", FILES)
 def test_a_hostile_file_ends_with_an_answer(pool: CodecPool, name: str) -> None:
     began = time.monotonic()
-    (result,) = pool.compress([FILES[name]], Recipe(), on_wait=lambda: None)
+    (result,) = pool.compress([FILES[name]], Recipe())
     assert time.monotonic() - began < SECONDS
     if isinstance(result, Rendition):
         assert len(result.body) <= len(FILES[name]) or result.source.format in {"bmp", "tiff"}
         assert b"<script>" not in result.body
-        assert decode(result.body).size == (result.facts.width, result.facts.height)
+        assert decode(result.body).size == (result.info.width, result.info.height)
     else:
         assert isinstance(result, ImageError)
         assert not isinstance(result, CodecCrashed), result.detail
@@ -41,17 +41,17 @@ def test_a_hostile_file_ends_with_an_answer(pool: CodecPool, name: str) -> None:
 
 def test_the_worker_is_as_small_after_all_of_them_as_before(pool: CodecPool) -> None:
     good = hostile.good("png")
-    pool.compress([good], Recipe(), on_wait=lambda: None)
+    pool.compress([good], Recipe())
     before = _resident()
-    pool.compress(list(FILES.values()), Recipe(format=TargetFormat.WEBP), on_wait=lambda: None)
-    pool.compress([good], Recipe(), on_wait=lambda: None)
+    pool.compress(list(FILES.values()), Recipe(format=TargetFormat.WEBP))
+    pool.compress([good], Recipe())
     assert _resident() - before < SPARE
 
 
 def test_a_large_picture_leaves_no_large_child(pool: CodecPool) -> None:
-    pool.compress([hostile.good("png")], Recipe(), on_wait=lambda: None)
+    pool.compress([hostile.good("png")], Recipe())
     before = _resident()
-    (made,) = pool.compress([FILES["png bomb of 49 megapixels"]], Recipe(), on_wait=lambda: None)
+    (made,) = pool.compress([FILES["png bomb of 49 megapixels"]], Recipe())
     assert isinstance(made, Rendition)
     assert _resident() - before < SPARE
 

@@ -72,7 +72,7 @@ def test_a_png_without_metadata_keeps_the_orientation_alone(orientation: int) ->
 def test_a_picture_that_shrinks_is_turned_too() -> None:
     source = turned(6, "jpeg", arrow(640, 480))
     made = compress(source, Recipe(max_side=64))
-    assert (made.facts.width, made.facts.height) == (64, 48)
+    assert (made.info.width, made.info.height) == (64, 48)
     assert psnr(decode(made.body), arrow()) > 20
 
 

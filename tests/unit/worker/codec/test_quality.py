@@ -12,24 +12,21 @@ from tests.unit.worker.codec.measure import psnr
 FORMATS = ("jpeg", "png", "webp", "avif")
 
 
-def tables(quality: int) -> list[int]:
-    image = decode(encode(photo(32, 32), "jpeg", quality=quality))
+def table(**options: int | str) -> list[int]:
+    image = decode(encode(photo(32, 32), "jpeg", **options))
     found: dict[int, list[int]] = getattr(image, "quantization")  # noqa: B009 - not every image has it
     return found[0]
 
 
 @pytest.mark.parametrize("quality", range(1, 101))
 def test_the_quality_of_a_libjpeg_file_is_known_exactly(quality: int) -> None:
-    assert jpeg_quality(tables(quality)) == quality or scaled_table(jpeg_quality(tables(quality))) == tuple(
-        tables(quality)
-    )
+    found = table(quality=quality)
+    assert jpeg_quality(found) == quality or scaled_table(jpeg_quality(found)) == tuple(found)
 
 
 @pytest.mark.parametrize(("preset", "low", "high"), [("web_low", 5, 50), ("web_high", 65, 90), ("maximum", 92, 100)])
 def test_photoshops_tables_get_the_quality_of_their_coarseness(preset: str, low: int, high: int) -> None:
-    image = decode(encode(photo(32, 32), "jpeg", qtables=preset))
-    found: dict[int, list[int]] = getattr(image, "quantization")  # noqa: B009 - not every image has it
-    assert low <= jpeg_quality(found[0]) <= high
+    assert low <= jpeg_quality(table(qtables=preset)) <= high
 
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 90])
@@ -126,7 +123,7 @@ def test_a_result_is_never_bigger_than_its_source(image_format: str, mode: Mode,
     source = encode(image, image_format, **options)
     made = compress(source, Recipe(quality=quality, mode=mode))
     assert len(made.body) <= len(source)
-    assert made.facts.bytes == len(made.body)
+    assert made.info.bytes == len(made.body)
 
 
 @pytest.mark.parametrize("image_format", ["jpeg", "webp", "avif"])
@@ -141,9 +138,9 @@ def test_compressing_twice_does_not_grow_and_keeps_the_pixels(image_format: str)
 @pytest.mark.parametrize("target", FORMATS)
 def test_a_wanted_change_is_made_though_it_is_bigger(target: str) -> None:
     tiny = encode(photo(64, 64), "gif" if target != "gif" else "png")
-    assert compress(tiny, Recipe(format=TargetFormat(target), quality=95)).facts.format == target
+    assert compress(tiny, Recipe(format=TargetFormat(target), quality=95)).info.format == target
     shrunk = compress(encode(photo(65, 65), target), Recipe(max_side=64, quality=95))
-    assert (shrunk.facts.width, shrunk.kept_original) == (64, False)
+    assert (shrunk.info.width, shrunk.kept_original) == (64, False)
 
 
 @pytest.mark.parametrize("max_side", [96, 97, 5000])
@@ -155,7 +152,7 @@ def test_a_max_side_that_shrinks_nothing_changes_nothing(max_side: int) -> None:
 def test_max_side_is_the_longer_one_and_keeps_the_proportions() -> None:
     for size, expected in (((400, 300), (100, 75)), ((300, 400), (75, 100)), ((1000, 3), (100, 1))):
         made = compress(encode(photo(*size), "jpeg", quality=90), Recipe(max_side=100))
-        assert (made.facts.width, made.facts.height) == expected
+        assert (made.info.width, made.info.height) == expected
         assert decode(made.body).size == expected
 
 
@@ -170,4 +167,4 @@ def test_source_and_rendition_are_described() -> None:
     source = encode(cutout(80, 60), "png")
     made = compress(source, Recipe(format=TargetFormat.WEBP))
     assert made.source == FileInfo.of(source, "png", (80, 60))
-    assert made.facts == FileInfo.of(made.body, "webp", (80, 60))
+    assert made.info == FileInfo.of(made.body, "webp", (80, 60))

@@ -1,0 +1,126 @@
+"""A worker's steps in this process: a real image host to fetch from, a codec of the tests' own to compress with."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.worker.codec import FileInfo, Rendition
+from services.worker.compress import Compressor
+from services.worker.fetch import Fetcher
+from services.worker.settings import FetchLimits
+from shared.blobs import Blobs, connect, source_key
+from shared.db import Database
+from shared.egress import Egress
+from shared.errors import CorruptImage, ImageError
+from shared.messages import CompressBatch, Fetched, FetchedImage
+from shared.recipe import Recipe
+from tests.integration.batches import Post, claimed_batch, compress_after
+from tests.integration.seed import add_request
+from tests.origin import Origin
+
+BATCH = list(range(1, 9))
+
+
+class Codec:
+    """Halves what it is given; a source that says so is corrupt. `meanwhile` happens while it is at work."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def compress(self, sources: Sequence[bytes], recipe: Recipe) -> list[Rendition | ImageError]:
+        self.seen += sources
+        self.meanwhile()
+        return [CorruptImage("no") if source.startswith(b"corrupt") else halved(source) for source in sources]
+
+
+def halved(source: bytes) -> Rendition:
+    half = source[: len(source) // 2]
+    info, original = FileInfo.of(half, "jpeg", (20, 10)), FileInfo.of(source, "png", (40, 20))
+    return Rendition(body=half, info=info, source=original, quality=50, kept_original=False)
+
+
+def source_of(number: int) -> bytes:
+    return b"picture number %d, as fetched" % number
+
+
+def fetched(*numbers: int) -> Fetched:
+    """What the fetch of these images hands on."""
+    sources = {number: source_of(number) for number in numbers or BATCH}
+    return Fetched(
+        images=tuple(
+            FetchedImage(number=number, bytes=len(source), sha256=sha256(source).hexdigest())
+            for number, source in sources.items()
+        )
+    )
+
+
+def key_of(request_id: UUID, number: int) -> str:
+    """The key of an image's source."""
+    return source_key(request_id, fetched(number).images[0].sha256)
+
+
+def held(compressor: Compressor, request_id: UUID) -> CompressBatch:
+    """Its fetch holds the images and has stored their sources."""
+    fetch = claimed_batch(compressor.database, request_id, BATCH)
+    for number in BATCH:
+        compressor.blobs.put(key_of(request_id, number), source_of(number), durable=False)
+    return compress_after(fetch)
+
+
+@pytest.fixture
+def request_id(database: Database) -> UUID:
+    return add_request(database, images=len(BATCH))
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return connect(tmp_path.as_uri())
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin() as origin:
+        yield origin
+
+
+@pytest.fixture
+def post() -> Post:
+    return Post()
+
+
+@pytest.fixture
+def fetcher(
+    database: Database, origin: Origin, blobs: Blobs, threads: ThreadPoolExecutor, post: Post
+) -> Iterator[Fetcher]:
+    egress = Egress((origin.place,))
+    limits = FetchLimits(first_fetch_seconds=0.3, fetch_seconds=2.0, max_source_bytes=10_000)
+    yield Fetcher(database=database, egress=egress, blobs=blobs, threads=threads, limits=limits, send_group=post)
+    egress.close()
+
+
+@pytest.fixture
+def codec() -> Codec:
+    return Codec()
+
+
+@pytest.fixture
+def compressor(database: Database, codec: Codec, blobs: Blobs, threads: ThreadPoolExecutor) -> Compressor:
+    pool: Any = codec
+    return Compressor(database=database, blobs=blobs, pool=pool, threads=threads)
+
+
+@pytest.fixture
+def compress(compressor: Compressor, request_id: UUID) -> CompressBatch:
+    return held(compressor, request_id)

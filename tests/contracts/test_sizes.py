@@ -10,9 +10,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for folder in ("services", "shared", "deploy", "tests") for path in (ROOT / folder).rglob("*.py"))
 LINES_A_FILE = 300
 LINES_A_FUNCTION = 40
+PRODUCT_FILES = 145
 NOUNLESS = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "base", "misc"}
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def test_the_product_has_no_more_files_than_the_cap() -> None:
+    product = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in {"services", "shared"}]
+    assert len(product) <= PRODUCT_FILES
 
 
 @each_source

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -37,9 +37,8 @@ def receiver() -> Iterator[Origin]:
 
 @pytest.fixture
 def sender(database: Database, receiver: Origin) -> Iterator[WebhookSender]:
-    egress = Egress((receiver.place,))
-    yield WebhookSender(database=database, egress=egress, queue=PerHostQueue(2, Event()), seconds=2.0)
-    egress.close()
+    with closing(Egress((receiver.place,))) as egress:
+        yield WebhookSender(database=database, egress=egress, queue=PerHostQueue(2, Event()), seconds=2.0)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_renditions_of_a_request_that_was_deleted_meanwhile_do_not_come_back(
     assert list(compressor.blobs.folders()) == []
 
 
-def test_what_was_fetched_for_a_request_that_was_deleted_meanwhile_does_not_stay(
+def test_sources_fetched_for_a_request_that_was_deleted_meanwhile_do_not_stay(
     fetcher: Fetcher, compressor: Compressor, request_id: UUID, origin: Origin
 ) -> None:
     def delete_first(exchange: Exchange) -> None:

@@ -33,7 +33,7 @@ def summary(rows: dict[int, Row]) -> dict[int, tuple[object, ...]]:
     return {number: (row["state"], row["error_code"], row["attempts"]) for number, row in rows.items()}
 
 
-def test_what_came_is_handed_on_and_everything_else_is_settled(
+def test_sources_are_handed_on_and_everything_else_is_settled(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID
 ) -> None:
     fetched = fetch_batch(fetcher, batch)
@@ -53,7 +53,9 @@ def test_what_came_is_handed_on_and_everything_else_is_settled(
     assert group_row(fetcher.database, request_id)["failed"] == 2
 
 
-def test_a_stopping_worker_hands_back_what_has_not_come_yet(fetcher: Fetcher, request_id: UUID, origin: Origin) -> None:
+def test_a_stopping_worker_hands_back_images_that_have_not_come(
+    fetcher: Fetcher, request_id: UUID, origin: Origin
+) -> None:
     origin.add("/1.jpg", b"picture 1")
     origin.on("/2.jpg", late(body(b"picture 2"), seconds=1.5))
     images = tuple(ImageRef(number=number, url=origin.url(f"/{number}.jpg")) for number in (1, 2))
@@ -65,7 +67,7 @@ def test_a_stopping_worker_hands_back_what_has_not_come_yet(fetcher: Fetcher, re
     assert (row["attempts"], row["claimed_by"], row["due_in"] <= 0) == (0, None, True)
 
 
-def test_what_is_slow_is_fetched_in_the_slow_queue(
+def test_a_slow_image_is_fetched_in_the_slow_queue(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID, post: Post
 ) -> None:
     fetch_batch(fetcher, batch)
@@ -79,7 +81,7 @@ def test_what_is_slow_is_fetched_in_the_slow_queue(
     assert image_rows(fetcher.database, request_id)[7]["attempts"] == 1
 
 
-def test_what_the_slow_queue_does_not_get_is_due_again(
+def test_an_image_that_the_slow_queue_cannot_fetch_is_due_again(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID, post: Post
 ) -> None:
     fetch_batch(fetcher, batch)
@@ -136,7 +138,7 @@ def test_a_message_that_came_twice_fetches_nothing_the_second_time(
     assert origin.hits("/1.jpg") == 1
 
 
-def test_what_others_settled_is_not_fetched(
+def test_images_that_others_settled_are_not_fetched(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID, origin: Origin
 ) -> None:
     report(fetcher.database, batch, [done(1), done(2), done(3)])

@@ -9,9 +9,9 @@ from services.ingest.changes import retry
 from services.notifier.reconcile import reconcile
 from services.worker.claim import claim
 from services.worker.settle import RESULTS, Result, due_again, failed, settle
-from shared.db import Database, execute
+from shared.db import Database
 from shared.ids import uuid7
-from shared.schemas.tables import ImageResult
+from shared.schemas.tables import DEFAULT_ACCOUNT, ImageResult
 from tests.integration.batches import (
     NOT_FOUND,
     RENDITION_BYTES,
@@ -34,6 +34,11 @@ def request_id(database: Database) -> UUID:
     request_id = add_request(database, images=16)
     sql(database, "UPDATE image_group SET state = 'dispatched', dispatch_no = 1, in_flight = 16")
     return request_id
+
+
+def close(session: Session, request_id: UUID) -> None:
+    """Of a request that was stopped: its first group."""
+    reconcile(session, request_id, 1, dispatch_no=None, public_url="")
 
 
 def counters(database: Database, request_id: UUID) -> Row:
@@ -72,7 +77,7 @@ def test_a_batch_settles_once(database: Database, request_id: UUID) -> None:
     assert group_row(database, request_id)["in_flight"] == 8
 
 
-def test_what_became_of_images_is_counted_once_it_is_committed(database: Database, request_id: UUID) -> None:
+def test_results_are_counted_once_they_are_committed(database: Database, request_id: UUID) -> None:
     batch = fetch_of(request_id, BATCH)
     take(database, batch, BATCH[:7])
     results = [done(1), done(2), failed(3, NOT_FOUND), due_again(4, delay=5, error=NOT_FOUND), failed(8, NOT_FOUND)]
@@ -175,8 +180,8 @@ def test_a_late_result_of_the_old_run_does_not_count_in_the_new_one(database: Da
     compress = compress_after(batch)
     take(database, compress, BATCH)
     stop(database, request_id, "cancelled")
-    database.transact(lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""))
-    database.transact(_retry_all)
+    database.transact(lambda session: close(session, request_id))
+    database.transact(lambda session: retry(session, DEFAULT_ACCOUNT, request_id, deadline=timedelta(hours=24)))
     assert report(database, compress, [done(number) for number in BATCH]) == 0
     assert {row["state"] for row in image_rows(database, request_id).values()} == {"pending"}
     assert counters(database, request_id) == settled(database, request_id)
@@ -225,7 +230,7 @@ def test_a_settle_that_waited_for_a_reconcile_finds_the_images_closed(database: 
     results = [done(number) for number in BATCH]
     _, written = overtaken(
         database,
-        lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""),
+        lambda session: close(session, request_id),
         lambda session: settle(session, batch, results),
     )
     assert written == 0
@@ -239,7 +244,7 @@ def test_a_reconcile_that_waited_for_a_settle_closes_only_the_rest(database: Dat
     written, _ = overtaken(
         database,
         lambda session: settle(session, batch, results),
-        lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""),
+        lambda session: close(session, request_id),
     )
     assert written == 8
     assert counters(database, request_id) == settled(database, request_id)
@@ -256,8 +261,3 @@ def test_a_claim_that_waited_for_a_settle_finds_nothing_to_do(database: Database
         database, lambda session: settle(session, batch, results), lambda session: claim(session, heir, BATCH)
     )
     assert (written, taken) == (8, {})
-
-
-def _retry_all(session: Session) -> None:
-    for row in execute(session, "SELECT id, account_id FROM processing_request"):
-        retry(session, row["account_id"], row["id"], deadline=timedelta(hours=24))

@@ -74,7 +74,7 @@ def test_a_transparent_level_of_sixteen_bit_grey_is_exact() -> None:
     assert [at for at, level in enumerate(alpha) if level == 0] == [500]
 
 
-def test_what_is_clear_has_no_fringe_when_it_shrinks() -> None:
+def test_clear_pixels_leave_no_fringe_when_they_shrink() -> None:
     image = Image.new("RGBA", (200, 200), (0, 255, 0, 0))
     image.paste((200, 30, 30, 255), (50, 50, 150, 150))
     made = compress(encode(image, "png"), Recipe(quality=95, max_side=50))

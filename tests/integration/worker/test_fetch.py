@@ -24,9 +24,9 @@ def batch(request_id: UUID, origin: Origin) -> FetchBatch:
         origin.add(f"/{number}.jpg", b"picture %d" % number)
     origin.on("/6.jpg", status(503, headers={"Retry-After": "40"}))
     origin.on("/7.jpg", late(body(b"picture 7"), seconds=0.8))
-    images = tuple(ImageRef(number=number, url=origin.url(f"/{number}.jpg")) for number in range(1, 8))
+    fetch = fetch_of(request_id, range(1, 9), base=origin.url(""))
     private = ImageRef(number=8, url="http://127.0.0.1:1/8.jpg")
-    return fetch_of(request_id, range(1, 9)).model_copy(update={"images": (*images, private)})
+    return fetch.model_copy(update={"images": (*fetch.images[:7], private)})
 
 
 def summary(rows: dict[int, Row]) -> dict[int, tuple[object, ...]]:
@@ -58,9 +58,7 @@ def test_a_stopping_worker_hands_back_images_that_have_not_come(
 ) -> None:
     origin.add("/1.jpg", b"picture 1")
     origin.on("/2.jpg", late(body(b"picture 2"), seconds=1.5))
-    images = tuple(ImageRef(number=number, url=origin.url(f"/{number}.jpg")) for number in (1, 2))
-    fetch = fetch_of(request_id, (1, 2)).model_copy(update={"images": images})
-    slow = FetchSlowBatch.model_validate(fetch.model_dump())
+    slow = FetchSlowBatch.model_validate(fetch_of(request_id, (1, 2), base=origin.url("")).model_dump())
     Timer(0.5, fetcher.give_up).start()
     assert [image.number for image in fetch_batch(fetcher, slow).images] == [1]
     row = image_rows(fetcher.database, request_id)[2]
@@ -102,9 +100,9 @@ def test_claims_outlast_the_longest_fetch_that_the_settings_allow(
         lasting.append(image_rows(fetcher.database, request_id)[1]["due_in"])
         late(body(b"picture"), seconds=0.5)(exchange)
 
-    image = ImageRef(number=1, url=origin.on("/1.jpg", slow))
+    origin.on("/1.jpg", slow)
     patient = replace(fetcher, limits=FetchLimits(first_fetch_seconds=0.3, fetch_seconds=180))
-    assert fetch_batch(patient, fetch_of(request_id, [1]).model_copy(update={"images": (image,)})) == Fetched()
+    assert fetch_batch(patient, fetch_of(request_id, [1], base=origin.url(""))) == Fetched()
     assert 1700 < image_rows(fetcher.database, request_id)[1]["due_in"] <= 1800  # waiting in the slow queue
     assert fetch_batch(patient, post.batches[0]).images
     assert all(250 < seconds <= 270 for seconds in lasting)

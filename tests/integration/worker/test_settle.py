@@ -11,6 +11,7 @@ from services.worker.claim import claim
 from services.worker.settle import RESULTS, Result, due_again, failed, settle
 from shared.db import Database
 from shared.ids import uuid7
+from shared.messages import FetchBatch
 from shared.schemas.tables import DEFAULT_ACCOUNT, ImageResult
 from tests.integration.batches import (
     NOT_FOUND,
@@ -39,6 +40,15 @@ def request_id(database: Database) -> UUID:
 def close(session: Session, request_id: UUID) -> None:
     """Of a request that was stopped: its first group."""
     reconcile(session, request_id, 1, dispatch_no=None, public_url="")
+
+
+def overtaken_batches(database: Database, request_id: UUID) -> list[FetchBatch]:
+    """Two batches of image 1: the claim of the first has ended, and the second took it."""
+    batches = []
+    for _ in range(2):
+        batches.append(claimed_batch(database, request_id, [1]))
+        pass_time(database, request_id, 121)
+    return batches
 
 
 def counters(database: Database, request_id: UUID) -> Row:
@@ -146,10 +156,7 @@ def test_many_overlapping_batches_settled_at_once_count_every_image_once(databas
 
 
 def test_a_completed_image_needs_no_claim(database: Database, request_id: UUID) -> None:
-    slow, heir = fetch_of(request_id, [1]), fetch_of(request_id, [1])
-    take(database, slow, [1])
-    pass_time(database, request_id, 121)
-    take(database, heir, [1])
+    slow, heir = overtaken_batches(database, request_id)
     assert report(database, slow, [done(1)]) == 1
     assert report(database, heir, [failed(1, NOT_FOUND)]) == 0
     assert image_rows(database, request_id)[1]["state"] == "completed"
@@ -157,10 +164,7 @@ def test_a_completed_image_needs_no_claim(database: Database, request_id: UUID) 
 
 @pytest.mark.parametrize("result", [failed(1, NOT_FOUND), due_again(1, delay=5, error=NOT_FOUND)])
 def test_a_failure_or_a_back_off_needs_the_claim(database: Database, request_id: UUID, result: Result) -> None:
-    slow, heir = fetch_of(request_id, [1]), fetch_of(request_id, [1])
-    take(database, slow, [1])
-    pass_time(database, request_id, 121)
-    take(database, heir, [1])
+    slow, heir = overtaken_batches(database, request_id)
     assert report(database, slow, [result]) == 0
     row = image_rows(database, request_id)[1]
     assert (row["state"], row["claimed_by"], row["error_code"]) == ("pending", heir.claim, None)

@@ -34,19 +34,15 @@ def receives(
 
 def receivers(actors: type) -> dict[type[Message], str]:
     """The messages that the methods of a class receive, by method name."""
-    marked = {
-        name: vars(value)["receives"]
-        for name, value in vars(actors).items()
-        if "receives" in getattr(value, "__dict__", {})
-    }
-    return {message: name for name, (message, _, _) in marked.items()}
+    marks = {name: getattr(value, "receives", None) for name, value in vars(actors).items()}
+    return {mark[0]: name for name, mark in marks.items() if mark}
 
 
 def declare(broker: Broker, actors: object) -> None:
     """Declare every marked method of `actors` as an actor. From here on this process consumes their queues."""
     for name in receivers(type(actors)).values():
         method = getattr(actors, name)
-        message, priority, piped = method.__func__.__dict__["receives"]
+        message, priority, piped = method.receives
         receive = _translated(method, message, piped)
         dramatiq.Actor(
             receive, broker=broker, actor_name=message.actor, queue_name=message.queue, priority=priority, options={}

@@ -8,13 +8,13 @@ from random import Random
 
 import psutil
 import pytest
-from prometheus_client import REGISTRY
 
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolLimits
 from shared.recipe import Recipe
 from tests.stack import until
 from tests.unit.worker.planted import misbehave
+from tests.unit.worker.test_codec_pool import replaced
 
 CHILDREN = 4
 CALLERS = 3
@@ -45,7 +45,7 @@ class Caller(threading.Thread):
 
 @pytest.mark.parametrize("kills", [100, pytest.param(1000, marks=pytest.mark.chaos)])
 def test_killed_children_lose_and_double_nothing(kills: int) -> None:
-    before, replaced = _descendants(), _replaced()
+    before, replaced_before = _descendants(), replaced()
     pool = CodecPool(CHILDREN, PATIENT, codec=misbehave)
     callers = [Caller(pool, f"caller {number}") for number in range(CALLERS)]
     for caller in callers:
@@ -63,9 +63,9 @@ def test_killed_children_lose_and_double_nothing(kills: int) -> None:
             caller.join(60)
         pool.close()
     sent = sum(caller.sent for caller in callers)
-    replaced = _replaced() - replaced
-    print(f"{kills} kills, {replaced:.0f} children replaced, {sent} images")  # noqa: T201
-    assert replaced > kills / 2
+    deaths = replaced() - replaced_before
+    print(f"{kills} kills, {deaths:.0f} children replaced, {sent} images")  # noqa: T201
+    assert deaths > kills / 2
     assert [caller.wrong for caller in callers] == [[]] * CALLERS
     assert sum(caller.returned for caller in callers) == sent
     until(lambda: not _children_of_the_pool(before))
@@ -90,7 +90,3 @@ def _children_of_the_pool(before: set[psutil.Process]) -> list[int]:
             if process.ppid() != own:
                 grandchildren.append(process.pid)
     return sorted(grandchildren)
-
-
-def _replaced() -> float:
-    return REGISTRY.get_sample_value("halftone_codec_children_replaced_total") or 0.0

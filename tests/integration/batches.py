@@ -44,9 +44,11 @@ class Post:
         return [fetch for _, pipelines in self.groups for fetch, _ in pipelines]
 
 
-def fetch_of(request_id: UUID, numbers: Iterable[int], *, run: int = 1) -> FetchBatch:
+def fetch_of(
+    request_id: UUID, numbers: Iterable[int], *, run: int = 1, base: str = "https://images.example"
+) -> FetchBatch:
     """A batch with a claim of its own."""
-    images = tuple(ImageRef(number=number, url=f"https://images.example/{number}.jpg") for number in numbers)
+    images = tuple(ImageRef(number=number, url=f"{base}/{number}.jpg") for number in numbers)
     return FetchBatch(
         request_id=request_id,
         group=group_of(images[0].number),

@@ -194,7 +194,7 @@ def test_a_broker_that_is_down_says_no_and_says_it_soon(*, retries: int, seconds
     broker.client.close()
 
 
-def test_what_could_not_be_sent_is_counted() -> None:
+def test_messages_that_could_not_be_sent_are_counted() -> None:
     broker = connect(NOBODY, retries=0)
     pipelines, done = group_of_three(uuid4())
     before = _unsent(Deliver), _unsent(GroupDone)

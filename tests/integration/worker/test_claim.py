@@ -134,21 +134,15 @@ def test_a_message_of_another_run_claims_nothing(database: Database, request_id:
     assert take(database, fetch_of(request_id, BATCH, run=2), BATCH) == {}
 
 
+@pytest.mark.parametrize("before", [0, 4])
 def test_compressing_takes_over_from_its_fetch_without_counting_an_attempt(
-    database: Database, request_id: UUID
+    database: Database, request_id: UUID, before: int
 ) -> None:
-    fetch = claimed_batch(database, request_id, BATCH)
-    compress = compress_after(fetch)
-    assert take(database, compress, BATCH) == dict.fromkeys(BATCH, 1)
-    assert columns(image_rows(database, request_id), "claimed_by", "attempts", "isolated") == {
-        (compress.claim, 1, False)
-    }
-
-
-def test_compressing_takes_over_the_fifth_attempt_too(database: Database, request_id: UUID) -> None:
-    set_images(database, request_id, BATCH, attempts=4)
-    fetch = claimed_batch(database, request_id, BATCH)
-    assert take(database, compress_after(fetch), BATCH) == dict.fromkeys(BATCH, 5)
+    set_images(database, request_id, BATCH, attempts=before)
+    compress = compress_after(claimed_batch(database, request_id, BATCH))
+    assert take(database, compress, BATCH) == dict.fromkeys(BATCH, before + 1)
+    rows = image_rows(database, request_id)
+    assert columns(rows, "claimed_by", "attempts", "isolated") == {(compress.claim, before + 1, False)}
 
 
 def test_compressing_claims_nothing_that_its_fetch_does_not_hold(database: Database, request_id: UUID) -> None:

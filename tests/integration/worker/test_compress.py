@@ -67,7 +67,7 @@ def test_nothing_fetched_is_nothing_to_do(compressor: Compressor, compress: Comp
     assert codec.seen == []
 
 
-def test_what_is_no_longer_ours_is_not_compressed(
+def test_images_that_are_no_longer_ours_are_not_compressed(
     compressor: Compressor, compress: CompressBatch, request_id: UUID, codec: Codec
 ) -> None:
     pass_time(compressor.database, request_id, 121)

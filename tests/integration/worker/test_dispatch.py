@@ -128,7 +128,7 @@ def test_of_many_dispatchers_at_once_each_group_goes_out_once(database: Database
     assert {sent.dispatch_no for sent, _ in post.groups} == {1}
 
 
-def test_what_is_settled_makes_room(database: Database) -> None:
+def test_settled_images_make_room(database: Database) -> None:
     request_id, post = dispatched(database, images=1000)
     settle_all(database, post.batches[:15])
     assert dispatch_request(database, post, request_id) == 0

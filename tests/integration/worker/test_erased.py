@@ -15,7 +15,7 @@ from services.worker.compress import Compressor, compress_batch
 from services.worker.fetch import Fetcher, fetch_batch
 from shared.blobs import Blobs, connect, erase_files, identity
 from shared.db import Database
-from shared.messages import CompressBatch, ImageRef
+from shared.messages import CompressBatch
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import compress_after, fetch_of
 from tests.integration.seed import add_request
@@ -58,7 +58,7 @@ def test_renditions_of_a_request_that_was_deleted_meanwhile_do_not_come_back(
     assert list(compressor.blobs.folders()) == []
 
 
-def test_what_was_fetched_for_a_request_that_was_deleted_meanwhile_does_not_stay(
+def test_sources_fetched_for_a_request_that_was_deleted_meanwhile_do_not_stay(
     fetcher: Fetcher, compressor: Compressor, request_id: UUID, origin: Origin
 ) -> None:
     def delete_first(exchange: Exchange) -> None:
@@ -66,8 +66,8 @@ def test_what_was_fetched_for_a_request_that_was_deleted_meanwhile_does_not_stay
         erase(fetcher.database, fetcher.blobs, request_id)
         body(b"picture")(exchange)
 
-    image = ImageRef(number=1, url=origin.on("/1.jpg", delete_first))
-    fetch = fetch_of(request_id, [1]).model_copy(update={"images": (image,)})
+    origin.on("/1.jpg", delete_first)
+    fetch = fetch_of(request_id, [1], base=origin.url(""))
     came = fetch_batch(fetcher, fetch)
     assert [found.number for found in came.images] == [1]
     compress_batch(compressor, compress_after(fetch), came)

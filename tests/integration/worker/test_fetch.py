@@ -24,16 +24,16 @@ def batch(request_id: UUID, origin: Origin) -> FetchBatch:
         origin.add(f"/{number}.jpg", b"picture %d" % number)
     origin.on("/6.jpg", status(503, headers={"Retry-After": "40"}))
     origin.on("/7.jpg", late(body(b"picture 7"), seconds=0.8))
-    images = tuple(ImageRef(number=number, url=origin.url(f"/{number}.jpg")) for number in range(1, 8))
+    fetch = fetch_of(request_id, range(1, 9), base=origin.url(""))
     private = ImageRef(number=8, url="http://127.0.0.1:1/8.jpg")
-    return fetch_of(request_id, range(1, 9)).model_copy(update={"images": (*images, private)})
+    return fetch.model_copy(update={"images": (*fetch.images[:7], private)})
 
 
 def summary(rows: dict[int, Row]) -> dict[int, tuple[object, ...]]:
     return {number: (row["state"], row["error_code"], row["attempts"]) for number, row in rows.items()}
 
 
-def test_what_came_is_handed_on_and_everything_else_is_settled(
+def test_sources_are_handed_on_and_everything_else_is_settled(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID
 ) -> None:
     fetched = fetch_batch(fetcher, batch)
@@ -53,19 +53,19 @@ def test_what_came_is_handed_on_and_everything_else_is_settled(
     assert group_row(fetcher.database, request_id)["failed"] == 2
 
 
-def test_a_stopping_worker_hands_back_what_has_not_come_yet(fetcher: Fetcher, request_id: UUID, origin: Origin) -> None:
+def test_a_stopping_worker_hands_back_images_that_have_not_come(
+    fetcher: Fetcher, request_id: UUID, origin: Origin
+) -> None:
     origin.add("/1.jpg", b"picture 1")
     origin.on("/2.jpg", late(body(b"picture 2"), seconds=1.5))
-    images = tuple(ImageRef(number=number, url=origin.url(f"/{number}.jpg")) for number in (1, 2))
-    fetch = fetch_of(request_id, (1, 2)).model_copy(update={"images": images})
-    slow = FetchSlowBatch.model_validate(fetch.model_dump())
+    slow = FetchSlowBatch.model_validate(fetch_of(request_id, (1, 2), base=origin.url("")).model_dump())
     Timer(0.5, fetcher.give_up).start()
     assert [image.number for image in fetch_batch(fetcher, slow).images] == [1]
     row = image_rows(fetcher.database, request_id)[2]
     assert (row["attempts"], row["claimed_by"], row["due_in"] <= 0) == (0, None, True)
 
 
-def test_what_is_slow_is_fetched_in_the_slow_queue(
+def test_a_slow_image_is_fetched_in_the_slow_queue(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID, post: Post
 ) -> None:
     fetch_batch(fetcher, batch)
@@ -79,7 +79,7 @@ def test_what_is_slow_is_fetched_in_the_slow_queue(
     assert image_rows(fetcher.database, request_id)[7]["attempts"] == 1
 
 
-def test_what_the_slow_queue_does_not_get_is_due_again(
+def test_an_image_that_the_slow_queue_cannot_fetch_is_due_again(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID, post: Post
 ) -> None:
     fetch_batch(fetcher, batch)
@@ -100,9 +100,9 @@ def test_claims_outlast_the_longest_fetch_that_the_settings_allow(
         lasting.append(image_rows(fetcher.database, request_id)[1]["due_in"])
         late(body(b"picture"), seconds=0.5)(exchange)
 
-    image = ImageRef(number=1, url=origin.on("/1.jpg", slow))
+    origin.on("/1.jpg", slow)
     patient = replace(fetcher, limits=FetchLimits(first_fetch_seconds=0.3, fetch_seconds=180))
-    assert fetch_batch(patient, fetch_of(request_id, [1]).model_copy(update={"images": (image,)})) == Fetched()
+    assert fetch_batch(patient, fetch_of(request_id, [1], base=origin.url(""))) == Fetched()
     assert 1700 < image_rows(fetcher.database, request_id)[1]["due_in"] <= 1800  # waiting in the slow queue
     assert fetch_batch(patient, post.batches[0]).images
     assert all(250 < seconds <= 270 for seconds in lasting)
@@ -136,7 +136,7 @@ def test_a_message_that_came_twice_fetches_nothing_the_second_time(
     assert origin.hits("/1.jpg") == 1
 
 
-def test_what_others_settled_is_not_fetched(
+def test_images_that_others_settled_are_not_fetched(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID, origin: Origin
 ) -> None:
     report(fetcher.database, batch, [done(1), done(2), done(3)])

@@ -9,9 +9,10 @@ from services.ingest.changes import retry
 from services.notifier.reconcile import reconcile
 from services.worker.claim import claim
 from services.worker.settle import RESULTS, Result, due_again, failed, settle
-from shared.db import Database, execute
+from shared.db import Database
 from shared.ids import uuid7
-from shared.schemas.tables import ImageResult
+from shared.messages import FetchBatch
+from shared.schemas.tables import DEFAULT_ACCOUNT, ImageResult
 from tests.integration.batches import (
     NOT_FOUND,
     RENDITION_BYTES,
@@ -34,6 +35,20 @@ def request_id(database: Database) -> UUID:
     request_id = add_request(database, images=16)
     sql(database, "UPDATE image_group SET state = 'dispatched', dispatch_no = 1, in_flight = 16")
     return request_id
+
+
+def close(session: Session, request_id: UUID) -> None:
+    """Of a request that was stopped: its first group."""
+    reconcile(session, request_id, 1, dispatch_no=None, public_url="")
+
+
+def overtaken_batches(database: Database, request_id: UUID) -> list[FetchBatch]:
+    """Two batches of image 1: the claim of the first has ended, and the second took it."""
+    batches = []
+    for _ in range(2):
+        batches.append(claimed_batch(database, request_id, [1]))
+        pass_time(database, request_id, 121)
+    return batches
 
 
 def counters(database: Database, request_id: UUID) -> Row:
@@ -72,7 +87,7 @@ def test_a_batch_settles_once(database: Database, request_id: UUID) -> None:
     assert group_row(database, request_id)["in_flight"] == 8
 
 
-def test_what_became_of_images_is_counted_once_it_is_committed(database: Database, request_id: UUID) -> None:
+def test_results_are_counted_once_they_are_committed(database: Database, request_id: UUID) -> None:
     batch = fetch_of(request_id, BATCH)
     take(database, batch, BATCH[:7])
     results = [done(1), done(2), failed(3, NOT_FOUND), due_again(4, delay=5, error=NOT_FOUND), failed(8, NOT_FOUND)]
@@ -141,10 +156,7 @@ def test_many_overlapping_batches_settled_at_once_count_every_image_once(databas
 
 
 def test_a_completed_image_needs_no_claim(database: Database, request_id: UUID) -> None:
-    slow, heir = fetch_of(request_id, [1]), fetch_of(request_id, [1])
-    take(database, slow, [1])
-    pass_time(database, request_id, 121)
-    take(database, heir, [1])
+    slow, heir = overtaken_batches(database, request_id)
     assert report(database, slow, [done(1)]) == 1
     assert report(database, heir, [failed(1, NOT_FOUND)]) == 0
     assert image_rows(database, request_id)[1]["state"] == "completed"
@@ -152,10 +164,7 @@ def test_a_completed_image_needs_no_claim(database: Database, request_id: UUID) 
 
 @pytest.mark.parametrize("result", [failed(1, NOT_FOUND), due_again(1, delay=5, error=NOT_FOUND)])
 def test_a_failure_or_a_back_off_needs_the_claim(database: Database, request_id: UUID, result: Result) -> None:
-    slow, heir = fetch_of(request_id, [1]), fetch_of(request_id, [1])
-    take(database, slow, [1])
-    pass_time(database, request_id, 121)
-    take(database, heir, [1])
+    slow, heir = overtaken_batches(database, request_id)
     assert report(database, slow, [result]) == 0
     row = image_rows(database, request_id)[1]
     assert (row["state"], row["claimed_by"], row["error_code"]) == ("pending", heir.claim, None)
@@ -175,8 +184,8 @@ def test_a_late_result_of_the_old_run_does_not_count_in_the_new_one(database: Da
     compress = compress_after(batch)
     take(database, compress, BATCH)
     stop(database, request_id, "cancelled")
-    database.transact(lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""))
-    database.transact(_retry_all)
+    database.transact(lambda session: close(session, request_id))
+    database.transact(lambda session: retry(session, DEFAULT_ACCOUNT, request_id, deadline=timedelta(hours=24)))
     assert report(database, compress, [done(number) for number in BATCH]) == 0
     assert {row["state"] for row in image_rows(database, request_id).values()} == {"pending"}
     assert counters(database, request_id) == settled(database, request_id)
@@ -225,7 +234,7 @@ def test_a_settle_that_waited_for_a_reconcile_finds_the_images_closed(database: 
     results = [done(number) for number in BATCH]
     _, written = overtaken(
         database,
-        lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""),
+        lambda session: close(session, request_id),
         lambda session: settle(session, batch, results),
     )
     assert written == 0
@@ -239,7 +248,7 @@ def test_a_reconcile_that_waited_for_a_settle_closes_only_the_rest(database: Dat
     written, _ = overtaken(
         database,
         lambda session: settle(session, batch, results),
-        lambda session: reconcile(session, request_id, 1, dispatch_no=None, public_url=""),
+        lambda session: close(session, request_id),
     )
     assert written == 8
     assert counters(database, request_id) == settled(database, request_id)
@@ -256,8 +265,3 @@ def test_a_claim_that_waited_for_a_settle_finds_nothing_to_do(database: Database
         database, lambda session: settle(session, batch, results), lambda session: claim(session, heir, BATCH)
     )
     assert (written, taken) == (8, {})
-
-
-def _retry_all(session: Session) -> None:
-    for row in execute(session, "SELECT id, account_id FROM processing_request"):
-        retry(session, row["account_id"], row["id"], deadline=timedelta(hours=24))

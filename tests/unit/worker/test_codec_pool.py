@@ -77,38 +77,30 @@ def test_no_sources_give_no_results(pool: CodecPool) -> None:
     assert run(pool) == []
 
 
-def test_a_codec_that_loops_costs_its_own_image(pool: CodecPool) -> None:
-    results = run(pool, b"loop", b"echo:fine", b"echo:too")
-    assert isinstance(results[0], CodecTimeout)
+@pytest.mark.parametrize(
+    ("vice", "error", "says"),
+    [
+        (b"loop", CodecTimeout, "1 s"),
+        (b"allocate", CodecCrashed, "memory"),  # four gigabytes
+        (b"kill", CodecCrashed, "ended with -9"),
+        (b"bug", CodecCrashed, "UnpicklableError"),  # whose exception cannot travel
+        (b"nothing", CodecCrashed, "NoneType is no answer"),
+    ],
+)
+def test_a_codec_that_misbehaves_costs_its_own_image(
+    pool: CodecPool, vice: bytes, error: type[ImageError], says: str
+) -> None:
+    results = run(pool, vice, b"echo:fine", b"echo:too")
+    assert isinstance(results[0], error)
+    assert says in results[0].detail
     assert [body(result) for result in results[1:]] == [b"fine", b"too"]
     assert body(run(pool, b"echo:next")[0]) == b"next"
-
-
-def test_a_codec_that_allocates_four_gigabytes_costs_its_own_image(pool: CodecPool) -> None:
-    results = run(pool, b"allocate", b"echo:fine")
-    assert isinstance(results[0], CodecCrashed)
-    assert "memory" in results[0].detail
-    assert body(results[1]) == b"fine"
     assert all(psutil.Process(pid).memory_info().rss < 200_000_000 for pid in children(pool))
-
-
-def test_a_codec_that_kills_itself_costs_its_own_image(pool: CodecPool) -> None:
-    results = run(pool, b"kill", b"echo:fine", b"echo:too")
-    assert isinstance(results[0], CodecCrashed)
-    assert [body(result) for result in results[1:]] == [b"fine", b"too"]
-    assert body(run(pool, b"echo:next")[0]) == b"next"
 
 
 def test_an_image_whose_child_died_once_is_made_on_the_spot(pool: CodecPool, tmp_path: Path) -> None:
     flag = str(tmp_path / "flag").encode()
     assert body(run(pool, b"kill once:" + flag)[0]) == flag
-
-
-def test_a_bug_whose_exception_cannot_travel_costs_its_own_image(pool: CodecPool) -> None:
-    results = run(pool, b"bug", b"echo:fine")
-    assert isinstance(results[0], CodecCrashed)
-    assert "UnpicklableError" in results[0].detail
-    assert body(results[1]) == b"fine"
 
 
 def test_processor_time_has_its_own_limit() -> None:
@@ -159,12 +151,6 @@ def test_a_frozen_child_that_reads_nothing_costs_one_image(pool: CodecPool) -> N
     results = [run(pool, source)[0] for _ in range(3)] + run(pool, source, source)
     assert [type(result) for result in results].count(CodecTimeout) == 1
     assert not psutil.pid_exists(frozen)
-
-
-def test_an_answer_that_is_no_rendition_costs_its_own_image(pool: CodecPool) -> None:
-    results = run(pool, b"nothing", b"echo:fine")
-    assert isinstance(results[0], CodecCrashed)
-    assert body(results[1]) == b"fine"
 
 
 def test_close_ends_the_children_at_once_and_a_call_under_way_raises() -> None:

@@ -5,6 +5,8 @@ import zlib
 
 from PIL import Image
 
+from tests.unit.worker.codec.hostile import chunk
+
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
@@ -21,6 +23,4 @@ def interlaced(grey: Image.Image) -> bytes:
     ]
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(passes))), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, body) for name, body in chunks)

@@ -11,19 +11,6 @@ from tests.pictures import cutout, decode, encode, photo
 from tests.unit.worker.codec.measure import looks_like, psnr
 
 
-def soft() -> tuple[bytes, Image.Image]:
-    return encode(cutout(120, 90), "png"), cutout(120, 90)
-
-
-def grey() -> tuple[bytes, Image.Image]:
-    return encode(cutout(120, 90).convert("LA"), "png"), cutout(120, 90).convert("LA")
-
-
-def palette() -> tuple[bytes, Image.Image]:
-    image = cutout(120, 90).quantize(120)
-    return encode(image, "png"), image.convert("RGBA")
-
-
 def colour_key() -> tuple[bytes, Image.Image]:
     image = photo(120, 90)
     image.paste((255, 0, 255), (20, 20, 60, 60))
@@ -32,26 +19,28 @@ def colour_key() -> tuple[bytes, Image.Image]:
     return encode(image, "png", transparency=(255, 0, 255)), clear
 
 
-def translucent() -> tuple[bytes, Image.Image]:
+def translucent() -> Image.Image:
     image = photo(120, 90).convert("RGBA")
     image.putalpha(Image.linear_gradient("L").resize((120, 90)))
-    return encode(image, "png"), image
+    return image
 
 
-KINDS = {"soft": soft, "grey": grey, "palette": palette, "colour key": colour_key, "translucent": translucent}
+SOFT = cutout(120, 90)
+PLAIN = {"soft": SOFT, "grey": SOFT.convert("LA"), "palette": SOFT.quantize(120), "translucent": translucent()}
+KINDS = {kind: (encode(image, "png"), image) for kind, image in PLAIN.items()} | {"colour key": colour_key()}
 
 
 @pytest.mark.parametrize("target", ["png", "webp", "avif"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_alpha_survives(kind: str, target: str) -> None:
-    source, reference = KINDS[kind]()
+    source, reference = KINDS[kind]
     made = compress(source, Recipe(quality=90, format=TargetFormat(target)))
     assert looks_like(decode(made.body), reference, decibels=25)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_jpeg_from_alpha_is_on_white(kind: str) -> None:
-    source, reference = KINDS[kind]()
+    source, reference = KINDS[kind]
     made = compress(source, Recipe(quality=90, format=TargetFormat.JPEG))
     white = Image.alpha_composite(Image.new("RGBA", reference.size, "white"), reference.convert("RGBA"))
     assert psnr(decode(made.body), white) > 25
@@ -74,7 +63,7 @@ def test_a_transparent_level_of_sixteen_bit_grey_is_exact() -> None:
     assert [at for at, level in enumerate(alpha) if level == 0] == [500]
 
 
-def test_what_is_clear_has_no_fringe_when_it_shrinks() -> None:
+def test_clear_pixels_leave_no_fringe_when_they_shrink() -> None:
     image = Image.new("RGBA", (200, 200), (0, 255, 0, 0))
     image.paste((200, 30, 30, 255), (50, 50, 150, 150))
     made = compress(encode(image, "png"), Recipe(quality=95, max_side=50))

@@ -21,40 +21,24 @@ def grey16() -> tuple[bytes, Image.Image]:
     return encode(Image.frombytes("I;16", grey.size, levels), "png"), grey
 
 
-def cmyk() -> tuple[bytes, Image.Image]:
-    return encode(arrow().convert("CMYK"), "jpeg", quality=95), arrow()
-
-
-def palette() -> tuple[bytes, Image.Image]:
-    image = photo(96, 96).quantize(200)
-    return encode(image, "png"), image.convert("RGB")
-
-
-def one_bit() -> tuple[bytes, Image.Image]:
-    image = photo(96, 96).convert("L").point([255 * (level > 127) for level in range(256)]).convert("1")
-    return encode(image, "png"), image
-
-
-def rgb() -> tuple[bytes, Image.Image]:
-    return encode(photo(96, 96), "png"), photo(96, 96)
-
-
-def grey() -> tuple[bytes, Image.Image]:
-    return encode(photo(96, 96).convert("L"), "png"), photo(96, 96).convert("L")
-
-
 def float_tiff() -> tuple[bytes, Image.Image]:
     ramp = Image.linear_gradient("L").resize((96, 96))
     return encode(ramp.convert("F").point(lambda level: level * (1 / 255) + 0), "tiff"), ramp
 
 
-KINDS = {"rgb": rgb, "grey": grey, "palette": palette, "one bit": one_bit, "16-bit grey": grey16, "cmyk": cmyk}
+PHOTO = photo(96, 96)
+ONE_BIT = PHOTO.convert("1", dither=Image.Dither.NONE)
+PLAIN = {"rgb": PHOTO, "grey": PHOTO.convert("L"), "palette": PHOTO.quantize(200), "one bit": ONE_BIT}
+KINDS = {kind: (encode(image, "png"), image) for kind, image in PLAIN.items()} | {
+    "16-bit grey": grey16(),
+    "cmyk": (encode(arrow().convert("CMYK"), "jpeg", quality=95), arrow()),
+}
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_colour_kind_looks_the_same_in_each_format(kind: str, target: str) -> None:
-    source, reference = KINDS[kind]()
+    source, reference = KINDS[kind]
     made = compress(source, Recipe(quality=90, format=TargetFormat(target)))
     assert psnr(decode(made.body), reference) > (24 if kind == "one bit" else 29)
 
@@ -103,7 +87,7 @@ def test_a_cmyk_jpeg_is_always_made_anew() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_an_rgb_profile_is_kept(target: str) -> None:
-    source = encode(photo(96, 96), "png", icc_profile=swapped_rgb())
+    source = encode(PHOTO, "png", icc_profile=swapped_rgb())
     made = compress(source, Recipe(format=TargetFormat(target)))
     assert decode(made.body).info["icc_profile"] == swapped_rgb()
 
@@ -127,7 +111,7 @@ def test_a_grey_profile_is_applied_where_the_format_has_no_grey() -> None:
 
 
 def test_a_profile_for_another_kind_of_colour_is_dropped() -> None:
-    source = encode(photo(96, 96).convert("L"), "jpeg", quality=95, icc_profile=swapped_rgb())
+    source = encode(PHOTO.convert("L"), "jpeg", quality=95, icc_profile=swapped_rgb())
     assert "icc_profile" not in decode(compress(source, Recipe()).body).info
 
 

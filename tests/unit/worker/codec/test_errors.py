@@ -42,7 +42,7 @@ def refuse(source: bytes, kind: type[ImageError], limits: Limits = Limits(), rec
         b"\x1f\x8b\x08" + bytes(40),
     ],
 )
-def test_what_is_no_picture_is_not_an_image(source: bytes) -> None:
+def test_a_file_that_is_no_picture_is_not_an_image(source: bytes) -> None:
     refuse(source, NotAnImage)
 
 

@@ -107,7 +107,7 @@ def test_a_thumbnail_within_jfif_goes() -> None:
 
 
 @pytest.mark.parametrize("image_format", KINDS)
-def test_stripping_what_is_cut_off_or_garbled_never_raises(image_format: str) -> None:
+def test_stripping_a_file_that_is_cut_off_or_garbled_never_raises(image_format: str) -> None:
     source = KINDS[image_format]()
     for end in range(0, len(source), max(1, len(source) // 60)):
         without_metadata(source[:end], image_format, 6)

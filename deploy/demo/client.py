@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 JSON = dict[str, Any]
+EVERY = 0.1
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 _opener = build_opener(ProxyHandler({}))
 
@@ -70,7 +71,6 @@ class Client:
         request_id: str,
         *,
         within: float = 60.0,
-        every: float = 0.1,
         watch: Callable[[JSON], object] = lambda _: None,
     ) -> JSON:
         """Poll until the request is terminal; `watch` is called with each state of it."""
@@ -82,7 +82,7 @@ class Client:
                 return request
             if time.monotonic() > deadline:
                 raise ApiError(f"the request is not finished after {within:.0f} s: {request['images']}")
-            time.sleep(every)
+            time.sleep(EVERY)
 
     def items(self, path: str, **query: str) -> Iterator[JSON]:
         """All items of a paged list."""

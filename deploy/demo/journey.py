@@ -104,7 +104,6 @@ def _watch(client: Client, request: JSON, console: Console) -> JSON:
         return client.finished(
             request["request_id"],
             within=FINISHED_WITHIN,
-            every=EVERY,
             watch=lambda request: bar.update(task, completed=total - request["images"]["pending"]),
         )
 

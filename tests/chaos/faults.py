@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from random import Random
 
 import psutil
-import psycopg
-import redis
 
 from tests.chaos.world import World
-from tests.stack import until
+from tests.stack import pings, until
 
 Heal = Callable[[], object]
 
@@ -92,7 +90,7 @@ def restart_valkey(world: World, random: Random, keeps: str) -> None:
     if keeps == "old":
         until(lambda: _moved_on(world), within=5)
     world.servers.restart("valkey", signal.SIGKILL)
-    until(lambda: _answers(world), within=20)
+    until(lambda: pings(world.servers.redis_url), within=20)
     dump.unlink(missing_ok=True)
 
 
@@ -147,27 +145,11 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def _answers(world: World) -> bool:
-    try:
-        with world.redis() as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
-
-
 def _moved_on(world: World) -> bool:
     """Something was written since the dump: what the old file does not know."""
     with world.redis() as client:
         changes: dict[str, int] = client.info("persistence")
         return changes["rdb_changes_since_last_save"] > 20
-
-
-def postgres_answers(world: World) -> bool:
-    try:
-        with world.database() as connection:
-            return connection.execute("SELECT 1").fetchone() is not None
-    except psycopg.Error:
-        return False
 
 
 STALL = (17.0, 19.0)

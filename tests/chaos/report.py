@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 
-from tests.chaos.seed import Result
+from tests.chaos.run import Result
 
 MOST_SHOWN = 12
 

@@ -138,7 +138,7 @@ def journey(compose: Compose) -> None:
     client = Client(f"http://127.0.0.1:{PORT}", key=make_key(compose))
     urls = [f"http://origin:8000/{number % PICTURES + 1}.jpg?{number}" for number in range(IMAGES)]
     accepted = client.upload(manifest((str(number), f"Product {number}", [url]) for number, url in enumerate(urls)))
-    finished = client.finished(accepted["request_id"], within=FINISHED_WITHIN, every=0.5)
+    finished = client.finished(accepted["request_id"], within=FINISHED_WITHIN)
     if (finished["status"], finished["outcome"]) != ("completed", "success"):
         raise Failed(f"the request ended as {json.dumps(finished)}")
     image = next(client.items(f"/v1/requests/{accepted['request_id']}/images"))

@@ -11,12 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from deploy.local.postgres import end_leftover
-from tests.stack import ROOT, Stack, until
+from tests.stack import ROOT, Stack, pings, until
 
 
 def test_stop_never_ends_the_process_that_a_killed_stack_s_pid_belongs_to_by_now(
@@ -68,8 +65,8 @@ def test_processes_are_restarted_though_the_state_cannot_be_written(stack: Stack
     (folder / "stack.json").unlink()
     (folder / "stack.json").mkdir()  # in the way of the new one, as a full disk would be
     os.kill(valkey, signal.SIGKILL)
-    until(lambda: not _pings(address), every=0.01)
-    until(lambda: _pings(address))
+    until(lambda: not pings(address), every=0.01)
+    until(lambda: pings(address))
     (folder / "stack.json").rmdir()
 
 
@@ -122,12 +119,4 @@ def _running(stack: Stack, *before: str, stdout: int) -> Iterator[subprocess.Pop
 
 
 def _runs(stack: Stack) -> bool:
-    return stack.command("status").returncode == 0 and _pings(stack.redis_url)
-
-
-def _pings(address: str) -> bool:
-    try:
-        with redis.Redis.from_url(address, retry=Retry(NoBackoff(), 0)) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
+    return stack.command("status").returncode == 0 and pings(stack.redis_url)

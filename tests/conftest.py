@@ -51,21 +51,15 @@ def workspace(request: pytest.FixtureRequest) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def servers(workspace: Path) -> Iterator[Stack]:
     """PostgreSQL and Valkey, nothing else; its database `halftone` is migrated and the template of all others."""
-    yield from _running(Stack(workspace / "servers", servers_only=True))
+    with Stack(workspace / "servers", servers_only=True) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")
 def stack(workspace: Path) -> Iterator[Stack]:
     """Everything, through the gateway, with two workers."""
-    yield from _running(Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}))
-
-
-def _running(stack: Stack) -> Iterator[Stack]:
-    try:
-        stack.start()
+    with Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}) as stack:
         yield stack
-    finally:
-        stack.stop()
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psutil
 import psycopg
@@ -104,6 +104,17 @@ class Stack:
         self._command = [sys.executable, "-m", module, "run", *(["--servers-only"] if servers_only else [])]
         self._process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def start(self) -> None:
         """Start and wait until all of it is ready; start again what was killed."""
         if self._process is not None:
@@ -140,13 +151,14 @@ class Stack:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`python -m deploy.local` on this stack, as a person would type it."""
-        command = [*LOCAL, *arguments]
-        return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            [*LOCAL, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=60
+        )
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """The same without waiting for it; all that it prints is in one stream."""
+    def begin(self, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """The same without waiting for it, `under` another command; all that it prints is in one stream."""
         return subprocess.Popen(
-            [*LOCAL, *arguments],
+            [*under, *LOCAL, *arguments],
             cwd=ROOT,
             env=self.env,
             stdout=subprocess.PIPE,

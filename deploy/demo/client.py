@@ -37,9 +37,8 @@ class Refused(ApiError):
 class Client:
     """`base_url` is the gateway's address; `seconds` is the longest silence of a call."""
 
-    def __init__(self, base_url: str, *, key: str | None = None, seconds: float = 30.0) -> None:
+    def __init__(self, base_url: str, *, seconds: float = 30.0) -> None:
         self.base_url = base_url
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._seconds = seconds
 
     def call(
@@ -55,7 +54,7 @@ class Client:
         url = f"{self.base_url}{target}" if target.startswith("/") else target
         if not url.startswith(("http://", "https://")):
             raise ApiError(f"not an HTTP address: {url!r}")
-        return self._send(Request(url, body, {**self._headers, **(headers or {})}, method=method))  # noqa: S310 - HTTP
+        return self._send(Request(url, body, dict(headers or {}), method=method))  # noqa: S310 - HTTP
 
     def upload(self, manifest: bytes, *, idempotency_key: str | None = None, **options: str) -> JSON:
         """Send a CSV; the request as the 202 shows it."""

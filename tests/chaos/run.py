@@ -123,8 +123,8 @@ class Run:
             killed = any(fault.kills for fault in self._faults)
             yield from drained.temporary(self.world.disk.folder, self.world.temporary, kept=killed)
             for name, now in self.world.resources().items():
-                for excess in now.above(self.world.base[name]) if name in self.world.base else ():
-                    yield f"{name}: {excess}"
+                for more in drained.excess(now, self.world.base.get(name, now)):
+                    yield f"{name}: {more}"
         except (psycopg.Error, redis.RedisError, OSError) as error:
             yield f"not to be asked: {error}"
 

@@ -18,7 +18,7 @@ import redis
 from deploy.demo.client import Client
 from tests.chaos import audit
 from tests.chaos.disk import SmallDisk
-from tests.chaos.drained import Resources
+from tests.chaos.drained import Resources, resources
 from tests.chaos.load import Shelf
 from tests.chaos.proxy import Loop, Proxy
 from tests.chaos.receiver import MisbehavingReceiver
@@ -69,7 +69,7 @@ class World:
     def resources(self) -> dict[str, Resources]:
         """What each service holds now; None of those that are between two lives."""
         pids = {name: self.stack.pid(name) for name in SERVICES}
-        return {name: Resources.of(pid) for name, pid in pids.items() if pid and psutil.pid_exists(pid)}
+        return {name: resources(pid) for name, pid in pids.items() if pid and psutil.pid_exists(pid)}
 
 
 @contextmanager

@@ -2,11 +2,11 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.stack import ROOT
+
 PAGE = (ROOT / "docs/architecture.md").read_text()
 STEPS = re.findall(r"^\| \d+ \| `([^`]+\.py)` \| `(\w+)` \|", PAGE, re.MULTILINE)
 MOST_FILES = 15

@@ -3,7 +3,6 @@
 import importlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from shared.formats import EXTENSIONS, MEDIA_TYPES
+from tests.stack import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("ingest", "worker", "notifier", "status")
 # Read only by the gateway, through its Caddyfile.
 GATEWAY = {

@@ -1,11 +1,10 @@
 """The pages name only files that exist, and the README's table names every path of the API."""
 
 import re
-from pathlib import Path
 
 from shared.http.paths import METHODS
+from tests.stack import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
 PREFIX = "/v1/requests/{id}"
 

@@ -5,7 +5,7 @@ import configparser
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.stack import ROOT
 
 
 def test_every_module_that_says_it_is_pure_is_in_the_contract() -> None:

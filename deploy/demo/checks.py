@@ -41,8 +41,12 @@ class Seen:
 
     @property
     def images(self) -> dict[str, JSON]:
-        """By file name; an image of two products counts once."""
-        return {str(image["url"]).rpartition("/")[2]: image for product in self.products for image in product["images"]}
+        return images_by_name(self.products)
+
+
+def images_by_name(products: Sequence[JSON]) -> dict[str, JSON]:
+    """By file name; an image of two products counts once."""
+    return {str(image["url"]).rpartition("/")[2]: image for product in products for image in product["images"]}
 
 
 def check_all(seen: Seen) -> list[Check]:

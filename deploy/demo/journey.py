@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from deploy.demo import catalogue, pictures, report, stack
-from deploy.demo.checks import Rendition, Seen, check_all
+from deploy.demo.checks import Rendition, Seen, check_all, images_by_name
 from deploy.demo.client import JSON, Client, Refused
 from deploy.demo.origin import Exchange, Origin, status
 from deploy.demo.receiver import Receiver
@@ -128,8 +128,6 @@ def _collect(
     products = list(client.items(f"/v1/requests/{request['request_id']}/products"))
     output_csv = client.read(request["links"]["output_csv"])
     (OUTPUT / "output.csv").write_bytes(output_csv)
-    images = {str(image["url"]).rpartition("/")[2]: image for product in products for image in product["images"]}
-    folder = OUTPUT / "renditions"
     return Seen(
         origin=settings.demo_origin,
         sources={name: len(body) for name, body in sources.items()},
@@ -137,8 +135,8 @@ def _collect(
         products=products,
         output_csv=output_csv.decode(),
         renditions={
-            name: _download(client, image["output_url"], folder / name)
-            for name, image in images.items()
+            name: _download(client, image["output_url"], OUTPUT / "renditions" / name)
+            for name, image in images_by_name(products).items()
             if image["output_url"]
         },
         arrivals=receiver.arrivals,

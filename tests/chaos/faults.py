@@ -6,8 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-
-import psutil
+from typing import LiteralString
 
 from tests.chaos.world import World
 from tests.stack import pings, until
@@ -60,19 +59,20 @@ def kill_server(world: World, random: Random, name: str) -> None:
 
 def kill_backend(world: World, random: Random) -> None:
     """Kill -9 one session's process: PostgreSQL ends all sessions and recovers."""
-    backends = [
-        child for child in psutil.Process(world.servers.pid("postgres")).children() if "halftone" in _title(child)
-    ]
-    if backends:
-        random.choice(backends).kill()
+    with world.database() as connection:
+        pids = [pid for (pid,) in connection.execute("SELECT pid" + _SESSIONS)]
+    if pids:
+        os.kill(random.choice(pids), signal.SIGKILL)
 
 
 def terminate_sessions(world: World, random: Random) -> None:
     with world.database() as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
+        connection.execute("SELECT pg_terminate_backend(pid)" + _SESSIONS)
+
+
+_SESSIONS: LiteralString = """
+FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
 
 
 def flush_all(world: World, random: Random) -> None:
@@ -136,13 +136,6 @@ def _go_on(pid: int) -> None:
 
 def _nothing() -> None:
     """The fault is over when it has begun."""
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def _moved_on(world: World) -> bool:

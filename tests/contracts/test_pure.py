@@ -1,4 +1,4 @@
-"""Who calls itself pure is held to it by the import contract."""
+"""Every module that calls itself pure is in the import contract for pure modules."""
 
 import ast
 import configparser

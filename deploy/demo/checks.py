@@ -12,7 +12,7 @@ from deploy.demo.receiver import Arrival
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise; `failure` says what was seen instead, None where it held."""
+    """One promise; `failure` says what was seen instead, None if it held."""
 
     promise: str
     failure: str | None
@@ -20,7 +20,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """A downloaded rendition; `pixels` are width and height, None where it does not decode."""
+    """A downloaded rendition; `pixels` are width and height, None if it does not decode."""
 
     bytes: int
     pixels: tuple[int, int] | None

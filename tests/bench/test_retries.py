@@ -1,4 +1,4 @@
-"""What a few URLs that need several retries cost a large request: the same request with and without them.
+"""How much a few URLs that need several retries slow down a large request: the same request with and without them.
 
 It compares the time until 98% are settled, because the last retried images wait for their schedule. The whole time is
 printed too.
@@ -20,7 +20,7 @@ EVERY = 100
 """One URL in so many needs retries."""
 MEASURED = 0.98
 MOST_LOST = 0.10
-PICTURE = draw("tiny.jpg", (24, 24))  # so that the codec is not what is measured
+PICTURE = draw("tiny.jpg", (24, 24))  # small, because the codec is not measured
 
 
 @pytest.mark.bench

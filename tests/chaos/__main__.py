@@ -27,7 +27,7 @@ FAULTS_A_SEED = 3
 def main() -> int:
     """Read the arguments and do as they say."""
     arguments = _arguments()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what is in the background with SIGINT ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, _interrupt)
     try:
         with world() as made:

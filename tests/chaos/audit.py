@@ -1,4 +1,4 @@
-"""Triggers of our own in the database under test: they note, at each commit, what may never be the case.
+"""Triggers in the database under test that record, at each commit, states that must never occur.
 
 They write to `chaos_breach` and refuse nothing, so the product behaves as it would without them.
 """
@@ -61,6 +61,6 @@ def install(connection: psycopg.Connection[Any]) -> None:
 
 
 def breaches(connection: psycopg.Connection[Any], ids: Sequence[str]) -> list[str]:
-    """What was noted about these requests."""
+    """The breaches of these requests."""
     rows = rows_of(connection, "SELECT * FROM chaos_breach WHERE request_id = ANY(%s::uuid[]) ORDER BY at", list(ids))
     return [f"{row['at']:%H:%M:%S} request {row['request_id']} {row['what']}" for row in rows]

@@ -1,6 +1,6 @@
 """A small file system for the blob store, so that its disk can be full.
 
-The mount is made in a mount namespace of this process alone: the kernel takes it away with the last of our processes,
+The mount is made in a mount namespace of this process alone: the kernel removes it with the last of our processes,
 however they end. Where that is not allowed, `SmallDisk.mounted` is False and the fault is skipped.
 """
 

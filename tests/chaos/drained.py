@@ -1,6 +1,6 @@
-"""What must be gone once the faults are over and all is settled: messages, partial files, idle transactions.
+"""Leftovers once the faults are over and all is settled: messages, partial files, idle transactions, leaked resources.
 
-Each check yields what is still there.
+Each check yields one line for each.
 """
 
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def temporary(blobs: Path, folder: Path, *, kept: bool) -> Iterator[str]:
 
 
 def resources(pid: int) -> Resources:
-    """What a process holds on to."""
+    """Counts of a process and its descendants."""
     process = psutil.Process(pid)
     with process.oneshot():
         children = process.children(recursive=True)

@@ -1,4 +1,4 @@
-"""What the receiver's log must say: every event, signed, the same bytes each time, and never before `GET` shows it."""
+"""Checks of the webhooks received: every event, signed, the same bytes each time, and never before `GET` shows it."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

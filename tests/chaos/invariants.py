@@ -1,4 +1,4 @@
-"""What must hold of a run's requests once they are terminal, as SQL over the database and looks into the blob store.
+"""Checks of a run's terminal requests, in the database and in the blob store.
 
 Each check yields what breaks it; `check_rows` runs them all, and those of every moment. audit.py and shop.py watch
 during the run for what must never happen.

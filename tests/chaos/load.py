@@ -1,6 +1,6 @@
-"""What a run sends: manifests drawn from the seed, with what is to come of each of their URLs.
+"""The requests of a run: manifests drawn from the seed, with the expected end of each of their URLs.
 
-Everything is expected to succeed unless the picture itself is at fault: our own faults may cost time, never an image.
+Every image is expected to succeed unless its picture is at fault: an outage may cost time, never an image.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ REQUESTS = 7
 
 @dataclass(slots=True)
 class Row:
-    """One line of the manifest; `urls` as they stand there, doubles included."""
+    """One row of the manifest; `urls` in its order, doubles included."""
 
     serial: str
     name: str

@@ -19,7 +19,7 @@ CHUNK = 65_536
 
 @dataclass(slots=True)
 class Drop:
-    """Lose the replies of the next `count` commands called `command`: the command was done, its sender never hears.
+    """Lose the replies of the next `count` commands called `command`: they are executed, and the client gets no answer.
 
     `silently`: the connection stays open and says nothing any more, so that the client runs into its time-out.
     """

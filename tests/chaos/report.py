@@ -1,4 +1,4 @@
-"""What a person reads: a line for each run as it ends, tables at the end, every violation by name."""
+"""The printed report: a line for each run as it ends, tables at the end, every violation by name."""
 
 import sys
 from collections.abc import Iterable, Sequence

@@ -25,7 +25,7 @@ DRAINED_WITHIN = 90.0
 
 @dataclass(slots=True)
 class Result:
-    """What came of a run."""
+    """The outcome of a run."""
 
     seed: int
     faults: list[str] = field(default_factory=list)
@@ -126,7 +126,7 @@ class Run:
                 for more in drained.excess(now, self.world.base.get(name, now)):
                     yield f"{name}: {more}"
         except (psycopg.Error, redis.RedisError, OSError) as error:
-            yield f"not to be asked: {error}"
+            yield f"a server does not answer: {error}"
 
     def _check(self) -> None:
         accepted = self._shop.accepted()

@@ -1,4 +1,4 @@
-"""The client's side of a run: sends each order until it is accepted, follows it, and notes what must never be seen."""
+"""The client's side of a run: sends each order until it is accepted, follows it, and records contradictory answers."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ class Accepted:
 
     order: Order
     request_id: str
-    seen: list[str] = field(default_factory=list)  # what must never be seen
+    seen: list[str] = field(default_factory=list)  # violations
     progress: float = 0.0
     run: int = 1
     status: str = "pending"
@@ -32,7 +32,7 @@ class Accepted:
         return self.status in TERMINAL and self.run >= self.wanted_run
 
     def note(self, view: Mapping[str, Any]) -> None:
-        """Compare what `GET` shows with what it showed before."""
+        """Compare an answer of `GET` with the one before."""
         if view["run"] < self.run:
             self.seen.append(f"run {self.run} became {view['run']}")
         if view["run"] > self.run:

@@ -1,4 +1,4 @@
-"""What a client asks of Redis or PostgreSQL, read off the bytes that pass through the proxy.
+"""Names the commands that a client sends to Redis or PostgreSQL, from the bytes that pass through the proxy.
 
 Only what the faults need: the command of Dramatiq's one script, and PostgreSQL's COMMIT.
 """

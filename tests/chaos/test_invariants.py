@@ -113,6 +113,12 @@ def test_a_request_as_it_should_be_has_no_violation(good: Finished) -> None:
         ("settled_groups_are_done", "UPDATE image_group SET in_flight = 1"),
         ("settled_images_are_unclaimed", "UPDATE image SET claimed_by = gen_random_uuid() WHERE number = 1"),
         ("counters_are_the_images", "UPDATE processing_request SET open_groups = 1"),
+        ("finished_is_settled", "UPDATE processing_request SET open_groups = 1"),
+        ("dispatched_groups_are_reconciled", "UPDATE image_group SET state = 'dispatched'"),
+        (
+            "pending_images_are_of_the_run",
+            "UPDATE image SET state = 'pending', run = 2, error_code = NULL, error_detail = NULL WHERE number = 2",
+        ),
         ("status_follows_the_images", "UPDATE processing_request SET status = 'failed'"),
         ("one_event_for_each_run", "DELETE FROM event"),
         ("one_event_for_each_run", "UPDATE processing_request SET run = 2"),

@@ -1,4 +1,4 @@
-"""Everything that a run needs and may break: servers, proxies before each of them, the stack, origin, receiver, disk.
+"""The parts that a run needs and may break: servers, proxies before each of them, the stack, origin, receiver, disk.
 
 The stack reaches PostgreSQL, Valkey, the origin and the receiver through proxies only; the checks go straight.
 """
@@ -67,7 +67,7 @@ class World:
         return redis.Redis.from_url(self.servers.redis_url, socket_timeout=5)
 
     def resources(self) -> dict[str, Resources]:
-        """What each service holds now; None of those that are between two lives."""
+        """The resources of each service that runs at this moment."""
         pids = {name: self.stack.pid(name) for name in SERVICES}
         return {name: resources(pid) for name, pid in pids.items() if pid and psutil.pid_exists(pid)}
 

@@ -1,4 +1,4 @@
-"""What is written down twice must agree: settings and their manual, locks, image types, services and containers."""
+"""Facts written down twice must agree: settings and their manual, locks, image types, services and containers."""
 
 import importlib
 import re
@@ -30,7 +30,7 @@ def test_env_example_documents_every_setting_and_no_other() -> None:
     assert set(_documented()) == {name for name, _ in _settings()} | GATEWAY | {"POSTGRES_PASSWORD"}
 
 
-def test_env_example_tells_the_defaults() -> None:
+def test_env_example_shows_the_defaults() -> None:
     documented = _documented()
     defaults: dict[str, list[tuple[object, object]]] = {}
     for name, field in _settings():
@@ -48,7 +48,7 @@ def test_env_example_leaves_empty_only_what_has_no_default_or_one_that_takes_wor
     assert empty <= IN_WORDS
 
 
-def test_env_example_tells_the_gateway_s_own_defaults() -> None:
+def test_env_example_shows_the_gateway_s_own_defaults() -> None:
     caddyfile = (ROOT / "deploy/gateway/Caddyfile").read_text()
     documented = _documented()
     for name, default in re.findall(r"\{\$([A-Z_]+):([^}]+)\}", caddyfile):

@@ -1,4 +1,4 @@
-"""What must hold for every request at every moment, whatever was lost, doubled, late or killed."""
+"""The rules that hold for every request at every moment, whatever was lost, doubled, late or killed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

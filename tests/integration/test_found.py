@@ -1,4 +1,4 @@
-"""What the chaos runs have found, each as the small test that would have found it sooner."""
+"""The bugs that chaos runs have found, each as the small test that would have found it sooner."""
 
 from uuid import UUID
 

@@ -45,7 +45,7 @@ def test_a_secret_that_was_rotated_away_is_not_put_back(database_url: str) -> No
 
 
 def _start(database_url: str, secret: str) -> str:
-    """What the migrations print, which are all applied already."""
+    """Migrate a database that is up to date; the output."""
     done = subprocess.run(
         [sys.executable, "-m", "alembic", "-c", "deploy/migrations/alembic.ini", "upgrade", "head"],
         cwd=ROOT,

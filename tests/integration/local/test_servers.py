@@ -1,4 +1,4 @@
-"""The supervisor of the local stack, tried on its two servers: what dies comes back, what ends leaves nothing."""
+"""The supervisor of the local stack, tried on its two servers: it restarts dead processes and leaves nothing behind."""
 
 import os
 import signal
@@ -80,7 +80,7 @@ def test_the_log_before_is_kept(stopped: Stack, folder: Path) -> None:
     assert "the one before" not in (folder / "stack.log").read_text()
 
 
-def test_a_new_webhook_secret_is_told_at_the_next_start_and_not_shown(stack: Stack) -> None:
+def test_a_new_webhook_secret_is_reported_at_the_next_start_and_not_shown(stack: Stack) -> None:
     stack.stop()
     stack.env["HALFTONE_WEBHOOK_SECRET"] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     stack.start()

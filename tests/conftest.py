@@ -8,33 +8,26 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-import psutil
 import pytest
 import redis
 
-from tests.stack import ROOT, Stack
+from tests.stack import Stack, keep_logs, own_folder
 
-FOLDER = ROOT / ".test"
-OURS = FOLDER / str(os.getpid())
+WORKSPACE = pytest.StashKey[Path]()
 _numbers = count(1)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Create this process's folder, with `tmp_path` in it; the xdist workers have a part of their parent's.
+    """Make this process's folder, with `tmp_path` in it; the xdist workers have a part of their parent's.
 
     Our child processes have a temporary folder below the system's, where paths are short: workers create sockets there,
     whose paths have at most 107 bytes, and killed workers leave them.
     """
-    for old in FOLDER.glob("[0-9]*"):
-        if old.name.isdigit() and (old == OURS or not psutil.pid_exists(int(old.name))):
-            shutil.rmtree(old, ignore_errors=True)
-    OURS.mkdir(parents=True)
-    config.add_cleanup(lambda: _remove(OURS))
-    for path in (FOLDER, OURS):
-        path.chmod(0o755)
+    own = config.stash[WORKSPACE] = own_folder()
+    config.add_cleanup(lambda: _remove(own))
     if config.option.basetemp is None:
-        config.option.basetemp = str(OURS / "tmp")
+        config.option.basetemp = str(own / "tmp")
     temporary = tempfile.mkdtemp(prefix="halftone-")
     config.add_cleanup(lambda: _remove(Path(temporary)))
     os.environ["TMPDIR"] = temporary
@@ -50,31 +43,23 @@ def _remove(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def workspace(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A folder of this session's own; logs of a session with failures stay in `.test/last`."""
-    yield OURS
+    yield (own := request.config.stash[WORKSPACE])
     if request.session.testsfailed:
-        (FOLDER / "last").mkdir(exist_ok=True)
-        for log in OURS.glob("*.log"):
-            shutil.copy(log, FOLDER / "last")
+        keep_logs(own, "last")
 
 
 @pytest.fixture(scope="session")
 def servers(workspace: Path) -> Iterator[Stack]:
     """PostgreSQL and Valkey, nothing else; its database `halftone` is migrated and the template of all others."""
-    yield from _running(Stack(workspace / "servers", servers_only=True))
+    with Stack(workspace / "servers", servers_only=True) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")
 def stack(workspace: Path) -> Iterator[Stack]:
     """Everything, through the gateway, with two workers."""
-    yield from _running(Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}))
-
-
-def _running(stack: Stack) -> Iterator[Stack]:
-    try:
-        stack.start()
+    with Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}) as stack:
         yield stack
-    finally:
-        stack.stop()
 
 
 @pytest.fixture

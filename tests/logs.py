@@ -12,7 +12,7 @@ from shared import log
 
 @contextmanager
 def logging_as(style: str) -> Iterator[io.StringIO]:
-    """What is written while it lasts; logging is as it was afterwards."""
+    """Catch the log in this style, and restore the logging afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:

@@ -6,23 +6,28 @@ It is a child that dies with pytest, so even a killed session leaves nothing run
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psutil
 import psycopg
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from deploy.local.data_dir import is_free
 from deploy.local.process import die_with_parent
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / ".test"
 TEST_PORTS = range(12_000, 20_000)  # apart from those for outgoing connections and the stack's inner ones
 LOCAL = (sys.executable, "-m", "deploy.local")
 READY_WITHIN = 60.0
@@ -44,10 +49,45 @@ def reserve_ports(count: int) -> list[int]:
     return [port for port in random.sample(TEST_PORTS, 20 * count) if is_free("127.0.0.1", port)][:count]
 
 
+def own_folder() -> Path:
+    """Make `.test/PID`, which PostgreSQL's user may enter, and remove those of processes that have ended."""
+    own = FOLDER / str(os.getpid())
+    for old in FOLDER.glob("[0-9]*"):
+        if old.name.isdigit() and (old == own or not psutil.pid_exists(int(old.name))):
+            shutil.rmtree(old, ignore_errors=True)
+    own.mkdir(parents=True)
+    for path in (FOLDER, own):
+        path.chmod(0o755)
+    return own
+
+
+def keep_logs(folder: Path, name: str) -> None:
+    """Copy the logs of a folder to `.test/NAME`, where they stay."""
+    (FOLDER / name).mkdir(exist_ok=True)
+    for log in folder.glob("*.log"):
+        shutil.copy(log, FOLDER / name)
+
+
+def pings(redis_url: str) -> bool:
+    """Whether this Valkey answers."""
+    try:
+        with redis.Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0)) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
 class Stack:
     """`hosts` are `127.0.0.1:port`, free, from which images may come and to which webhooks may go."""
 
-    def __init__(self, folder: Path, *, servers_only: bool = False, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        servers_only: bool = False,
+        env: Mapping[str, str] | None = None,
+        module: str = "deploy.local",
+    ) -> None:
         self.data_dir = folder
         self.log_path = folder.with_suffix(".log")
         self.port, *self.host_ports = reserve_ports(9)
@@ -61,8 +101,19 @@ class Stack:
             "HALFTONE_LOCAL_FSYNC": "off",
             **(env or {}),
         }
-        self._command = [*LOCAL, "run", *(["--servers-only"] if servers_only else [])]
+        self._command = [sys.executable, "-m", module, "run", *(["--servers-only"] if servers_only else [])]
         self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Start and wait until all of it is ready; start again what was killed."""
@@ -100,13 +151,14 @@ class Stack:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`python -m deploy.local` on this stack, as a person would type it."""
-        command = [*LOCAL, *arguments]
-        return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            [*LOCAL, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=60
+        )
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """The same without waiting for it; all that it prints is in one stream."""
+    def begin(self, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """The same without waiting for it, `under` another command; all that it prints is in one stream."""
         return subprocess.Popen(
-            [*LOCAL, *arguments],
+            [*under, *LOCAL, *arguments],
             cwd=ROOT,
             env=self.env,
             stdout=subprocess.PIPE,

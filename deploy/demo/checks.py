@@ -12,7 +12,7 @@ from deploy.demo.receiver import Arrival
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise; `failure` says what was seen instead, None where it held."""
+    """One promise; `failure` says what was seen instead, None if it held."""
 
     promise: str
     failure: str | None
@@ -20,7 +20,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """A downloaded rendition; `pixels` are width and height, None where it does not decode."""
+    """A downloaded rendition; `pixels` are width and height, None if it does not decode."""
 
     bytes: int
     pixels: tuple[int, int] | None
@@ -41,8 +41,12 @@ class Seen:
 
     @property
     def images(self) -> dict[str, JSON]:
-        """By file name; an image of two products counts once."""
-        return {str(image["url"]).rpartition("/")[2]: image for product in self.products for image in product["images"]}
+        return images_by_name(self.products)
+
+
+def images_by_name(products: Sequence[JSON]) -> dict[str, JSON]:
+    """By file name; an image of two products counts once."""
+    return {str(image["url"]).rpartition("/")[2]: image for product in products for image in product["images"]}
 
 
 def check_all(seen: Seen) -> list[Check]:

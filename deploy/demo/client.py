@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 JSON = dict[str, Any]
+EVERY = 0.1
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 _opener = build_opener(ProxyHandler({}))
 
@@ -36,9 +37,8 @@ class Refused(ApiError):
 class Client:
     """`base_url` is the gateway's address; `seconds` is the longest silence of a call."""
 
-    def __init__(self, base_url: str, *, key: str | None = None, seconds: float = 30.0) -> None:
+    def __init__(self, base_url: str, *, seconds: float = 30.0) -> None:
         self.base_url = base_url
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._seconds = seconds
 
     def call(
@@ -54,7 +54,7 @@ class Client:
         url = f"{self.base_url}{target}" if target.startswith("/") else target
         if not url.startswith(("http://", "https://")):
             raise ApiError(f"not an HTTP address: {url!r}")
-        return self._send(Request(url, body, {**self._headers, **(headers or {})}, method=method))  # noqa: S310 - HTTP
+        return self._send(Request(url, body, dict(headers or {}), method=method))  # noqa: S310 - HTTP
 
     def upload(self, manifest: bytes, *, idempotency_key: str | None = None, **options: str) -> JSON:
         """Send a CSV; the request as the 202 shows it."""
@@ -70,7 +70,6 @@ class Client:
         request_id: str,
         *,
         within: float = 60.0,
-        every: float = 0.1,
         watch: Callable[[JSON], object] = lambda _: None,
     ) -> JSON:
         """Poll until the request is terminal; `watch` is called with each state of it."""
@@ -82,7 +81,7 @@ class Client:
                 return request
             if time.monotonic() > deadline:
                 raise ApiError(f"the request is not finished after {within:.0f} s: {request['images']}")
-            time.sleep(every)
+            time.sleep(EVERY)
 
     def items(self, path: str, **query: str) -> Iterator[JSON]:
         """All items of a paged list."""

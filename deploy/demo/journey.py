@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from deploy.demo import catalogue, pictures, report, stack
-from deploy.demo.checks import Rendition, Seen, check_all
+from deploy.demo.checks import Rendition, Seen, check_all, images_by_name
 from deploy.demo.client import JSON, Client, Refused
 from deploy.demo.origin import Exchange, Origin, status
 from deploy.demo.receiver import Receiver
@@ -87,8 +87,6 @@ def _upload(settings: LocalSettings, client: Client, *, webhook_url: str) -> JSO
     try:
         return client.upload((OUTPUT / "manifest.csv").read_bytes(), webhook_url=webhook_url)
     except Refused as refusal:
-        if refusal.status == 401:
-            raise DemoFailed("this stack requires API keys; the demo needs one with HALFTONE_AUTH=off") from None
         if refusal.code == "invalid_option":  # the stack's egress guard refuses the webhook's address
             raise DemoFailed(
                 f"this stack may not fetch from {settings.demo_origin}: "
@@ -104,7 +102,6 @@ def _watch(client: Client, request: JSON, console: Console) -> JSON:
         return client.finished(
             request["request_id"],
             within=FINISHED_WITHIN,
-            every=EVERY,
             watch=lambda request: bar.update(task, completed=total - request["images"]["pending"]),
         )
 
@@ -131,8 +128,6 @@ def _collect(
     products = list(client.items(f"/v1/requests/{request['request_id']}/products"))
     output_csv = client.read(request["links"]["output_csv"])
     (OUTPUT / "output.csv").write_bytes(output_csv)
-    images = {str(image["url"]).rpartition("/")[2]: image for product in products for image in product["images"]}
-    folder = OUTPUT / "renditions"
     return Seen(
         origin=settings.demo_origin,
         sources={name: len(body) for name, body in sources.items()},
@@ -140,8 +135,8 @@ def _collect(
         products=products,
         output_csv=output_csv.decode(),
         renditions={
-            name: _download(client, image["output_url"], folder / name)
-            for name, image in images.items()
+            name: _download(client, image["output_url"], OUTPUT / "renditions" / name)
+            for name, image in images_by_name(products).items()
             if image["output_url"]
         },
         arrivals=receiver.arrivals,

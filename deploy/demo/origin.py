@@ -128,9 +128,9 @@ class Origin:
         """The address of a path."""
         return f"http://{self.place}{path}"
 
-    def add(self, path: str, data: bytes, *, content_type: str | None = None) -> str:
-        """Serve a file; its URL. Without `content_type` the name decides."""
-        return self.on(path, body(data, content_type=content_type or TYPES.get(Path(path).suffix, "image/jpeg")))
+    def add(self, path: str, data: bytes) -> str:
+        """Serve a file, whose name decides its type; its URL."""
+        return self.on(path, body(data, content_type=TYPES.get(Path(path).suffix, "image/jpeg")))
 
     def on(self, path: str, *behaviours: Behaviour) -> str:
         """Answer the first request for this path by the first behaviour, and so on; its URL."""

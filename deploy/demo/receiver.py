@@ -25,17 +25,17 @@ class Arrival:
 
     @property
     def event_id(self) -> str:
-        """The same at each attempt of one event."""
+        """The id of the event, which all its attempts share."""
         return self.headers.get("webhook-id", "")
 
     @property
     def status_shown(self) -> str | None:
-        """The status that GET showed; None where it failed."""
+        """The status that GET showed; None if it failed."""
         return None if self.shown is None else str(self.shown["status"])
 
     @property
     def event(self) -> JSON:
-        """The body; empty where it is not a JSON object."""
+        """The body; empty if it is not a JSON object."""
         try:
             return dict(json.loads(self.body))
         except (ValueError, TypeError):

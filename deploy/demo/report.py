@@ -1,4 +1,4 @@
-"""What the demo prints: plain lines, one progress bar, one table; readable in a terminal and in a log alike."""
+"""The demo's output: plain lines, one progress bar, one table; readable in a terminal and in a log alike."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -25,23 +25,16 @@ def run(settings: LocalSettings, data: DataDir, *, servers_only: bool, lock: int
     """Run in the foreground until Ctrl-C; `lock` is a lock that `start` holds for us."""
     if lock is not None:
         data.adopt(lock)
-        return Stack(settings, data, servers_only=servers_only).run()
-    _require(settings, data, servers_only=servers_only)
-    data.make()
-    if not data.hold():
-        print(
-            f"halftone: already {_summary(data)}; stop it first (make stop) or set HALFTONE_DATA_DIR",
-            file=sys.stderr,
-        )
+    elif not _hold(settings, data, servers_only=servers_only):
+        hint = "stop it first (make stop) or set HALFTONE_DATA_DIR"
+        print(f"halftone: already {_summary(data)}; {hint}", file=sys.stderr)
         return 1
     return Stack(settings, data, servers_only=servers_only).run()
 
 
 def start(settings: LocalSettings, data: DataDir, *, servers_only: bool) -> int:
     """Start in the background; return once it is ready. Of two starts at once, the one with the lock writes the log."""
-    _require(settings, data, servers_only=servers_only)
-    data.make()
-    if not data.hold():
+    if not _hold(settings, data, servers_only=servers_only):
         print(f"halftone: already {_summary(data)}")
         return 0
     process = _spawn(data, servers_only=servers_only)
@@ -65,20 +58,24 @@ def start(settings: LocalSettings, data: DataDir, *, servers_only: bool) -> int:
     return 1
 
 
-def _require(settings: LocalSettings, data: DataDir, *, servers_only: bool) -> None:
-    """End this process with one line where a start could not succeed."""
+def _hold(settings: LocalSettings, data: DataDir, *, servers_only: bool) -> bool:
+    """Whether this is the folder's stack now; ends this process with one line if a start could not succeed."""
     preflight.require_own_folder(data)
     if not servers_only:
         preflight.require_address(settings)
         preflight.warn_of_missing_redis(settings)
+    data.make()
+    return data.hold()
 
 
 def _spawn(data: DataDir, *, servers_only: bool) -> subprocess.Popen[bytes]:
     """Start the stack as a process that inherits our lock, and release ours."""
     command = [sys.executable, "-m", "deploy.local", "run", "--lock", str(data.lock)]
+    if servers_only:
+        command.append("--servers-only")
     with data.begin_log().open("w") as log:
         process = subprocess.Popen(
-            [*command, *(["--servers-only"] if servers_only else [])],
+            command,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -179,24 +176,20 @@ def main() -> int:
     settings = preflight.read_settings() if starts else from_environment(LocalSettings)
     data = DataDir(settings.folder)
     try:
-        return _run_command(arguments, settings, data)
+        match arguments.command:
+            case "run":
+                return run(settings, data, servers_only=arguments.servers_only, lock=arguments.lock)
+            case "start":
+                return start(settings, data, servers_only=arguments.servers_only)
+            case "stop":
+                return stop(data)
+            case "status":
+                return status(data)
+            case _:
+                return secret(settings, data)
     except (OSError, psycopg.OperationalError) as error:  # read-only, full, another user's; a database that is away
         print(f"halftone: {error}", file=sys.stderr)
         return 1
-
-
-def _run_command(arguments: argparse.Namespace, settings: LocalSettings, data: DataDir) -> int:
-    match arguments.command:
-        case "run":
-            return run(settings, data, servers_only=arguments.servers_only, lock=arguments.lock)
-        case "start":
-            return start(settings, data, servers_only=arguments.servers_only)
-        case "stop":
-            return stop(data)
-        case "status":
-            return status(data)
-        case _:
-            return secret(settings, data)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def _is_loopback(bind: str) -> bool:
 
 
 class LocalSettings(BaseSettings):
-    """The stack does not start its own server where the address of another one is given."""
+    """The stack starts no server of its own if the address of another one is given."""
 
     model_config = SettingsConfigDict(
         env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True

@@ -1,4 +1,4 @@
-"""What the migrations need to know."""
+"""Settings of the migrations."""
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -7,7 +7,7 @@ from shared.settings import DatabaseUrl, SigningSecret
 
 
 class MigrationSettings(BaseSettings):
-    """`webhook_secret`: the default account's signing secret; made here where none is given."""
+    """`webhook_secret` is the default account's signing secret; without one, the first migration makes one."""
 
     model_config = SettingsConfigDict(
         env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True

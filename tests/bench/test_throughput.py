@@ -32,12 +32,8 @@ def compress(data: bytes) -> int:
 @pytest.fixture
 def stack(workspace: Path) -> Iterator[Stack]:
     """One worker, as the local stack has by default."""
-    stack = Stack(workspace / "bench")
-    try:
-        stack.start()
+    with Stack(workspace / "bench") as stack:
         yield stack
-    finally:
-        stack.stop()
 
 
 @pytest.mark.bench

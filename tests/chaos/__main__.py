@@ -1,6 +1,7 @@
-"""`python -m tests.chaos run|recovery|throughput`: break one part after the other of a real stack, and lose nothing.
+"""`python -m tests.chaos run|recovery`: break one part after the other of a real stack, and lose nothing.
 
-Exit status 1 where anything was lost, late or wrong. A seed that found something goes into regressions.py.
+Exit status 1 if anything was lost, late or wrong. What a run finds gets a small test of its own in
+tests/integration/test_found.py.
 """
 
 import argparse
@@ -8,38 +9,31 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import count
 from types import FrameType
 
 from tests.chaos.faults import FAULTS, Fault, drawn
-from tests.chaos.invariants import Violation
 from tests.chaos.recovery import measure_recovery
-from tests.chaos.regressions import REGRESSIONS
 from tests.chaos.report import say, say_result, say_table, say_violations
-from tests.chaos.seed import Result, Run
-from tests.chaos.throughput import measure_throughput
+from tests.chaos.run import Result, Run
 from tests.chaos.world import World, world
 
 SHORT_MINUTES = 3.0
 SHORT_SEEDS = 2
 FAULTS_A_SEED = 3
-TINY = 24  # pixels: so that the codec is not what is measured
 
 
 def main() -> int:
     """Read the arguments and do as they say."""
     arguments = _arguments()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what is in the background with SIGINT ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, _interrupt)
     try:
-        with world(side=TINY if arguments.command == "throughput" else 200) as made:
-            match arguments.command:
-                case "recovery":
-                    return _verdict([Result(0, violations=measure_recovery(made))])
-                case "throughput":
-                    return _verdict([Result(0, violations=measure_throughput(made, arguments.images))])
-                case _:
-                    return _run(made, arguments)
+        with world() as made:
+            if arguments.command == "recovery":
+                return _summary([_recovery(made)])
+            return _summary(_run(made, arguments))
     except KeyboardInterrupt:
         say("interrupted; everything is stopped")
         return 130
@@ -47,39 +41,36 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("command", choices=["run", "recovery", "throughput"])
+    parser.add_argument("command", choices=["run", "recovery"])
     parser.add_argument("--minutes", type=float, default=15.0, help="start no new seed after this time")
     parser.add_argument("--seeds", type=int, default=20, help="but run at least so many")
-    parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--seed", type=int, help="run only this one")
     parser.add_argument("--faults", help="with --seed: these instead of those it draws, comma-separated")
     parser.add_argument("--short", action="store_true", help=f"about {SHORT_MINUTES:g} minutes, without recovery times")
-    parser.add_argument("--images", type=int, default=5_000, help="of the request whose throughput is measured")
     return parser.parse_args()
 
 
-def _run(made: World, arguments: argparse.Namespace) -> int:
+def _run(made: World, arguments: argparse.Namespace) -> list[Result]:
     begun = time.monotonic()
-    results = [_warm_up(made)]
+    results = [_one(made, 0, [])]  # without a fault nothing may be wrong either
+    made.base = made.resources()
     if arguments.seed is not None:
-        results.append(_one(made, arguments.seed, _chosen(arguments)))
-        return _verdict(results)
+        faults = _named(arguments.faults) if arguments.faults else drawn(arguments.seed, count=FAULTS_A_SEED)
+        return [*results, _one(made, arguments.seed, faults)]
     if not arguments.short:
-        results.append(Result(0, ["recovery"], violations=measure_recovery(made)))
+        results.append(_recovery(made))
     minutes, seeds = (SHORT_MINUTES, SHORT_SEEDS) if arguments.short else (arguments.minutes, arguments.seeds)
-    for number, (seed, faults) in enumerate(_seeds(short=arguments.short)):
+    for number, seed in enumerate(count(random.randrange(10_000))):
         if number >= seeds and time.monotonic() > begun + 60 * minutes - 30:
             break
-        results.append(_one(made, seed, faults))
-    _say_coverage(results)
-    return _verdict(results)
-
-
-def _warm_up(made: World) -> Result:
-    """Without a fault nothing may be wrong either; what the processes hold afterwards is the base for all runs."""
-    result = Run(made, 0, []).run()
-    made.base = made.resources()
-    say_result(result)
-    return result
+        results.append(_one(made, seed, drawn(seed, count=FAULTS_A_SEED)))
+    hit = [[result for result in results if fault.name in result.faults] for fault in FAULTS]
+    rows = [
+        (fault.name, len(runs), sum(bool(run.violations) for run in runs))
+        for fault, runs in zip(FAULTS, hit, strict=True)
+    ]
+    say_table("Faults", ("fault", "runs", "with violations"), rows)
+    return results
 
 
 def _one(made: World, seed: int, faults: Sequence[Fault]) -> Result:
@@ -88,40 +79,22 @@ def _one(made: World, seed: int, faults: Sequence[Fault]) -> Result:
     return result
 
 
-def _seeds(*, short: bool) -> Iterator[tuple[int, list[Fault]]]:
-    """Those that once found something, then consecutive ones from anywhere. In CI the old ones take turns."""
-    old = list(REGRESSIONS)
-    if short:
-        random.shuffle(old)
-        old = old[:1]
-    for regression in old:
-        yield regression.seed, _named(regression.faults)
-    seed = random.randrange(10_000)
-    while True:
-        yield seed, drawn(seed, count=FAULTS_A_SEED)
-        seed += 1
+def _recovery(made: World) -> Result:
+    return Result(0, ["recovery"], violations=measure_recovery(made))
 
 
-def _chosen(arguments: argparse.Namespace) -> list[Fault]:
-    return _named(arguments.faults.split(",")) if arguments.faults else drawn(arguments.seed, count=FAULTS_A_SEED)
-
-
-def _named(names: Sequence[str]) -> list[Fault]:
+def _named(names: str) -> list[Fault]:
+    """The commas within the names of faults are left out."""
     by_name = {fault.name.replace(",", ""): fault for fault in FAULTS}
-    return [by_name[name.replace(",", "").strip()] for name in names]
+    return [by_name[name.strip()] for name in names.split(",")]
 
 
-def _say_coverage(results: Sequence[Result]) -> None:
-    counts = [(fault.name, sum(fault.name in result.faults for result in results)) for fault in FAULTS]
-    hurt = {fault.name: sum(bool(r.violations) for r in results if fault.name in r.faults) for fault in FAULTS}
-    say_table("Faults", ("fault", "runs", "with violations"), [(name, runs, hurt[name]) for name, runs in counts])
-
-
-def _verdict(results: Sequence[Result]) -> int:
+def _summary(results: Sequence[Result]) -> int:
+    """Print it; the exit status."""
     say_violations(results)
-    found: list[Violation] = [violation for result in results for violation in result.violations]
+    found = sum(len(result.violations) for result in results)
     images, requests = sum(result.images for result in results), sum(result.requests for result in results)
-    say(f"\n{len(results)} runs, {requests} requests, {images} images: {len(found)} violations")
+    say(f"\n{len(results)} runs, {requests} requests, {images} images: {found} violations")
     return 1 if found else 0
 
 

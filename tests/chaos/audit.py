@@ -1,4 +1,4 @@
-"""Triggers of our own in the database under test: they note, at each commit, what may never be the case.
+"""Triggers in the database under test that record, at each commit, states that must never occur.
 
 They write to `chaos_breach` and refuse nothing, so the product behaves as it would without them.
 """
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
+
+from tests.chaos.invariants import rows_of
 
 INSTALL = """
-CREATE TABLE IF NOT EXISTS chaos_breach (at timestamptz DEFAULT clock_timestamp(), request_id uuid, what text);
+CREATE TABLE chaos_breach (at timestamptz DEFAULT clock_timestamp(), request_id uuid, what text);
 
-CREATE OR REPLACE FUNCTION chaos_request_ended() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos_request_ended() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos_breach (request_id, what)
     SELECT NEW.id, 'terminal with ' || count(*) || ' images pending' FROM image
@@ -23,7 +24,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE OR REPLACE FUNCTION chaos_event_made() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos_event_made() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos_breach (request_id, what)
     SELECT NEW.request_id, 'an event while the request is ' || status FROM processing_request
@@ -31,7 +32,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE OR REPLACE FUNCTION chaos_image_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos_image_moved() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos_breach (request_id, what)
     VALUES (NEW.request_id, format('image %s: %s to %s, run %s to %s, attempts %s to %s', NEW.number,
@@ -39,16 +40,13 @@ BEGIN
     RETURN NULL;
 END $$;
 
-DROP TRIGGER IF EXISTS chaos_request_ended ON processing_request;
 CREATE CONSTRAINT TRIGGER chaos_request_ended AFTER UPDATE ON processing_request
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (OLD.finished_at IS NULL AND NEW.finished_at IS NOT NULL) EXECUTE FUNCTION chaos_request_ended();
 
-DROP TRIGGER IF EXISTS chaos_event_made ON event;
 CREATE CONSTRAINT TRIGGER chaos_event_made AFTER INSERT ON event
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chaos_event_made();
 
-DROP TRIGGER IF EXISTS chaos_image_moved ON image;
 CREATE TRIGGER chaos_image_moved AFTER UPDATE ON image FOR EACH ROW
     WHEN (NEW.run < OLD.run OR NEW.attempts > 5 OR NEW.attempts < 0
           OR OLD.state <> 'pending' AND NEW.state <> OLD.state AND NEW.run = OLD.run
@@ -58,12 +56,11 @@ CREATE TRIGGER chaos_image_moved AFTER UPDATE ON image FOR EACH ROW
 
 
 def install(connection: psycopg.Connection[Any]) -> None:
-    """May be repeated. The connection commits by itself."""
+    """Once in a database. The connection commits by itself."""
     connection.execute(INSTALL)
 
 
 def breaches(connection: psycopg.Connection[Any], ids: Sequence[str]) -> list[str]:
-    """What was noted about these requests."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute("SELECT * FROM chaos_breach WHERE request_id = ANY(%s::uuid[]) ORDER BY at", [list(ids)])
-        return [f"{row['at']:%H:%M:%S} request {row['request_id']} {row['what']}" for row in cursor]
+    """The breaches of these requests."""
+    rows = rows_of(connection, "SELECT * FROM chaos_breach WHERE request_id = ANY(%s::uuid[]) ORDER BY at", list(ids))
+    return [f"{row['at']:%H:%M:%S} request {row['request_id']} {row['what']}" for row in rows]

@@ -1,12 +1,14 @@
 """A small file system for the blob store, so that its disk can be full.
 
-The mount is made in a mount namespace of this process alone: the kernel takes it away with the last of our processes,
+The mount is made in a mount namespace of this process alone: the kernel removes it with the last of our processes,
 however they end. Where that is not allowed, `SmallDisk.mounted` is False and the fault is skipped.
 """
 
 import ctypes
 import os
 import subprocess
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -27,19 +29,12 @@ class SmallDisk:
         """Before any thread is started: only the calling thread, and what it starts, enters the namespace."""
         self.folder.mkdir(parents=True)
         if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) == 0:
-            private = subprocess.run(["mount", "--make-rprivate", "/"], check=False, capture_output=True)
-            tmpfs: list[str | Path] = [
-                "mount",
-                "-t",
-                "tmpfs",
-                "-o",
-                f"size={MEGABYTES}m,mode=0755",
-                "halftone-chaos",
-                self.folder,
-            ]
-            self.mounted = (
-                private.returncode == 0 and subprocess.run(tmpfs, check=False, capture_output=True).returncode == 0
-            )
+            mount = partial(subprocess.run, check=True, capture_output=True)
+            with suppress(subprocess.CalledProcessError):
+                mount(["mount", "--make-rprivate", "/"])
+                tmpfs = ["-t", "tmpfs", "-o", f"size={MEGABYTES}m,mode=0755", "halftone-chaos", str(self.folder)]
+                mount(["mount", *tmpfs])
+                self.mounted = True
         return self
 
     def __exit__(self, *_: object) -> None:

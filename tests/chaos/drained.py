@@ -1,10 +1,9 @@
-"""What must be gone once the faults are over and all is settled: messages, partial files, idle transactions.
+"""Leftovers once the faults are over and all is settled: messages, partial files, idle transactions, leaked resources.
 
-Each check yields what is still there.
+Each check yields one line for each.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ from shared.messages import all_messages
 from tests.chaos.invariants import Database, rows_of
 
 NAMESPACE = "dramatiq"
+Resources = dict[str, int]
 QUEUES = sorted({message.queue for message in all_messages()})
 
 
@@ -57,25 +57,18 @@ def temporary(blobs: Path, folder: Path, *, kept: bool) -> Iterator[str]:
         yield f"{path.parent.name}/{path.name} is left"
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What a process holds on to."""
+def resources(pid: int) -> Resources:
+    """Counts of a process and its descendants."""
+    process = psutil.Process(pid)
+    with process.oneshot():
+        children = process.children(recursive=True)
+        return {"threads": process.num_threads(), "files": process.num_fds(), "children": len(children)}
 
-    threads: int
-    files: int
-    children: int
 
-    @classmethod
-    def of(cls, pid: int) -> "Resources":
-        process = psutil.Process(pid)
-        with process.oneshot():
-            return cls(process.num_threads(), process.num_fds(), len(process.children(recursive=True)))
-
-    def above(self, base: "Resources") -> Iterator[str]:
-        for name, slack in SLACK.items():
-            now, before = getattr(self, name), getattr(base, name)
-            if now > before + slack:
-                yield f"{now} {name}, {before} at the beginning"
+def excess(now: Resources, base: Resources) -> Iterator[str]:
+    for name, slack in SLACK.items():
+        if now[name] > base[name] + slack:
+            yield f"{now[name]} {name}, {base[name]} at the beginning"
 
 
 SLACK = {"threads": 40, "files": 80, "children": 1}

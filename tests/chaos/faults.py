@@ -6,13 +6,10 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-
-import psutil
-import psycopg
-import redis
+from typing import LiteralString
 
 from tests.chaos.world import World
-from tests.stack import until
+from tests.stack import pings, until
 
 Heal = Callable[[], object]
 
@@ -62,19 +59,20 @@ def kill_server(world: World, random: Random, name: str) -> None:
 
 def kill_backend(world: World, random: Random) -> None:
     """Kill -9 one session's process: PostgreSQL ends all sessions and recovers."""
-    backends = [
-        child for child in psutil.Process(world.servers.pid("postgres")).children() if "halftone" in _title(child)
-    ]
-    if backends:
-        random.choice(backends).kill()
+    with world.database() as connection:
+        pids = [pid for (pid,) in connection.execute("SELECT pid" + _SESSIONS)]
+    if pids:
+        os.kill(random.choice(pids), signal.SIGKILL)
 
 
 def terminate_sessions(world: World, random: Random) -> None:
     with world.database() as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
+        connection.execute("SELECT pg_terminate_backend(pid)" + _SESSIONS)
+
+
+_SESSIONS: LiteralString = """
+FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
 
 
 def flush_all(world: World, random: Random) -> None:
@@ -92,7 +90,7 @@ def restart_valkey(world: World, random: Random, keeps: str) -> None:
     if keeps == "old":
         until(lambda: _moved_on(world), within=5)
     world.servers.restart("valkey", signal.SIGKILL)
-    until(lambda: _answers(world), within=20)
+    until(lambda: pings(world.servers.redis_url), within=20)
     dump.unlink(missing_ok=True)
 
 
@@ -140,34 +138,11 @@ def _nothing() -> None:
     """The fault is over when it has begun."""
 
 
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def _answers(world: World) -> bool:
-    try:
-        with world.redis() as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
-
-
 def _moved_on(world: World) -> bool:
     """Something was written since the dump: what the old file does not know."""
     with world.redis() as client:
         changes: dict[str, int] = client.info("persistence")
         return changes["rdb_changes_since_last_save"] > 20
-
-
-def postgres_answers(world: World) -> bool:
-    try:
-        with world.database() as connection:
-            return connection.execute("SELECT 1").fetchone() is not None
-    except psycopg.Error:
-        return False
 
 
 STALL = (17.0, 19.0)

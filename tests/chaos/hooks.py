@@ -1,4 +1,4 @@
-"""What the receiver's log must say: every event, signed, the same bytes each time, and never before `GET` shows it."""
+"""Checks of the webhooks received: every event, signed, the same bytes each time, and never before `GET` shows it."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,8 @@ def check_hooks(database: Database, posts: Sequence[Arrival], ids: Sequence[str]
     for post in posts:
         by_event[post.event_id].append(post)
     found = [Violation("receivers_ids_are_the_events", details) for details in _ids(events, by_event)]
-    for event_id, received in by_event.items():
-        row = events.get(event_id)
-        if row is not None:
-            found += _one_event(row, received)
+    for event_id in events.keys() & by_event.keys():
+        found += _one_event(events[event_id], by_event[event_id])
     return found
 
 

@@ -1,6 +1,6 @@
-"""What a run sends: manifests drawn from the seed, with what is to come of each of their URLs.
+"""The requests of a run: manifests drawn from the seed, with the expected end of each of their URLs.
 
-Everything is expected to succeed unless the picture itself is at fault: our own faults may cost time, never an image.
+Every image is expected to succeed unless its picture is at fault: an outage may cost time, never an image.
 """
 
 from collections.abc import Callable
@@ -9,16 +9,17 @@ from random import Random
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.pictures import draw
-from tests.origin import Origin, body, claim, drip, endless, late, reset_after, status
+from tests.origin import Behaviour, Origin, body, claim, drip, endless, late, reset_after, status
 
 REFUSED = ("ftp://example.test/a.jpg", "not a url")
 HOOKS = ("ok", "ok", "500", "302", "410", "slow", "close")
 URLS_A_ROW = (1, 1, 2, 3)
+REQUESTS = 7
 
 
 @dataclass(slots=True)
 class Row:
-    """One line of the manifest; `urls` as they stand there, doubles included."""
+    """One row of the manifest; `urls` in its order, doubles included."""
 
     serial: str
     name: str
@@ -48,10 +49,10 @@ class Order:
 class Shelf:
     """The pictures of the origin, made once, and the URLs of each run. `base` is how the stack reaches the origin."""
 
-    def __init__(self, origin: Origin, base: str, *, side: int = 200, count: int = 10) -> None:
+    def __init__(self, origin: Origin, base: str) -> None:
         self._origin = origin
         self._base = base
-        self._bodies = [draw(f"{seed}.jpg", (side, side)) for seed in range(count)]
+        self._bodies = [draw(f"{number}.jpg", (200, 200)) for number in range(10)]
         for number, data in enumerate(self._bodies):
             origin.add(f"/good/{number}.jpg", data)
 
@@ -62,49 +63,36 @@ class Shelf:
     def odd(self, random: Random, tag: str) -> tuple[str, str | None]:
         """A URL that misbehaves, and the error that it ends with."""
         name = random.choice(list(_ODD))
-        make, error = _ODD[name]
+        behaviours, error = _ODD[name]
         path = f"/odd/{name}/{tag}.jpg"
-        make(self._origin, path, random.choice(self._bodies))
+        self._origin.on(path, *behaviours(random.choice(self._bodies)))
         return f"{self._base}{path}", error
-
-    def flaky(self, random: Random, tag: str, *, failures: int) -> str:
-        """A URL that answers 503 a few times before it gives its picture."""
-        path = f"/flaky/{tag}.jpg"
-        self._origin.on(path, *[status(503)] * failures, body(random.choice(self._bodies)))
-        return f"{self._base}{path}"
 
 
 DRIPS, DRIP_EVERY = 12, 0.25
 """3 s for a picture: slower than a first fetch may be, and faster than a later one."""
-Install = Callable[[Origin, str, bytes], object]
-_ODD: dict[str, tuple[Install, str | None]] = {
-    "error500": (lambda origin, path, data: origin.on(path, status(500), body(data)), None),
-    "busy429": (
-        lambda origin, path, data: origin.on(path, status(429, headers={"Retry-After": "1"}), body(data)),
-        None,
-    ),
-    "reset": (lambda origin, path, data: origin.on(path, reset_after(data, sent=900), body(data)), None),
-    "short": (lambda origin, path, data: origin.on(path, claim(data, length=len(data) + 9), body(data)), None),
-    "late": (lambda origin, path, data: origin.on(path, late(body(data), seconds=3)), None),
-    "drip": (
-        lambda origin, path, data: origin.on(path, drip(data, every=DRIP_EVERY, size=len(data) // DRIPS + 1)),
-        None,
-    ),
-    "endless": (lambda origin, path, data: origin.on(path, endless), "too_large"),
-    "missing": (lambda origin, path, data: origin.on(path, status(404)), "http_status"),
-    "html": (lambda origin, path, data: origin.add(path, b"<html>no picture</html>"), "not_an_image"),
-    "broken": (lambda origin, path, data: origin.add(path, data[: len(data) // 3]), "corrupt_image"),
+_ODD: dict[str, tuple[Callable[[bytes], list[Behaviour]], str | None]] = {
+    "error500": (lambda data: [status(500), body(data)], None),
+    "busy429": (lambda data: [status(429, headers={"Retry-After": "1"}), body(data)], None),
+    "reset": (lambda data: [reset_after(data, sent=900), body(data)], None),
+    "short": (lambda data: [claim(data, length=len(data) + 9), body(data)], None),
+    "late": (lambda data: [late(body(data), seconds=3)], None),
+    "drip": (lambda data: [drip(data, every=DRIP_EVERY, size=len(data) // DRIPS + 1)], None),
+    "endless": (lambda _: [endless], "too_large"),
+    "missing": (lambda _: [status(404)], "http_status"),
+    "html": (lambda _: [body(b"<html>no picture</html>")], "not_an_image"),
+    "broken": (lambda data: [body(data[: len(data) // 3])], "corrupt_image"),
 }
 
 
-def orders(seed: int, tag: str, shelf: Shelf, *, seconds: float, count: int = 7) -> list[Order]:
+def orders(seed: int, tag: str, shelf: Shelf, *, seconds: float) -> list[Order]:
     """The requests of a run, spread over `seconds`. `tag` makes keys and URLs those of this run alone."""
     random = Random(f"load {seed}")
     made = []
-    for number in range(count):
+    for number in range(REQUESTS):
         rows = random.choice((3, 20, 40, 60, 110))
-        order = Order(f"{tag}-{number}", at=seconds * number / count, hook=random.choice((*HOOKS, None)))
-        order.cancel = number == count - 1 and random.random() < 0.5
+        order = Order(f"{tag}-{number}", at=seconds * number / REQUESTS, hook=random.choice((*HOOKS, None)))
+        order.cancel = number == REQUESTS - 1 and random.random() < 0.5
         _fill(order, random, shelf, rows=rows)
         made.append(order)
     return made

@@ -19,7 +19,7 @@ CHUNK = 65_536
 
 @dataclass(slots=True)
 class Drop:
-    """Lose the replies of the next `count` commands called `command`: the command was done, its sender never hears.
+    """Lose the replies of the next `count` commands called `command`: they are executed, and the client gets no answer.
 
     `silently`: the connection stays open and says nothing any more, so that the client runs into its time-out.
     """
@@ -43,11 +43,10 @@ class _Connection:
 
 
 class Proxy:
-    """Stands at `port` before whatever listens on `upstream` of this machine."""
+    """Stands at `port`, any free one, before whatever listens on `upstream` of this machine."""
 
-    def __init__(self, loop: "Loop", upstream: int, port: int, spy: Callable[[], Spy] | None = None) -> None:
+    def __init__(self, loop: "Loop", upstream: int, spy: Callable[[], Spy] | None) -> None:
         self.upstream = upstream
-        self.port = port
         self.latency = 0.0
         self.refusing = False
         self.dropped = 0
@@ -58,10 +57,9 @@ class Proxy:
         self._gate = asyncio.Event()
         self._gate.set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1")
         self.port = self._server.sockets[0].getsockname()[1]
 
     @property
@@ -70,7 +68,7 @@ class Proxy:
 
     def partition(self) -> None:
         """Nothing passes from here on, and no new connection gets an answer."""
-        self._loop.run(self._set_gate(opened=False))
+        self._loop.run(self._partition())
 
     def reset(self) -> None:
         """End every connection with a reset."""
@@ -84,11 +82,14 @@ class Proxy:
         """No fault any more; what was held passes, and a connection that was silenced is reset."""
         self.latency, self.refusing = 0.0, False
         self._drops.clear()
-        self._loop.run(self._set_gate(opened=True))
-        self._loop.run(self._reset(only_mute=True))
+        self._loop.run(self._heal())
 
-    async def _set_gate(self, *, opened: bool) -> None:
-        self._gate.set() if opened else self._gate.clear()
+    async def _partition(self) -> None:
+        self._gate.clear()
+
+    async def _heal(self) -> None:
+        self._gate.set()
+        await self._reset(only_mute=True)
 
     async def _reset(self, *, only_mute: bool = False) -> None:
         for connection in list(self._open):
@@ -114,24 +115,19 @@ class Proxy:
         answers, server = await asyncio.open_connection("127.0.0.1", self.upstream)
         connection = _Connection(client, server, self._spy() if self._spy else None)
         self._open.add(connection)
-        try:
-            await self._carry(connection, reader, answers)
-        finally:
-            self._open.discard(connection)
-            client.close()
-            server.close()
-
-    async def _carry(
-        self, connection: _Connection, reader: asyncio.StreamReader, answers: asyncio.StreamReader
-    ) -> None:
-        both = [asyncio.ensure_future(self._requests(connection, reader))]
-        both.append(asyncio.ensure_future(self._replies(connection, answers)))
+        both = [
+            asyncio.create_task(self._requests(connection, reader)),
+            asyncio.create_task(self._replies(connection, answers)),
+        ]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in both:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
+            self._open.discard(connection)
+            client.close()
+            server.close()
 
     async def _requests(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
         while data := await reader.read(CHUNK):
@@ -161,16 +157,14 @@ class Proxy:
     def _to_drop(self, connection: _Connection, reply: bytes) -> Drop | None:
         if not self._drops or connection.spy is None or not connection.spy.matters(reply):
             return None
-        for drop in self._drops:
-            if drop.count > 0 and drop.command in connection.asked:
-                drop.count -= 1
-                self.dropped += 1
-                return drop
-        return None
+        drop = next((one for one in self._drops if one.count > 0 and one.command in connection.asked), None)
+        if drop:
+            drop.count -= 1
+            self.dropped += 1
+        return drop
 
     async def close(self) -> None:
-        if self._server:
-            self._server.close()
+        self._server.close()
         self._gate.set()
         for task in list(self._tasks):
             task.cancel()
@@ -204,9 +198,9 @@ class Loop:
         self._thread.join(5)
         self._loop.close()
 
-    def proxy(self, upstream: int, *, port: int = 0, spy: Callable[[], Spy] | None = None) -> Proxy:
-        """A proxy that listens at once, on any free port unless one is given."""
-        proxy = Proxy(self, upstream, port, spy)
+    def proxy(self, upstream: int, *, spy: Callable[[], Spy] | None = None) -> Proxy:
+        """A proxy that listens at once."""
+        proxy = Proxy(self, upstream, spy)
         self.run(proxy.listen())
         self._proxies.append(proxy)
         return proxy

@@ -1,12 +1,12 @@
 """How much longer a request takes when one part breaks, against the same requests without a fault in the same world."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import median
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.invariants import Violation
 from tests.chaos.load import Order, Row
 from tests.chaos.report import say, say_table
@@ -29,6 +29,17 @@ class Scenario:
     median: float | None = None
     worst: float | None = None
 
+    @property
+    def fault(self) -> Fault:
+        return next(fault for fault in FAULTS if fault.name == self.name)
+
+    def violations(self, extra: Sequence[float]) -> list[Violation]:
+        return [
+            Violation("recovery_is_in_time", f"{self.name}: {value:.1f} s extra, at most {limit:g} s are promised")
+            for value, limit in ((median(extra), self.median), (max(extra), self.worst))
+            if limit is not None and value > limit
+        ]
+
 
 SCENARIOS = (
     Scenario("kill worker", rounds=2, median=30, worst=150),
@@ -38,76 +49,34 @@ SCENARIOS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Extra seconds of each request."""
-
-    scenario: Scenario
-    base: float
-    extra: tuple[float, ...]
-
-    def violations(self) -> list[Violation]:
-        found = []
-        for what, value, limit in (
-            ("median", median(self.extra), self.scenario.median),
-            ("worst", max(self.extra), self.scenario.worst),
-        ):
-            if limit is not None and value > limit:
-                text = f"{self.scenario.name}: {what} extra time is {value:.1f} s, at most {limit:g} s are promised"
-                found.append(Violation("recovery_is_in_time", text))
-        return found
-
-
 def measure_recovery(world: World) -> list[Violation]:
     """Measure all scenarios, print the table, and return what took too long."""
-    _times(world, None)  # the first time, all is cold
-    base = _times(world, None)
-    measured = []
+    _times(world)  # the first time, all is cold
+    base = _times(world)
+    found, rows = [], []
     for scenario in SCENARIOS:
-        extra: list[float] = []
-        for number in range(scenario.rounds):
-            taken = _times(world, _breaking(world, scenario.name, number))
-            extra += [now - before for now, before in zip(taken, base, strict=True)]
-        measured.append(Measured(scenario, median(base), tuple(extra)))
+        rounds = [_times(world, scenario.fault, Random(number)) for number in range(scenario.rounds)]
+        extra = [now - before for times in rounds for now, before in zip(times, base, strict=True)]
         say(f"  {scenario.name}: {', '.join(f'{seconds:.1f}' for seconds in extra)} s extra")
-    say_table("Recovery: extra seconds of a request", _HEAD, [_row(one) for one in measured])
-    return [violation for one in measured for violation in one.violations()]
+        found += scenario.violations(extra)
+        seconds = [f"{value:.1f}" for value in (median(base), median(extra), max(extra))]
+        rows.append((scenario.name, len(extra), *seconds, scenario.median or "-", scenario.worst or "-"))
+    head = ("fault", "requests", "without fault", "median extra", "worst extra", "median promised", "worst promised")
+    say_table("Recovery: extra seconds of a request", head, rows)
+    return found
 
 
-_HEAD = ("fault", "requests", "without fault", "median extra", "worst extra", "promised")
-
-
-def _row(one: Measured) -> Sequence[object]:
-    limits = (("median", one.scenario.median), ("worst", one.scenario.worst))
-    promised = ", ".join(f"{what} {limit:g}" for what, limit in limits if limit is not None)
-    return (
-        one.scenario.name,
-        len(one.extra),
-        f"{one.base:.1f}",
-        f"{median(one.extra):.1f}",
-        f"{max(one.extra):.1f}",
-        promised or "-",
-    )
-
-
-def _breaking(world: World, name: str, number: int) -> Callable[[], Callable[[], object]]:
-    fault = next(fault for fault in FAULTS if fault.name == name)
-    return lambda: fault.begin(world, Random(number))
-
-
-def _times(world: World, breaks: Callable[[], Callable[[], object]] | None) -> list[float]:
+def _times(world: World, fault: Fault | None = None, random: Random | None = None) -> list[float]:
     """Seconds from acceptance to the end for each request, in the order in which they were sent."""
     tag = f"recovery{time.time_ns() % 10**9}"
     shop = Shop(world.stack.base_url, world.hooks)
     shop.open(_orders(world, tag))
     try:
-        if breaks:
-            time.sleep(BREAK_AFTER)
-            heal = breaks()
-            _wait(shop)
+        time.sleep(BREAK_AFTER)
+        heal = fault.begin(world, random or Random()) if fault else None
+        shop.wait(within=SETTLED_WITHIN)
+        if heal:
             heal()
-        else:
-            _wait(shop)
         return _finish(world, shop, tag)
     finally:
         shop.close()
@@ -118,19 +87,10 @@ def _orders(world: World, tag: str) -> list[Order]:
     made = []
     for number in range(REQUESTS):
         order = Order(f"{tag}-{number}", at=0.05 * number, hook=None)
-        for row in range(IMAGES):
-            url = world.shelf.good(random, f"{order.key}-{row}")
-            order.rows.append(Row(f"{row}", "Product", [url]))
+        urls = [world.shelf.good(random, f"{order.key}-{row}") for row in range(IMAGES)]
+        order.rows = [Row(f"{row}", "Product", [url]) for row, url in enumerate(urls)]
         made.append(order)
     return made
-
-
-def _wait(shop: Shop) -> None:
-    deadline = time.monotonic() + SETTLED_WITHIN
-    while shop.sending or not all(accepted.terminal for accepted in shop.accepted()):
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.2)
 
 
 def _finish(world: World, shop: Shop, tag: str) -> list[float]:
@@ -140,7 +100,7 @@ def _finish(world: World, shop: Shop, tag: str) -> list[float]:
             "WHERE idempotency_key LIKE %s ORDER BY idempotency_key",
             [f"{tag}-%"],
         ).fetchall()
-    for request_id in shop.ids():
-        shop.insist("DELETE", f"/v1/requests/{request_id}")
+    for accepted in shop.accepted():
+        shop.insist("DELETE", f"/v1/requests/{accepted.request_id}")
     assert len(rows) == REQUESTS, f"{len(rows)} of {REQUESTS} requests were accepted"
     return [row[0] for row in rows]

@@ -1,9 +1,10 @@
-"""What a person reads: a line for each run as it ends, tables at the end, every violation by name."""
+"""The printed report: a line for each run as it ends, tables at the end, every violation by name."""
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 
-from tests.chaos.seed import Result
+from tests.chaos.run import Result
 
 MOST_SHOWN = 12
 
@@ -36,10 +37,6 @@ def say_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]])
 
 def say_violations(results: Sequence[Result]) -> None:
     """Every violation, for the log of a failed run."""
-    found = [(result, violation) for result in results for violation in result.violations]
-    if found:
-        say_table(
-            "Violations",
-            ("seed", "faults", "invariant", "details"),
-            [(result.seed, " + ".join(result.faults), one.invariant, one.details) for result, one in found],
-        )
+    rows = [(result.seed, " + ".join(result.faults), *astuple(one)) for result in results for one in result.violations]
+    if rows:
+        say_table("Violations", ("seed", "faults", "invariant", "details"), rows)

@@ -1,11 +1,10 @@
-"""The client's side of a run: sends each order until it is accepted, follows it, and notes what must never be seen."""
+"""The client's side of a run: sends each order until it is accepted, follows it, and records contradictory answers."""
 
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +21,7 @@ class Accepted:
 
     order: Order
     request_id: str
-    seen: list[str] = field(default_factory=list)  # what must never be seen
+    seen: list[str] = field(default_factory=list)  # violations
     progress: float = 0.0
     run: int = 1
     status: str = "pending"
@@ -33,7 +32,7 @@ class Accepted:
         return self.status in TERMINAL and self.run >= self.wanted_run
 
     def note(self, view: Mapping[str, Any]) -> None:
-        """Compare what `GET` shows with what it showed before."""
+        """Compare an answer of `GET` with the one before."""
         if view["run"] < self.run:
             self.seen.append(f"run {self.run} became {view['run']}")
         if view["run"] > self.run:
@@ -53,40 +52,49 @@ class Shop:
     def __init__(self, gateway: str, hooks: str) -> None:
         self._client = Client(gateway, seconds=15)
         self._hooks = hooks
-        self._lock = threading.Lock()
         self._accepted: list[Accepted] = []
         self.gave_up: list[str] = []
-        self._threads: list[threading.Thread] = []
+        self._senders: list[threading.Thread] = []
         self._stopping = threading.Event()
 
     def open(self, orders: list[Order]) -> None:
         """Send every order when its time comes, and follow what was accepted, in threads."""
         begun = time.monotonic()
-        for order in orders:
-            self._start(partial(self._send_at, order, begun))
-        threading.Thread(target=self._follow, name="shop-follows", daemon=True).start()
-
-    def _start(self, work: Callable[[], None]) -> None:
-        thread = threading.Thread(target=work, name="shop", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        self._senders = [threading.Thread(target=self._send_at, args=(order, begun), daemon=True) for order in orders]
+        for thread in [*self._senders, threading.Thread(target=self._follow, daemon=True)]:
+            thread.start()
 
     def close(self) -> None:
         self._stopping.set()
 
-    @property
-    def sending(self) -> bool:
-        return any(thread.is_alive() for thread in self._threads)
+    def wait(self, *, within: float) -> None:
+        """Return when everything is sent and terminal, or after so many seconds."""
+        deadline = time.monotonic() + within
+        while any(thread.is_alive() for thread in self._senders) or not all(one.terminal for one in self.accepted()):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.2)
 
     def accepted(self) -> list[Accepted]:
-        with self._lock:
-            return list(self._accepted)
+        return list(self._accepted)
 
-    def ids(self) -> list[str]:
-        return [accepted.request_id for accepted in self.accepted()]
+    def insist(self, method: str, path: str, *, body: bytes | None = None, key: str | None = None) -> tuple[int, Any]:
+        """Call again until the answer is neither an outage nor a refusal for now."""
+        deadline = time.monotonic() + SEND_WITHIN
+        while True:
+            status, answer = self._call(method, path, body=body, key=key)
+            passing = status == 0 or status >= 500 or status == 429 or (status == 409 and key is not None)
+            if not passing or time.monotonic() > deadline or self._stopping.wait(PAUSE):
+                return status, answer
 
-    def call(self, method: str, path: str, *, body: bytes | None = None, key: str | None = None) -> tuple[int, Any]:
-        """Status and JSON: 200 for any success, 0 where no answer came."""
+    def retry(self, accepted: Accepted) -> None:
+        """Run the failed images again; from here on a second event is expected."""
+        status, _ = self.insist("POST", f"/v1/requests/{accepted.request_id}/retry")
+        if status in (200, 409):  # 409: the answer was lost, and the call repeated
+            accepted.wanted_run = 2
+
+    def _call(self, method: str, path: str, *, body: bytes | None = None, key: str | None = None) -> tuple[int, Any]:
+        """Status and JSON: 200 for any success, 0 if no answer came."""
         headers = {"Content-Type": "text/csv"} | ({"Idempotency-Key": key} if key else {})
         try:
             return 200, json.loads(self._client.call(method, path, body=body, headers=headers) or b"null")
@@ -94,15 +102,6 @@ class Shop:
             return refusal.status, None
         except (ApiError, ValueError):
             return 0, None
-
-    def insist(self, method: str, path: str, *, body: bytes | None = None, key: str | None = None) -> tuple[int, Any]:
-        """Call again until the answer is neither an outage nor a refusal for now."""
-        deadline = time.monotonic() + SEND_WITHIN
-        while True:
-            status, answer = self.call(method, path, body=body, key=key)
-            passing = status == 0 or status >= 500 or status == 429 or (status == 409 and key is not None)
-            if not passing or time.monotonic() > deadline or self._stopping.wait(PAUSE):
-                return status, answer
 
     def _send_at(self, order: Order, begun: float) -> None:
         if self._stopping.wait(max(0.0, begun + order.at - time.monotonic())):
@@ -115,27 +114,18 @@ class Shop:
         if status != 200:
             self.gave_up.append(f"{order.key}: {status}")
             return
-        with self._lock:
-            self._accepted.append(Accepted(order, answer["request_id"]))
+        self._accepted.append(Accepted(order, answer["request_id"]))
         if order.cancel:
             self.insist("POST", f"/v1/requests/{answer['request_id']}/cancel")
 
-    def retry(self, accepted: Accepted) -> None:
-        """Run the failed images again; from here on a second event is expected."""
-        status, _ = self.insist("POST", f"/v1/requests/{accepted.request_id}/retry")
-        if status in (200, 409):  # 409: the answer was lost, and the call repeated
-            accepted.wanted_run = 2
-
     def _follow(self) -> None:
+        """Read each request again and again; an outage shows nothing, a refusal is noted."""
         while not self._stopping.wait(0.1):
             for accepted in self.accepted():
-                if not accepted.terminal:
-                    self.look(accepted)
-
-    def look(self, accepted: Accepted) -> None:
-        """One `GET`; an outage shows nothing, a refusal is noted."""
-        status, view = self.call("GET", f"/v1/requests/{accepted.request_id}")
-        if status == 200:
-            accepted.note(view)
-        elif 400 <= status < 500 and status != 429:
-            accepted.seen.append(f"GET answered {status}")
+                if accepted.terminal:
+                    continue
+                status, view = self._call("GET", f"/v1/requests/{accepted.request_id}")
+                if status == 200:
+                    accepted.note(view)
+                elif 400 <= status < 500 and status != 429:
+                    accepted.seen.append(f"GET answered {status}")

@@ -1,12 +1,12 @@
-"""What a client asks of Redis or PostgreSQL, read off the bytes that pass through the proxy.
+"""Names the commands that a client sends to Redis or PostgreSQL, from the bytes that pass through the proxy.
 
 Only what the faults need: the command of Dramatiq's one script, and PostgreSQL's COMMIT.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
-LONGEST_NAME = 64
 SCRIPT_COMMAND = 4  # EVALSHA sha 1 namespace COMMAND timestamp queue ...
 
 
@@ -37,10 +37,11 @@ class RedisSpy:
         return not reply.startswith((b"*0\r\n", b"-"))
 
     def _commands(self) -> Iterator[str]:
-        while parsed := _request(self._buffer):
-            arguments, end = parsed
-            del self._buffer[:end]
-            yield _name(arguments)
+        with suppress(ValueError):
+            while True:
+                arguments, end = _request(self._buffer)
+                del self._buffer[:end]
+                yield _name(arguments)
 
 
 class PostgresSpy:
@@ -56,29 +57,21 @@ class PostgresSpy:
 def _name(arguments: list[bytes]) -> str:
     called = arguments[0].upper()
     script = called in (b"EVALSHA", b"EVAL") and len(arguments) > SCRIPT_COMMAND
-    return (arguments[SCRIPT_COMMAND] if script else called)[:LONGEST_NAME].decode("latin-1").lower()
+    return (arguments[SCRIPT_COMMAND] if script else called).decode("latin-1").lower()
 
 
-def _request(buffer: bytearray) -> tuple[list[bytes], int] | None:
-    """The first request of the buffer and where it ends; None while it is not whole. RESP arrays of bulk strings."""
-    line = _line(buffer, 0)
-    if line is None:
-        return None
-    count, position = line
+def _request(buffer: bytearray) -> tuple[list[bytes], int]:
+    """The first request of the buffer, an array of bulk strings, and where it ends; ValueError if it is not whole."""
+    count, position = _number(buffer, 0)
     arguments = []
     for _ in range(count):
-        line = _line(buffer, position)
-        if line is None:
-            return None
-        length, start = line
-        position = start + length + 2
-        if len(buffer) < position:
-            return None
+        length, start = _number(buffer, position)
         arguments.append(bytes(buffer[start : start + length]))
+        position = buffer.index(b"\r\n", start + length) + 2
     return arguments, position
 
 
-def _line(buffer: bytearray, start: int) -> tuple[int, int] | None:
+def _number(buffer: bytearray, start: int) -> tuple[int, int]:
     """The number of a line such as `*3` or `$5`, and where the next line begins."""
-    end = buffer.find(b"\r\n", start)
-    return None if end < 0 else (int(buffer[start + 1 : end]), end + 2)
+    end = buffer.index(b"\r\n", start)
+    return int(buffer[start + 1 : end]), end + 2

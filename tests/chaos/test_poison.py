@@ -20,12 +20,8 @@ PLANTED = ROOT / "tests/chaos/planted"
 
 @pytest.fixture
 def stack(workspace: Path) -> Iterator[Stack]:
-    stack = Stack(workspace / "poison", env={"HALFTONE_WORKERS": "2", "PYTHONPATH": f"{PLANTED}:{ROOT}"})
-    try:
-        stack.start()
+    with Stack(workspace / "poison", env={"HALFTONE_WORKERS": "2", "PYTHONPATH": f"{PLANTED}:{ROOT}"}) as stack:
         yield stack
-    finally:
-        stack.stop()
 
 
 def test_a_poisonous_image_costs_itself_alone(stack: Stack) -> None:

@@ -1,7 +1,6 @@
-"""`python -m tests.chaos.two_notifiers`: the local stack in the foreground, with a second notifier."""
+"""`python -m tests.chaos.two_notifiers run`: the local stack in the foreground, with a second notifier."""
 
 import sys
-from typing import Any
 
 from deploy.local import __main__ as command
 from deploy.local import stack
@@ -24,12 +23,6 @@ class ProcessesWithTwo(Processes):
         return [*super().services(), self._module(SECOND, "services.notifier")]
 
 
-def main() -> int:
-    vars_of_stack: Any = stack
-    vars_of_stack.Processes = ProcessesWithTwo
-    settings = LocalSettings()
-    return command.run(settings, DataDir(settings.folder), servers_only=False)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    stack.Processes = ProcessesWithTwo  # type: ignore[attr-defined]
+    sys.exit(command.main())

@@ -1,9 +1,8 @@
-"""Everything that a run needs and may break: servers, proxies before each of them, the stack, origin, receiver, disk.
+"""The parts that a run needs and may break: servers, proxies before each of them, the stack, origin, receiver, disk.
 
 The stack reaches PostgreSQL, Valkey, the origin and the receiver through proxies only; the checks go straight.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,15 +18,14 @@ import redis
 from deploy.demo.client import Client
 from tests.chaos import audit
 from tests.chaos.disk import SmallDisk
-from tests.chaos.drained import Resources
+from tests.chaos.drained import Resources, resources
 from tests.chaos.load import Shelf
 from tests.chaos.proxy import Loop, Proxy
 from tests.chaos.receiver import MisbehavingReceiver
 from tests.chaos.spies import PostgresSpy, RedisSpy
 from tests.origin import Origin
-from tests.stack import ROOT, Stack
+from tests.stack import Stack, keep_logs, own_folder
 
-FOLDER = ROOT / ".test"
 SERVICES = ("ingest", "worker-1", "worker-2", "notifier", "notifier-2", "status", "gateway")
 SETTINGS = {
     "HALFTONE_WORKERS": "2",
@@ -38,14 +36,6 @@ SETTINGS = {
     "HALFTONE_DELIVERY_SECONDS": "4",
 }
 """Shorter only where no promise of these runs is about the time."""
-
-
-class TwoNotifiers(Stack):
-    """The stack of the tests, started by two_notifiers.py."""
-
-    def __init__(self, folder: Path, *, env: dict[str, str]) -> None:
-        super().__init__(folder, env=env)
-        self._command = [self._command[0], "-m", "tests.chaos.two_notifiers"]
 
 
 @dataclass(slots=True)
@@ -77,30 +67,28 @@ class World:
         return redis.Redis.from_url(self.servers.redis_url, socket_timeout=5)
 
     def resources(self) -> dict[str, Resources]:
-        """What each service holds now; None of those that are between two lives."""
+        """The resources of each service that runs at this moment."""
         pids = {name: self.stack.pid(name) for name in SERVICES}
-        return {name: Resources.of(pid) for name, pid in pids.items() if pid and psutil.pid_exists(pid)}
+        return {name: resources(pid) for name, pid in pids.items() if pid and psutil.pid_exists(pid)}
 
 
 @contextmanager
-def world(*, side: int = 200) -> Iterator[World]:
-    """Start it all; end it all. `side`: pixels of the square pictures."""
-    _forget_old_folders()
-    folder = FOLDER / f"chaos-{os.getpid()}"
-    (folder / "tmp").mkdir(parents=True)
-    for path in (FOLDER, folder):
-        path.chmod(0o755)
+def world() -> Iterator[World]:
+    """Start it all; end it all. The logs stay in `.test/last-chaos`."""
+    folder = own_folder()
+    (folder / "tmp").mkdir()
     with ExitStack() as ends:
-        ends.callback(_keep_logs, folder)
+        ends.callback(shutil.rmtree, folder, ignore_errors=True)
+        ends.callback(keep_logs, folder, "last-chaos")
         disk = ends.enter_context(SmallDisk(folder / "blobs"))
         # As in production: without it, PostgreSQL forgets commits that it has confirmed when it is killed.
         servers = Stack(folder / "servers", servers_only=True, env={"HALFTONE_LOCAL_FSYNC": "on"})
         ends.callback(servers.stop)
         servers.start()
-        yield _started(ends, folder, disk, servers, side)
+        yield _started(ends, folder, disk, servers)
 
 
-def _started(ends: ExitStack, folder: Path, disk: SmallDisk, servers: Stack, side: int) -> World:
+def _started(ends: ExitStack, folder: Path, disk: SmallDisk, servers: Stack) -> World:
     loop = ends.enter_context(Loop())
     origin = ends.enter_context(Origin())
     hooks = ends.enter_context(Origin())
@@ -110,11 +98,11 @@ def _started(ends: ExitStack, folder: Path, disk: SmallDisk, servers: Stack, sid
         "origin": loop.proxy(origin.port),
         "receiver": loop.proxy(hooks.port),
     }
-    stack = TwoNotifiers(folder / "stack", env=_env(servers, proxies, folder))
+    stack = Stack(folder / "stack", env=_env(servers, proxies, folder), module="tests.chaos.two_notifiers")
     hooks.otherwise = receiver = MisbehavingReceiver(Client(stack.base_url, seconds=5).request)
     ends.callback(stack.stop)
     stack.start()
-    shelf = Shelf(origin, f"http://127.0.0.1:{proxies['origin'].port}", side=side)
+    shelf = Shelf(origin, f"http://127.0.0.1:{proxies['origin'].port}")
     made = World(folder, servers, stack, proxies, receiver, disk, shelf)
     with made.database() as connection:
         audit.install(connection)
@@ -136,18 +124,3 @@ def _env(servers: Stack, proxies: dict[str, Proxy], folder: Path) -> dict[str, s
 def _through(url: str, proxy: Proxy) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{proxy.port}"))
-
-
-def _forget_old_folders() -> None:
-    for old in FOLDER.glob("chaos-*"):
-        if not psutil.pid_exists(int(old.name.rpartition("-")[2])):
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _keep_logs(folder: Path) -> None:
-    """The logs stay in `.test/last-chaos`; all else goes."""
-    last = FOLDER / "last-chaos"
-    last.mkdir(exist_ok=True)
-    for log in folder.glob("*.log"):
-        shutil.copy(log, last)
-    shutil.rmtree(folder, ignore_errors=True)

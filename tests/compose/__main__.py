@@ -97,17 +97,6 @@ def build(compose: Compose, *, with_tools: bool) -> None:
         raise Failed("the images could not be built")
 
 
-def make_key(compose: Compose) -> str | None:
-    """An API key, made as a person would make one; None while there are no keys."""
-    if not (ROOT / "services" / "ingest" / "keys.py").exists():
-        return None
-    shown = compose("exec", "-T", "ingest", "python", "-m", "services.ingest.keys", "create", "compose", capture=True)
-    found = re.search(r"ht_\S+", shown)
-    if not found:
-        raise Failed(f"no API key in: {shown}")
-    return found[0]
-
-
 def addresses_arrive(compose: Compose) -> None:
     """The addresses of external servers reach each of our processes."""
     project = json.loads(compose("config", "--format", "json", capture=True, env=ELSEWHERE))
@@ -135,10 +124,10 @@ def draw_pictures(folder: Path) -> None:
 
 def journey(compose: Compose) -> None:
     """One request from upload to output, with both workers at it."""
-    client = Client(f"http://127.0.0.1:{PORT}", key=make_key(compose))
+    client = Client(f"http://127.0.0.1:{PORT}")
     urls = [f"http://origin:8000/{number % PICTURES + 1}.jpg?{number}" for number in range(IMAGES)]
     accepted = client.upload(manifest((str(number), f"Product {number}", [url]) for number, url in enumerate(urls)))
-    finished = client.finished(accepted["request_id"], within=FINISHED_WITHIN, every=0.5)
+    finished = client.finished(accepted["request_id"], within=FINISHED_WITHIN)
     if (finished["status"], finished["outcome"]) != ("completed", "success"):
         raise Failed(f"the request ended as {json.dumps(finished)}")
     image = next(client.items(f"/v1/requests/{accepted['request_id']}/images"))

@@ -2,11 +2,11 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.stack import ROOT
+
 PAGE = (ROOT / "docs/architecture.md").read_text()
 STEPS = re.findall(r"^\| \d+ \| `([^`]+\.py)` \| `(\w+)` \|", PAGE, re.MULTILINE)
 MOST_FILES = 15
@@ -23,9 +23,3 @@ def test_each_named_function_exists(path: str, name: str) -> None:
 def test_a_reader_follows_one_image_through_at_most_fifteen_files() -> None:
     assert len(STEPS) >= 10
     assert len({path for path, _ in STEPS}) <= MOST_FILES
-
-
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
-def test_every_file_named_in_the_docs_exists(page: Path) -> None:
-    named = re.findall(r"`((?:services|shared|deploy|tests|worker|notifier|status|ingest)/[\w/.]+)`", page.read_text())
-    assert not [name for name in named if not (ROOT / name).exists() and not (ROOT / "services" / name).exists()]

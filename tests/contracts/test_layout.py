@@ -1,9 +1,8 @@
-"""What is written down twice must agree: settings and their manual, locks, image types, services and containers."""
+"""Facts written down twice must agree: settings and their manual, locks, image types, services and containers."""
 
 import importlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from shared.formats import EXTENSIONS, MEDIA_TYPES
+from tests.stack import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("ingest", "worker", "notifier", "status")
 # Read only by the gateway, through its Caddyfile.
 GATEWAY = {
@@ -31,7 +30,7 @@ def test_env_example_documents_every_setting_and_no_other() -> None:
     assert set(_documented()) == {name for name, _ in _settings()} | GATEWAY | {"POSTGRES_PASSWORD"}
 
 
-def test_env_example_tells_the_defaults() -> None:
+def test_env_example_shows_the_defaults() -> None:
     documented = _documented()
     defaults: dict[str, list[tuple[object, object]]] = {}
     for name, field in _settings():
@@ -49,7 +48,7 @@ def test_env_example_leaves_empty_only_what_has_no_default_or_one_that_takes_wor
     assert empty <= IN_WORDS
 
 
-def test_env_example_tells_the_gateway_s_own_defaults() -> None:
+def test_env_example_shows_the_gateway_s_own_defaults() -> None:
     caddyfile = (ROOT / "deploy/gateway/Caddyfile").read_text()
     documented = _documented()
     for name, default in re.findall(r"\{\$([A-Z_]+):([^}]+)\}", caddyfile):

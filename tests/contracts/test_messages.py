@@ -3,14 +3,13 @@
 import ast
 import importlib
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from shared.broker import receivers
 from shared.messages import Message, all_messages
+from tests.stack import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CONSUMERS = ("worker", "notifier")
 
 

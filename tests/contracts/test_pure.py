@@ -1,11 +1,11 @@
-"""Who calls itself pure is held to it by the import contract."""
+"""Every module that calls itself pure is in the import contract for pure modules."""
 
 import ast
 import configparser
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.stack import ROOT
 
 
 def test_every_module_that_says_it_is_pure_is_in_the_contract() -> None:

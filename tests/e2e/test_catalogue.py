@@ -1,5 +1,7 @@
 """A thousand images: exact counts, each URL fetched once, and both workers at work; then with parts that die."""
 
+from collections.abc import Callable
+
 import pytest
 import redis
 
@@ -53,22 +55,27 @@ def test_a_thousand_images_complete_with_exact_counts(
     assert [product["name"] for product in products[:4]] == ["Product 0", "Product 0", "Product 1", "Product 1"]
 
 
-def test_a_worker_killed_in_the_middle_loses_nothing(
-    stack: Stack, api: Client, origin: Origin, catalogue: list[tuple[str, str, list[str]]]
-) -> None:
-    request_id = api.upload(manifest(catalogue))["request_id"]
-    until(lambda: api.request(request_id)["images"]["completed"] > 100, within=60)
+def kill_a_worker(stack: Stack) -> None:
     stack.kill("worker-1")
-    assert_exact(api, request_id, origin, within=150, fetched_once=False)
 
 
-def test_a_wiped_valkey_loses_nothing(
-    stack: Stack, api: Client, origin: Origin, catalogue: list[tuple[str, str, list[str]]]
-) -> None:
-    request_id = api.upload(manifest(catalogue))["request_id"]
-    until(lambda: api.request(request_id)["images"]["completed"] > 100, within=60)
+def wipe_valkey(stack: Stack) -> None:
     with redis.Redis.from_url(stack.redis_url) as valkey:
         valkey.flushall()
-        assert_exact(api, request_id, origin, within=150, fetched_once=False)
+
+
+@pytest.mark.parametrize("disaster", [kill_a_worker, wipe_valkey])
+def test_a_disaster_in_the_middle_loses_nothing(
+    stack: Stack,
+    api: Client,
+    origin: Origin,
+    catalogue: list[tuple[str, str, list[str]]],
+    disaster: Callable[[Stack], None],
+) -> None:
+    request_id = api.upload(manifest(catalogue))["request_id"]
+    until(lambda: api.request(request_id)["images"]["completed"] > 100, within=60)
+    disaster(stack)
+    assert_exact(api, request_id, origin, within=150, fetched_once=False)
+    with redis.Redis.from_url(stack.redis_url) as valkey:
         # Messages in hand can be enough. The repair lets claims go, and the next test counts its fetches.
         until(lambda: valkey.exists(EPOCH_KEY), within=30)

@@ -42,36 +42,6 @@ def test_a_bad_upload_is_refused_and_changes_nothing(
     assert total(api) == before
 
 
-def test_row_errors_name_row_line_and_column(http: httpx.Client) -> None:
-    body = b"S. No.,Product Name,Input Image Urls\n1,Shoe,http://a.example/1.jpg\n,Hat,http://a.example/2.jpg\n"
-    answer = http.post("/v1/requests", content=body, headers={"content-type": "text/csv"})
-    assert answer.status_code == 422
-    (error,) = answer.json()["errors"]
-    assert (error["row"], error["line"], error["column"], error["code"]) == (2, 3, "S. No.", "empty_serial_number")
-
-
-def test_a_form_without_a_file_is_400(http: httpx.Client) -> None:
-    answer = http.post("/v1/requests", data={"quality": "50"}, files={"other": b""})
-    assert answer.status_code == 400
-
-
-def test_an_upload_over_the_limit_is_413(http: httpx.Client) -> None:
-    answer = http.post("/v1/requests", content=zeros(101), headers={"content-type": "text/csv"})
-    assert answer.status_code == 413
-
-
-def zeros(megabytes: int) -> Iterator[bytes]:
-    for _ in range(megabytes):
-        yield bytes(1_000_000)
-
-
-def test_an_unknown_id_is_404_and_a_wrong_method_405(http: httpx.Client) -> None:
-    unknown = "01980000-0000-7000-8000-000000000000"
-    assert http.get(f"/v1/requests/{unknown}").status_code == 404
-    assert http.get("/v1/requests/nonsense").status_code == 404
-    assert http.put("/v1/requests").status_code == 405
-
-
 @contextmanager
 def without(stack: Stack, name: str) -> Iterator[None]:
     """The stack while one of its servers is dead; the supervisor is frozen meanwhile, or it would start it again."""

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import FOLDER
+from tests.stack import FOLDER
 
 
 def test_temporary_paths_are_below_the_project(tmp_path: Path) -> None:

@@ -17,7 +17,12 @@ def folder(workspace: Path) -> Path:
 
 @pytest.fixture
 def stack(folder: Path) -> Iterator[Stack]:
-    stack = Stack(folder, servers_only=True)
-    stack.start()
-    yield stack
-    stack.stop()
+    with Stack(folder, servers_only=True) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stopped(folder: Path) -> Iterator[Stack]:
+    """Not started yet; stopped by command at the end, if it runs then."""
+    yield (stack := Stack(folder, servers_only=True))
+    stack.command("stop")

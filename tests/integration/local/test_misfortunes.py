@@ -5,18 +5,14 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from deploy.local.postgres import end_leftover
-from tests.stack import ROOT, Stack, until
+from tests.stack import Stack, pings, until
 
 
 def test_stop_never_ends_the_process_that_a_killed_stack_s_pid_belongs_to_by_now(
@@ -29,10 +25,10 @@ def test_stop_never_ends_the_process_that_a_killed_stack_s_pid_belongs_to_by_now
     request.addfinalizer(stranger.kill)
     (folder / "stack.json").write_text(json.dumps({"pid": stranger.pid, "ready": True, "processes": {}}))
     with socket.create_server(("127.0.0.1", stack.port)):  # so that the new one waits a while
-        process = subprocess.Popen([sys.executable, "-m", "deploy.local", "run"], cwd=ROOT, env=stack.env)
+        process = stack.begin("run")
         until(lambda: stack.state().get("pid") == process.pid)
         assert stack.command("stop").returncode == 0
-        process.wait(10)
+        process.communicate(timeout=10)
     assert stranger.poll() is None
 
 
@@ -51,14 +47,13 @@ def test_a_pid_file_whose_number_is_another_process_s_by_now_is_removed_and_the_
     assert _runs(stack)
 
 
-def test_processes_are_restarted_after_the_output_pipe_was_closed(folder: Path) -> None:
-    stack = Stack(folder, servers_only=True)
-    with _running(stack, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
+def test_processes_are_restarted_after_the_output_pipe_was_closed(stopped: Stack) -> None:
+    with _running(stopped) as process:
+        assert process.stdout
         process.stdout.close()
         for name in ("postgres", "valkey"):
-            stack.restart(name, signal.SIGKILL)
-        until(lambda: _runs(stack), within=20)
+            stopped.restart(name, signal.SIGKILL)
+        until(lambda: _runs(stopped), within=20)
 
 
 def test_processes_are_restarted_though_the_state_cannot_be_written(stack: Stack, folder: Path) -> None:
@@ -68,14 +63,13 @@ def test_processes_are_restarted_though_the_state_cannot_be_written(stack: Stack
     (folder / "stack.json").unlink()
     (folder / "stack.json").mkdir()  # in the way of the new one, as a full disk would be
     os.kill(valkey, signal.SIGKILL)
-    until(lambda: not _pings(address), every=0.01)
-    until(lambda: _pings(address))
+    until(lambda: not pings(address), every=0.01)
+    until(lambda: pings(address))
     (folder / "stack.json").rmdir()
 
 
-def test_a_stack_under_nohup_outlives_its_terminal(folder: Path) -> None:
-    stack = Stack(folder, servers_only=True)
-    with _running(stack, "nohup", stdout=subprocess.DEVNULL) as process:
+def test_a_stack_under_nohup_outlives_its_terminal(stopped: Stack) -> None:
+    with _running(stopped, "nohup") as process:
         process.send_signal(signal.SIGHUP)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.5)
@@ -90,11 +84,9 @@ def test_a_killed_server_leaves_no_shared_memory_outside_its_data_folder(stack: 
 
 def test_frozen_processes_are_killed_at_a_stop(folder: Path) -> None:
     """How long it may take at most, the unit test of the tiers adds up."""
-    stack = Stack(folder)
-    stack.start()
-    for name in ("gateway", "worker-1", "postgres"):
-        stack.kill(name, signal.SIGSTOP)
-    stack.stop()
+    with Stack(folder) as stack:
+        for name in ("gateway", "worker-1", "postgres"):
+            stack.kill(name, signal.SIGSTOP)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(folder: Path) -> None:
@@ -107,27 +99,15 @@ def test_a_folder_that_cannot_be_made_is_one_line(folder: Path) -> None:
 
 
 @contextmanager
-def _running(stack: Stack, *before: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [*before, sys.executable, "-m", "deploy.local", "run", "--servers-only"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=stack.env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT
-    )
-    try:
-        until(lambda: bool(stack.state().get("ready")), within=30)
-        yield process
-        assert stack.command("stop").returncode == 0
-    finally:
-        process.terminate()
-        process.wait(20)
+def _running(stack: Stack, *under: str) -> Iterator[subprocess.Popen[str]]:
+    with stack.begin("run", "--servers-only", under=under) as process:
+        try:
+            until(lambda: bool(stack.state().get("ready")), within=30)
+            yield process
+            assert stack.command("stop").returncode == 0
+        finally:
+            process.terminate()
 
 
 def _runs(stack: Stack) -> bool:
-    return stack.command("status").returncode == 0 and _pings(stack.redis_url)
-
-
-def _pings(address: str) -> bool:
-    try:
-        with redis.Redis.from_url(address, retry=Retry(NoBackoff(), 0)) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
+    return stack.command("status").returncode == 0 and pings(stack.redis_url)

@@ -1,4 +1,4 @@
-"""The supervisor of the local stack, tried on its two servers: what dies comes back, what ends leaves nothing."""
+"""The supervisor of the local stack, tried on its two servers: it restarts dead processes and leaves nothing behind."""
 
 import os
 import signal
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psutil
 import psycopg
-import pytest
 
 from tests.stack import Stack, until
 
@@ -40,54 +39,48 @@ def test_a_second_start_says_that_it_runs(stack: Stack) -> None:
     assert "already running" in second.stderr
 
 
-def test_start_and_stop_work_in_the_background(folder: Path) -> None:
-    stack = Stack(folder, servers_only=True)
-    assert stack.command("stop").stdout == "halftone: not running\n"
-    started = stack.command("start", "--servers-only")
+def test_start_and_stop_work_in_the_background(stopped: Stack) -> None:
+    assert stopped.command("stop").stdout == "halftone: not running\n"
+    started = stopped.command("start", "--servers-only")
     assert started.returncode == 0, started.stderr
-    pids = [pid for name in stack.names() for pid in stack.pids(name)]
-    assert stack.command("status").returncode == 0
-    assert stack.command("stop").returncode == 0
+    pids = [pid for name in stopped.names() for pid in stopped.pids(name)]
+    assert stopped.command("status").returncode == 0
+    assert stopped.command("stop").returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids)
-    assert not (folder / "stack.json").exists()
+    assert stopped.state() == {}
 
 
-def test_of_two_starts_at_once_one_starts_and_the_other_says_so(folder: Path, request: pytest.FixtureRequest) -> None:
-    stack = Stack(folder, servers_only=True)
-    request.addfinalizer(lambda: stack.command("stop"))
-    both = [stack.begin("start", "--servers-only") for _ in range(2)]
+def test_of_two_starts_at_once_one_starts_and_the_other_says_so(stopped: Stack) -> None:
+    both = [stopped.begin("start", "--servers-only") for _ in range(2)]
     printed = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], printed
     (ready,) = (text for text in printed if "is ready at" in text)
     (other,) = (text for text in printed if "already" in text)
     assert other.startswith(("halftone: already starting (pid ", "halftone: already running at "))
-    assert f"(pid {stack.state()['pid']})" in other
+    assert f"(pid {stopped.state()['pid']})" in other
     assert "starting:" in ready
-    assert (folder / "stack.log").read_text().count("bringing the tables up to date") == 1
+    assert (stopped.data_dir / "stack.log").read_text().count("bringing the tables up to date") == 1
 
 
-def test_a_start_that_is_stopped_meanwhile_says_so(folder: Path, request: pytest.FixtureRequest) -> None:
-    stack = Stack(folder, servers_only=True)
-    request.addfinalizer(lambda: stack.command("stop"))
-    starting = stack.begin("start", "--servers-only")
-    until((folder / "stack.json").exists, within=30)
-    os.kill(int(stack.state()["pid"]), signal.SIGTERM)  # as `stop` does, which takes longer to begin than this start
+def test_a_start_that_is_stopped_meanwhile_says_so(stopped: Stack) -> None:
+    starting = stopped.begin("start", "--servers-only")
+    until(stopped.state, within=30)
+    os.kill(int(stopped.state()["pid"]), signal.SIGTERM)  # as `stop` does, which takes longer to begin than this start
     printed = starting.communicate(timeout=60)[0]
     assert printed.splitlines()[-1] == "halftone: stopped while starting"
     assert starting.returncode == 1
 
 
-def test_the_log_before_is_kept(folder: Path) -> None:
-    stack = Stack(folder, servers_only=True)
+def test_the_log_before_is_kept(stopped: Stack, folder: Path) -> None:
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres" / "PG_VERSION").write_text("broken")
     (folder / "stack.log").write_text("the one before\n")
-    assert stack.command("start", "--servers-only").returncode == 1
+    assert stopped.command("start", "--servers-only").returncode == 1
     assert (folder / "stack.log.1").read_text() == "the one before\n"
     assert "the one before" not in (folder / "stack.log").read_text()
 
 
-def test_a_new_webhook_secret_is_told_at_the_next_start_and_not_shown(stack: Stack) -> None:
+def test_a_new_webhook_secret_is_reported_at_the_next_start_and_not_shown(stack: Stack) -> None:
     stack.stop()
     stack.env["HALFTONE_WEBHOOK_SECRET"] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     stack.start()
@@ -111,9 +104,7 @@ def test_a_taken_port_is_one_line_that_names_the_port_and_the_setting(folder: Pa
     assert "HALFTONE_PORT" in refused.stderr
 
 
-def test_a_server_that_cannot_start_shows_its_last_words_and_stops_the_rest(folder: Path) -> None:
-    stack = Stack(folder, servers_only=True)
-    stack.start()
+def test_a_server_that_cannot_start_shows_its_last_words_and_stops_the_rest(stack: Stack, folder: Path) -> None:
     stack.stop()
     (folder / "postgres" / "postgresql.auto.conf").write_text("no_such_option = 1\n")
     refused = stack.command("run", "--servers-only")

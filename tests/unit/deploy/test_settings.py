@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from deploy.local.preflight import why_not
+from deploy.local.preflight import read_settings, why_not
 from deploy.local.settings import LocalSettings
 from shared.settings import BlobUrl, DatabaseUrl, LogLevel, RedisUrl
 from tests.unit.deploy.test_auth import started
@@ -58,20 +58,23 @@ def test_what_the_libraries_take_is_taken(kind: Any, value: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_the_local_stack_says_it_in_one_line_before_anything_starts(tmp_path: Path, name: str, value: str) -> None:
-    folder = tmp_path / "data"
-    status, printed = started("deploy.local", "run", **{"HALFTONE_DATA_DIR": str(folder), name: value})
-    assert status == 2
-    assert len(printed) == 1
-    assert printed[0].startswith(f"halftone: {name}: ")
-    assert not folder.exists()
+def test_a_wrong_setting_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        read_settings()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert line.startswith(f"halftone: {name}: ")
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
-    status, printed = started("deploy.local", "start", HALFTONE_PORT="x", HALFTONE_THREADS="0", REDIS_URL="nonsense")
-    assert status == 2
-    assert {line.split(":")[1] for line in printed} == {" HALFTONE_PORT", " HALFTONE_THREADS", " REDIS_URL"}
-    assert len(printed) == 3
+def test_all_that_is_wrong_is_said_at_once_before_anything_starts(tmp_path: Path) -> None:
+    wrong = {"HALFTONE_PORT": "x", "HALFTONE_THREADS": "0", "REDIS_URL": "nonsense"}
+    status, printed = started("deploy.local", "start", HALFTONE_DATA_DIR=str(tmp_path / "data"), **wrong)
+    assert (status, len(printed)) == (2, 3)
+    assert {line.split(":")[1] for line in printed} == {f" {name}" for name in wrong}
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ def test_the_catalogue_has_ten_products_25_images_and_one_in_two_products() -> N
 
 
 def test_the_dead_url_stands_between_two_good_ones() -> None:
-    (product,) = [product for product in catalogue.PRODUCTS if catalogue.MISSING in product.files]
-    assert product.files.index(catalogue.MISSING) == 1
-    assert len(product.files) == 3
+    (files,) = (product.files for product in catalogue.PRODUCTS if catalogue.MISSING in product.files)
+    assert (files.index(catalogue.MISSING), len(files)) == (1, 3)
 
 
 def test_the_manifest_reads_back_as_the_catalogue() -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,7 @@ def test_a_run_that_kept_every_promise_fails_no_check(seen: Seen) -> None:
 
 
 def test_an_outcome_without_a_failure_is_not_what_was_promised(seen: Seen) -> None:
-    found = failures(seen, request={**seen.request, "outcome": "success"})
-    assert found == ["it is completed, with outcome success"]
+    assert failures(seen, request={**seen.request, "outcome": "success"}) == ["it is completed, with outcome success"]
 
 
 @pytest.mark.parametrize(
@@ -30,30 +30,27 @@ def test_an_outcome_without_a_failure_is_not_what_was_promised(seen: Seen) -> No
     ids=["does not decode", "has another size", "is not smaller"],
 )
 def test_one_bad_rendition_fails_exactly_one_check(seen: Seen, broken: Rendition) -> None:
-    found = failures(seen, renditions={**seen.renditions, "throw.jpg": broken})
-    assert len(found) == 1
-    assert "throw.jpg" in found[0]
+    (found,) = failures(seen, renditions={**seen.renditions, "throw.jpg": broken})
+    assert "throw.jpg" in found
 
 
-def test_a_rendition_that_was_not_downloaded_is_told(seen: Seen) -> None:
+def test_a_rendition_that_was_not_downloaded_is_reported(seen: Seen) -> None:
     kept = {name: rendition for name, rendition in seen.renditions.items() if name != "throw.jpg"}
     assert failures(seen, renditions=kept) == ["throw.jpg is completed: None"]
 
 
-def test_rows_in_another_order_are_told(seen: Seen) -> None:
-    header, first, second, *rest = seen.output_csv.splitlines(keepends=True)
-    (found,) = failures(seen, output_csv="".join([header, second, first, *rest]))
-    assert found.startswith("row 1 is ")
-
-
-def test_a_lost_row_is_told(seen: Seen) -> None:
-    lines = seen.output_csv.splitlines(keepends=True)
-    assert failures(seen, output_csv="".join(lines[:-1])) == ["it has 10 lines, not 11"]
-
-
-def test_a_closed_up_empty_position_is_told(seen: Seen) -> None:
-    assert ",," in seen.output_csv
-    assert len(failures(seen, output_csv=seen.output_csv.replace(",,", ","))) == 1
+@pytest.mark.parametrize(
+    ("change", "failure"),
+    [
+        (lambda header, first, second, *rest: [header, second, first, *rest], "row 1 is "),
+        (lambda *lines: lines[:-1], "it has 10 lines, not 11"),
+        (lambda *lines: [line.replace(",,", ",") for line in lines], "row 3 is "),
+    ],
+    ids=["another order", "a lost row", "an empty place that was closed up"],
+)
+def test_a_wrong_output_csv_is_reported(seen: Seen, change: Callable[..., Sequence[str]], failure: str) -> None:
+    (found,) = failures(seen, output_csv="".join(change(*seen.output_csv.splitlines(keepends=True))))
+    assert found.startswith(failure)
 
 
 @pytest.mark.parametrize("times", [0, 2])
@@ -61,10 +58,10 @@ def test_a_webhook_arrives_exactly_once(seen: Seen, times: int) -> None:
     assert f"{times} arrived" in failures(seen, arrivals=list(seen.arrivals) * times)
 
 
-def test_a_webhook_before_the_terminal_state_is_told(seen: Seen) -> None:
+def test_a_webhook_before_the_terminal_state_is_reported(seen: Seen) -> None:
     early = [replace(seen.arrivals[0], shown={"status": "processing"})]
     assert failures(seen, arrivals=early) == ["it showed ['processing']"]
 
 
-def test_a_second_attempt_is_told(seen: Seen) -> None:
+def test_a_second_attempt_is_reported(seen: Seen) -> None:
     assert len(failures(seen, deliveries=[{"status": "delivered", "attempts": [{}, {}]}])) == 1

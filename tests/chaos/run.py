@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from random import Random
+from sched import scheduler
 
 import psycopg
 import redis
 
 from tests.chaos import audit, drained
-from tests.chaos.faults import Fault, Heal, Skipped
+from tests.chaos.faults import Fault, Skipped
 from tests.chaos.hooks import check_hooks
 from tests.chaos.invariants import Violation, check_blobs, check_order, check_rows, requests_of
 from tests.chaos.load import orders
-from tests.chaos.shop import Accepted, Shop
+from tests.chaos.shop import Shop
 from tests.chaos.world import World
 
 LOAD_SECONDS = 6.0
@@ -23,7 +25,7 @@ DRAINED_WITHIN = 90.0
 
 @dataclass(slots=True)
 class Result:
-    """What came of a run."""
+    """The outcome of a run."""
 
     seed: int
     faults: list[str] = field(default_factory=list)
@@ -55,7 +57,7 @@ class Run:
             self._shop.open(self._orders)
             self._break()
             healed = time.monotonic()
-            self._until_settled(healed)
+            self._shop.wait(within=SETTLED_WITHIN)
             self._retry_failed()
             self.result.settled_after = time.monotonic() - healed
             self._until_quiet("every_delivery_ends", self._pending_deliveries)
@@ -69,47 +71,29 @@ class Run:
 
     def _break(self) -> None:
         """The faults begin within the load, at random; some overlap. Whatever happens, each is ended."""
-        begun = time.monotonic()
-        plan: list[tuple[float, Fault | Heal]] = [
-            (self._random.uniform(0.5, LOAD_SECONDS), fault) for fault in self._faults
-        ]
-        try:
-            while plan:
-                plan.sort(key=lambda step: step[0])
-                at, step = plan[0]
-                time.sleep(max(0.0, begun + at - time.monotonic()))
-                del plan[0]
-                if isinstance(step, Fault):
-                    plan += self._begin(step, at)
-                else:
-                    step()
-        finally:
-            for _, step in plan:
-                if not isinstance(step, Fault):
-                    step()
+        plan = scheduler()
+        with ExitStack() as heals:
+            for fault in self._faults:
+                plan.enter(self._random.uniform(0.5, LOAD_SECONDS), 0, self._begin, (fault, plan, heals))
+            plan.run()
 
-    def _begin(self, fault: Fault, at: float) -> list[tuple[float, Fault | Heal]]:
+    def _begin(self, fault: Fault, plan: scheduler, heals: ExitStack) -> None:
         seconds = self._random.uniform(*fault.seconds)
         try:
             heal = fault.begin(self.world, self._random)
         except Skipped as reason:
             self.result.skipped.append(f"{fault.name}: {reason}")
-            return []
+            return
         self.result.faults.append(fault.name)
-        return [(at + seconds, heal)]
-
-    def _until_settled(self, since: float) -> None:
-        while time.monotonic() < since + SETTLED_WITHIN:
-            if not self._shop.sending and all(accepted.terminal for accepted in self._shop.accepted()):
-                return
-            time.sleep(0.2)
+        heals.callback(heal)  # healing twice does no harm
+        plan.enter(seconds, 0, heal)
 
     def _retry_failed(self) -> None:
         """One of the requests with failed images runs again: a second event, and the same end."""
         failed = [a for a in self._shop.accepted() if a.status != "cancelled" and any(a.order.expected.values())]
         if failed and self.result.seed % 2:
             self._shop.retry(self._random.choice(failed))
-            self._until_settled(time.monotonic())
+            self._shop.wait(within=SETTLED_WITHIN)
 
     def _until_quiet(self, invariant: str, left: Callable[[], Iterator[str]]) -> None:
         deadline = time.monotonic() + DRAINED_WITHIN
@@ -139,10 +123,10 @@ class Run:
             killed = any(fault.kills for fault in self._faults)
             yield from drained.temporary(self.world.disk.folder, self.world.temporary, kept=killed)
             for name, now in self.world.resources().items():
-                for excess in now.above(self.world.base[name]) if name in self.world.base else ():
-                    yield f"{name}: {excess}"
+                for more in drained.excess(now, self.world.base.get(name, now)):
+                    yield f"{name}: {more}"
         except (psycopg.Error, redis.RedisError, OSError) as error:
-            yield f"not to be asked: {error}"
+            yield f"a server does not answer: {error}"
 
     def _check(self) -> None:
         accepted = self._shop.accepted()
@@ -151,7 +135,9 @@ class Run:
         found += [Violation("never_seen", f"{a.request_id}: {what}") for a in accepted for what in a.seen]
         with self.world.database() as connection:
             ids = requests_of(connection, self.tag)
-            found += self._one_request_a_key(ids, accepted)
+            if sorted(ids) != sorted(one.request_id for one in accepted):
+                # Repeating a call whose answer was lost gives the same request, and every order one.
+                found.append(Violation("one_request_a_key", f"{len(ids)} requests for {len(accepted)} orders"))
             found += check_rows(connection, ids)
             found += check_blobs(connection, self.world.disk.folder, ids)
             for one in accepted:
@@ -161,11 +147,6 @@ class Run:
             found += [Violation("never_in_the_database", what) for what in audit.breaches(connection, ids)]
         self.result.requests, self.result.posts = len(ids), len(posts)
         self.result.images = sum(len(one.order.expected) for one in accepted)
-
-    def _one_request_a_key(self, ids: list[str], accepted: list[Accepted]) -> Iterator[Violation]:
-        """Repeating a call whose answer was lost gave the same request, and every order one."""
-        if sorted(ids) != sorted(one.request_id for one in accepted):
-            yield Violation("one_request_a_key", f"{len(ids)} requests in the database for {len(accepted)} orders")
 
     def _forget(self) -> None:
         """DELETE what was checked: rows and files go, and the small disk stays small enough."""

@@ -82,9 +82,8 @@ def world() -> Iterator[World]:
         ends.callback(keep_logs, folder, "last-chaos")
         disk = ends.enter_context(SmallDisk(folder / "blobs"))
         # As in production: without it, PostgreSQL forgets commits that it has confirmed when it is killed.
-        servers = Stack(folder / "servers", servers_only=True, env={"HALFTONE_LOCAL_FSYNC": "on"})
-        ends.callback(servers.stop)
-        servers.start()
+        fsync = {"HALFTONE_LOCAL_FSYNC": "on"}
+        servers = ends.enter_context(Stack(folder / "servers", servers_only=True, env=fsync))
         yield _started(ends, folder, disk, servers)
 
 
@@ -100,8 +99,7 @@ def _started(ends: ExitStack, folder: Path, disk: SmallDisk, servers: Stack) -> 
     }
     stack = Stack(folder / "stack", env=_env(servers, proxies, folder), module="tests.chaos.two_notifiers")
     hooks.otherwise = receiver = MisbehavingReceiver(Client(stack.base_url, seconds=5).request)
-    ends.callback(stack.stop)
-    stack.start()
+    ends.enter_context(stack)
     shelf = Shelf(origin, f"http://127.0.0.1:{proxies['origin'].port}")
     made = World(folder, servers, stack, proxies, receiver, disk, shelf)
     with made.database() as connection:

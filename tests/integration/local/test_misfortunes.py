@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.postgres import end_leftover
-from tests.stack import Stack, pings, until
+from tests.stack import READY_WITHIN, Stack, pings, until
 
 
 def test_stop_never_ends_the_process_that_a_killed_stack_s_pid_belongs_to_by_now(
@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(folder: Path) -> None:
 def _running(stack: Stack, *under: str) -> Iterator[subprocess.Popen[str]]:
     with stack.begin("run", "--servers-only", under=under) as process:
         try:
-            until(lambda: bool(stack.state().get("ready")), within=30)
+            until(lambda: bool(stack.state().get("ready")), within=READY_WITHIN)
             yield process
             assert stack.command("stop").returncode == 0
         finally:

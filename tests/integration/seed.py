@@ -53,7 +53,7 @@ def request_row(database: Database, request_id: UUID) -> Row:
 
 
 def group_row(database: Database, request_id: UUID, number: int = 1) -> Row:
-    """The group; `reconcile_in` is how many seconds ahead its look is."""
+    """The group; `reconcile_in` is how many seconds ahead `reconcile_at` is."""
     return sql(
         database,
         """

@@ -1,1 +1,1 @@
-"""What every service may import: the words, the tables, the messages and the doors to the outside."""
+"""What every service may import: states, tables, messages, and access to database, broker, blobs and network."""

@@ -1,6 +1,6 @@
-"""The states of a request, a group, an image and a delivery, and the moves between them that are legal.
+"""The states of a request, a group, an image and a delivery, and the numbers and rules that all services share. Pure.
 
-The database enforces the same rule by triggers (deploy/migrations); this module is where it is written down.
+Triggers of the database (deploy/migrations) keep terminal states terminal; docs/architecture.md draws the moves.
 """
 
 from enum import StrEnum

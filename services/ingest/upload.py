@@ -1,5 +1,6 @@
 """An HTTP request's upload as a file on disk: multipart, raw CSV or JSON."""
 
+import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from typing import IO, Any
 
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -19,12 +20,14 @@ from services.ingest.manifest.encoding import SUPPORTED, is_supported
 from services.ingest.settings import IngestSettings
 from shared.http.problems import Problem
 
+CSV_TYPES = ("text/csv", "application/csv")
 FILE_FIELDS = ("file", "csv_file", "csvFile")
-MAX_FIELDS = 100
-MAX_FIELD_BYTES = 10 * 1024
-"""Fields are held in memory: with Starlette's 1 MB for each, one form could take 100 MB."""
+MAX_FIELDS_BYTES = 2 << 20
+"""Of all option fields together, which are held in memory: Starlette's own limit is 1 MB for each."""
 FRAMING = 1_000_000
 """Bytes that a multipart body may have besides the file: boundaries, part headers, option fields."""
+FORM_CHARSET = re.compile(r""";\s*charset[^=;]*=\s*(?:"[^"]*"|[^;]*)""", re.IGNORECASE)
+"""A form has no charset of its own (RFC 7578). Python would keep each unknown name that it is asked for, forever."""
 _IN_MEMORY = 1 << 18
 
 
@@ -55,14 +58,14 @@ async def received(http_request: HttpRequest, settings: IngestSettings) -> Async
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
         upload = _multipart(http_request, settings)
-    elif media_type in ("text/csv", "application/csv"):
+    elif media_type in CSV_TYPES:
         upload = _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes)
     elif media_type == "application/json":
         upload = _raw(http_request, Kind.JSON, settings, settings.max_json_bytes)
     else:
         detail = "Send multipart/form-data with a CSV file, text/csv or application/json."
         raise Problem(415, "unsupported_media_type", detail)
-    if media_type != "application/json":
+    if media_type in CSV_TYPES:
         _require_supported_charset(content_type)
     try:
         async with upload as complete:
@@ -80,10 +83,18 @@ def _require_supported_charset(content_type: str) -> None:
 
 
 class _Parser(MultiPartParser):
-    """Records whether the closing boundary came: without it, a file or an option may be missing."""
+    """Limits the fields, and records whether the closing boundary came: without it, a file or option may be missing."""
 
     spool_max_size = _IN_MEMORY
     closed = False
+    fields_bytes = 0
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        super().on_part_data(data, start, end)
+        if self._current_part.file is None:
+            self.fields_bytes += end - start
+            if self.fields_bytes > MAX_FIELDS_BYTES:
+                raise MultiPartException(f"Its fields together exceed {MAX_FIELDS_BYTES >> 20} MB.")
 
     def on_end(self) -> None:
         self.closed = True
@@ -93,7 +104,8 @@ class _Parser(MultiPartParser):
 async def _multipart(http_request: HttpRequest, settings: IngestSettings) -> AsyncIterator[Upload]:
     max_bytes = settings.max_upload_bytes
     body = limited(http_request, settings, max_bytes + FRAMING, max_bytes)
-    parser = _Parser(http_request.headers, body, max_files=10, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+    headers = Headers({"Content-Type": FORM_CHARSET.sub("", http_request.headers["content-type"])})
+    parser = _Parser(headers, body, max_files=10, max_fields=100)
     try:
         form = await _parsed(parser)
         part = _file_of(form)

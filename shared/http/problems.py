@@ -60,8 +60,9 @@ class Problem(HalftoneError):
 
 
 def not_found(what: str | None = None) -> Problem:
-    """For an unknown path, or `what` was asked for by its id."""
-    return Problem(404, "not_found", f"No {what} with this id." if what else "Nothing exists at this path.")
+    """For an unknown path, or an unknown key of a `what`."""
+    key = {"image": "number", "file": "name"}.get(what or "", "id")
+    return Problem(404, "not_found", f"No {what} with this {key}." if what else "Nothing exists at this path.")
 
 
 def unavailable() -> Problem:

@@ -31,12 +31,14 @@ def shop(origin: Origin) -> Products:
 def test_a_csv_goes_in_and_every_image_comes_out(
     stack: Stack, api: Client, http: httpx.Client, origin: Origin, shop: Products
 ) -> None:
+    # Steps 1 to 3: upload.
     receiver = Receiver(api.request, secret=stack.command("secret").stdout.strip())
     form = {"webhook_url": origin.on("/hook", receiver)}
     accepted = http.post("/v1/requests", files={"file": ("products.csv", manifest(shop), "text/csv")}, data=form)
     assert accepted.status_code == 202, accepted.text
     request_id = accepted.json()["request_id"]
 
+    # Steps 4 to 8; each poll is step 10.
     request = api.finished(request_id)
     assert (request["status"], request["outcome"], request["progress"]) == ("completed", "partial", 1.0)
     assert request["images"] == {"total": 5, "pending": 0, "completed": 4, "failed": 1, "cancelled": 0}
@@ -56,6 +58,7 @@ def test_a_csv_goes_in_and_every_image_comes_out(
     assert failed["error"]["code"] == "http_status"
     assert [origin.hits(path) for path in ("/shoe.jpg", "/gone.jpg")] == [1, 1]
 
+    # Step 9: the webhook.
     assert receiver.wait(within=10)
     (hook,) = receiver.arrivals
     assert (hook.refusal, hook.status_shown) == (None, "completed")

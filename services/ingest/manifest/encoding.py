@@ -4,6 +4,7 @@ The whole file is decoded once before it is parsed, because its last line may de
 """
 
 import codecs
+from encodings import normalize_encoding
 from encodings.aliases import aliases
 from functools import partial
 from typing import IO
@@ -42,7 +43,7 @@ def is_supported(charset: str) -> bool:
 
     Not by `codecs.lookup`: Python keeps every unknown name that it was asked for, forever.
     """
-    name = charset.lower().replace("-", "_")
+    name = normalize_encoding(charset.lower()).replace(".", "_")
     return aliases.get(name, name) in _SUPPORTED
 
 

@@ -13,7 +13,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.upload import received
 from shared.http.problems import Problem
 
-SETTINGS = IngestSettings(database_url="postgresql://nobody@127.0.0.1:1/nothing", max_upload_bytes=400_000)
+SETTINGS = IngestSettings(database_url="postgresql://nobody@127.0.0.1:1/nothing", max_upload_bytes=4_000_000)
 LARGE = b"x" * 300_000  # on disk, not in memory
 OPTION = b'\r\n--x\r\nContent-Disposition: form-data; name="webhook_url"\r\n\r\n'
 END = b"\r\n--x--\r\n"
@@ -32,10 +32,15 @@ def part(name: str, content: bytes = LARGE) -> bytes:
         (part("file"), True, "incomplete_upload"),
         (part("file") + b"\r\n" + part("file") + END, False, "several_files"),
         (part("other") + END, False, "missing_file"),
-        (part("file", LARGE * 2) + END, False, "too_large"),
-        (part("file") + OPTION + b"x" * 20_000 + END, False, "malformed"),
+        (part("file", LARGE * 14) + END, False, "too_large"),
+        (part("file") + (OPTION + b"x" * 1_000_000) * 2 + END, False, None),
+        (part("file") + (OPTION + b"x" * 1_000_000) * 3 + END, False, "malformed"),
+        (part("file") + OPTION + b"x" * 1_100_000 + END, False, "malformed"),
     ],
-    ids=["complete", "no closing boundary", "disconnected", "two files", "another field", "too large", "large option"],
+    ids=[
+        *("complete", "no closing boundary", "disconnected", "two files", "another field", "too large"),
+        *("large options", "large options together", "a large option"),
+    ],
 )
 def test_every_file_of_a_form_is_closed(
     monkeypatch: pytest.MonkeyPatch, body: bytes, code: str | None, *, more: bool

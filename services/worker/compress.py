@@ -108,7 +108,10 @@ def _compress(compressor: Compressor, batch: CompressBatch, images: list[Fetched
 
 def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
     numbers = [image.number for image in fetched.images]
-    database.transact(lambda session: renew(session, batch, numbers))
+    try:
+        database.transact(lambda session: renew(session, batch, numbers))
+    except Exception:  # the other batches' claims go on
+        log.exception("claim_not_renewed", request_id=str(batch.request_id), group=batch.group)
 
 
 def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> bytes | StorageError:

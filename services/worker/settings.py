@@ -44,6 +44,6 @@ class WorkerSettings(FetchLimits, ConsumerSettings):
 
     @property
     def compress_seconds(self) -> float:
-        """The longest that the codec takes for all that Dramatiq prefetches: two batches for each thread."""
+        """How long a batch may be in hand: one fetch, then the codec on all that is prefetched (two per thread)."""
         images = 2 * self.threads * IMAGES_PER_BATCH
-        return CLAIM_SECONDS + images * self.codec_seconds / self.codec_processes
+        return self.claim_seconds + images * self.codec_seconds / self.codec_processes

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from services.worker.codec import Rendition
@@ -30,6 +31,7 @@ Codec = Callable[[bytes, Recipe], Rendition]
 
 _START_SECONDS = 20.0
 _END_SECONDS = 5.0
+_STEP_SECONDS = 0.2
 _LENGTH: Final = struct.Struct(">Q")
 _PR_SET_PDEATHSIG = 1
 _context: Final = multiprocessing.get_context("forkserver")
@@ -72,9 +74,8 @@ class Child:
 
     def ask(self, source: bytes, recipe: Recipe, seconds: float) -> Outcome:
         """Raises `TimeoutError` after `seconds`, another `OSError` or `EOFError` where the child died."""
-        deadline = time.monotonic() + seconds
         self._frames.send(pickle.dumps((source, recipe)), seconds)
-        outcome = pickle.loads(self._frames.receive(deadline - time.monotonic()))  # noqa: S301 - from our own child
+        outcome = pickle.loads(self._frames.receive(seconds))  # noqa: S301 - from our own child
         if not isinstance(outcome, Rendition | ImageError | Failure):
             raise TypeError(f"a {type(outcome).__name__} is no answer")
         return outcome
@@ -106,10 +107,11 @@ class _Frames:
         self._stream.settimeout(seconds)
         self._stream.sendall(_LENGTH.pack(len(body)) + body)
 
-    def receive(self, seconds: float | None = None) -> bytearray:
-        deadline = None if seconds is None else time.monotonic() + seconds
-        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size, deadline))
-        return self._exactly(length, deadline)
+    def receive(self, seconds: float = inf) -> bytearray:
+        """Waits in short steps: if this process is frozen meanwhile (a paused container), that is one step."""
+        header, left = self._exactly(_LENGTH.size, seconds)
+        (length,) = _LENGTH.unpack(header)
+        return self._exactly(length, left)[0]
 
     def shut_down(self) -> None:
         with suppress(OSError):
@@ -118,20 +120,23 @@ class _Frames:
     def close(self) -> None:
         self._stream.close()
 
-    def _exactly(self, size: int, deadline: float | None) -> bytearray:
+    def _exactly(self, size: int, left: float) -> tuple[bytearray, float]:
+        """The bytes, and what is `left` of the time."""
         body = bytearray(size)
         rest = memoryview(body)
         while rest:
-            if deadline is not None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError
-                self._stream.settimeout(left)
-            count = self._stream.recv_into(rest)
-            if not count:
-                raise EOFError
-            rest = rest[count:]
-        return body
+            step = min(left, _STEP_SECONDS)
+            if step <= 0:
+                raise TimeoutError
+            began = time.monotonic()
+            self._stream.settimeout(step if left < inf else None)
+            with suppress(TimeoutError):
+                count = self._stream.recv_into(rest)
+                if not count:
+                    raise EOFError
+                rest = rest[count:]
+            left -= min(step, time.monotonic() - began)
+        return body, left
 
 
 def serve(stream: socket.socket, codec: Codec, memory_bytes: int, cpu_seconds: int) -> None:

@@ -7,11 +7,13 @@ from uuid import UUID
 
 import dramatiq
 import pytest
+from sqlmodel import Session
 
 from services.worker import compress
 from services.worker.compress import keep_claims
+from services.worker.settings import WorkerSettings
 from shared.broker import connect, declare, in_hand, receives
-from shared.db import Database
+from shared.db import Database, execute
 from shared.messages import CompressBatch, Fetched
 from tests.integration.batches import claimed_batch, compress_after, take
 from tests.integration.seed import add_request, image_rows, pass_time
@@ -89,3 +91,28 @@ def test_a_batch_whose_thread_hangs_loses_its_claim_in_the_end(database: Databas
 
     keep_claims(database, lambda: [(batch, fetched())], Ticks(later, later, later, later), longest=0.01)
     assert [seconds > 100 for seconds in left] == [True, True, False, False]
+
+
+def test_a_claim_that_cannot_be_renewed_now_holds_up_no_other(database: Database) -> None:
+    request_id = add_request(database, images=16)
+    spans = [range(1, 9), range(9, 17)]
+    held = [(compress_after(claimed_batch(database, request_id, span)), fetched(*span)) for span in spans]
+    pass_time(database, request_id, 100)
+    hasty = Database(database.engine.url.render_as_string(hide_password=False), statement_timeout_ms=300)
+    with Session(database.engine) as session, session.begin():
+        execute(session, "SELECT 1 FROM image WHERE number = 1 FOR UPDATE")
+        keep_claims(hasty, lambda: held, Ticks(lambda: None), longest=60)
+    hasty.close()
+    rows = image_rows(database, request_id)
+    assert [rows[number]["due_in"] > 100 for number in (1, 9)] == [False, True]
+
+
+def test_claims_are_kept_while_the_only_thread_waits_for_a_slow_host() -> None:
+    settings = WorkerSettings(
+        database_url="postgresql://db/halftone",
+        redis_url="redis://redis",
+        threads=1,
+        codec_processes=8,
+        fetch_seconds=600,
+    )
+    assert settings.compress_seconds > settings.fetch_seconds

@@ -28,7 +28,7 @@ def run() -> None:
 
 
 def _connect(engine: Engine) -> Connection:
-    """A server that is away, or lets us not in, is one line."""
+    """A server that is away or refuses the login is reported in one line."""
     try:
         return engine.connect()
     except OperationalError as error:

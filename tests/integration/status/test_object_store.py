@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -39,10 +38,10 @@ class Vanishing(DiskBlobs):
 
 @contextmanager
 def served_from(app: Starlette, blobs: Blobs) -> Iterator[Blobs]:
-    before = app.state.context
-    app.state.context = replace(before, blobs=blobs)
+    context = app.state.context
+    before, context.blobs = context.blobs, blobs
     yield blobs
-    app.state.context = before
+    context.blobs = before
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Groups, batches and window are small here, so that a few images are several of e
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import ClassVar, TypeVar
 from uuid import UUID
 
@@ -19,17 +20,21 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlmodel import Session
 
 from services.ingest.changes import cancel, erase_rows, retry
+from services.notifier import sweep, wiped_broker
 from services.worker import dispatch
+from services.worker.claim import renew
 from shared import lifecycle
 from shared.db import Database
 from shared.http.problems import Problem
-from shared.messages import DispatchRequest, GroupDone
+from shared.ids import uuid7
+from shared.messages import CompressBatch, DispatchRequest, GroupDone
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.invariants import Invariants
 from tests.integration.seed import add_request, sql
-from tests.integration.world import World
+from tests.integration.world import Fetched, World
 
 T = TypeVar("T")
 ROUNDS = 12
@@ -116,6 +121,32 @@ class Lifecycle(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.world.sweep()
 
+    @rule(index=which)
+    def sweep_without_time(self, index: int) -> None:
+        """What the sweeper took is given back, after a message has come in between."""
+        requests = self._do(partial(sweep.take_requests_to_dispatch, limit=9))
+        groups = self._do(partial(sweep.take_due_groups, limit=9))
+        self.receive(index=index, twice=False, takes=None)
+        self._do(lambda session: sweep.give_back_requests(session, requests))
+        self._do(lambda session: sweep.give_back_groups(session, groups))
+
+    @rule(index=which)
+    def renew(self, index: int) -> None:
+        waiting = [(letter.message, letter.numbers) for letter in self.world.mail if isinstance(letter, Fetched)]
+        begun = [(work.batch, [*work.attempts]) for work in self.world.hands if isinstance(work.batch, CompressBatch)]
+        for batch, numbers in _one([*waiting, *begun], index):
+            self._do(partial(renew, batch=batch, numbers=numbers))
+
+    @rule(lost=st.booleans(), begins=st.booleans(), batches=st.integers(0, 4))
+    def wipe_broker(self, *, lost: bool, begins: bool, batches: int) -> None:
+        """And repair it, or a part of it."""
+        if lost:
+            self.world.mail.clear()
+        if begins:
+            self._do(partial(wiped_broker.begin_epoch, seen=self._do(wiped_broker.epoch), new=uuid7()))
+        for _ in range(batches):
+            self._do(wiped_broker.repair_batch)
+
     @rule(index=which, group=st.integers(1, 3), dispatch_no=st.sampled_from([None, 0, 1, 2, 3]))
     def reconcile(self, index: int, group: int, dispatch_no: int | None) -> None:
         self.world.reconcile(self._request(index), group, dispatch_no=dispatch_no)
@@ -178,6 +209,9 @@ class Lifecycle(RuleBasedStateMachine):
             self.world.pass_time(700)
             self.world.sweep()
         raise AssertionError(f"not finished: {self._unfinished()}")
+
+    def _do(self, work: Callable[[Session], T]) -> T:
+        return self.database.transact(work)
 
     def _request(self, index: int) -> UUID:
         return self.world.requests[index % len(self.world.requests)]

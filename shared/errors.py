@@ -32,7 +32,7 @@ class ImageError(HalftoneError):
 
     def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
         super().__init__(detail)
-        self.detail = detail[:500]
+        self.detail = detail[:500].replace("\x00", "\ufffd")  # PostgreSQL takes no NUL, and a batch is one statement
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from services.notifier.reconcile import reconcile
 from services.worker.claim import claim
 from services.worker.settle import RESULTS, Result, due_again, failed, settle
 from shared.db import Database
+from shared.errors import CorruptImage
 from shared.ids import uuid7
 from shared.messages import FetchBatch
 from shared.schemas.tables import DEFAULT_ACCOUNT, ImageResult
@@ -119,6 +120,12 @@ def test_everything_that_is_known_of_an_image_is_written(database: Database, req
     assert {name: rows[1][name] for name in expected} == expected
     assert (rows[2]["error_code"], rows[2]["error_detail"]) == ("http_status", "images.example answered 404.")
     assert {rows[1]["claimed_by"], rows[2]["claimed_by"]} == {None}
+
+
+def test_an_error_that_quotes_a_nul_settles_with_its_batch(database: Database, request_id: UUID) -> None:
+    batch = claimed_batch(database, request_id, [1, 2])
+    assert report(database, batch, [failed(1, CorruptImage("broken at \x00")), done(2)]) == 2
+    assert image_rows(database, request_id)[1]["error_detail"] == "broken at \ufffd"
 
 
 def test_the_same_batch_settled_twice_at_once_counts_once(database: Database, request_id: UUID) -> None:

@@ -15,7 +15,8 @@ from sqlmodel import Session, col, func, select
 
 from services.notifier.finish import finish
 from shared.db import Database, execute
-from shared.lifecycle import DUE, MAX_ATTEMPTS, GroupState, StopReason, images_of
+from shared.errors import Cancelled, Expired, ImageError, WorkerLost
+from shared.lifecycle import DUE, MAX_ATTEMPTS, GroupState, ImageState, StopReason, images_of
 from shared.messages import DispatchGroup, DispatchRequest, Message
 from shared.schemas.tables import ImageGroup, ProcessingRequest
 
@@ -25,10 +26,10 @@ RESEND_REQUEST = timedelta(seconds=5)
 """The sweeper sends `DispatchRequest` after this, in case ours is lost."""
 BETWEEN_MARKS = timedelta(seconds=30)
 """Least time between two marks of how many images are settled: the rate behind `eta_seconds`."""
-CLOSED_AS: dict[str | None, tuple[str, str, str]] = {
-    StopReason.CANCELLED: ("cancelled", "cancelled", "The request was cancelled before this image was done."),
-    StopReason.EXPIRED: ("failed", "expired", "The request's deadline came before this image was done."),
-    None: ("failed", "worker_lost", "Five attempts at this image never reported back."),
+CLOSED_AS: dict[str | None, tuple[ImageState, ImageError]] = {
+    StopReason.CANCELLED: (ImageState.CANCELLED, Cancelled("The request was cancelled before this image was done.")),
+    StopReason.EXPIRED: (ImageState.FAILED, Expired("The request's deadline came before this image was done.")),
+    None: (ImageState.FAILED, WorkerLost("Five attempts at this image never reported back.")),
 }
 
 
@@ -91,7 +92,7 @@ def _close_hopeless(session: Session, request: ProcessingRequest, group: int) ->
 
     If lost in a shared batch, the fifth attempt is repeated in isolation: a neighbour may have killed the worker.
     """
-    state, code, detail = CLOSED_AS[request.stop_reason]
+    state, error = CLOSED_AS[request.stop_reason]
     first, last = images_of(group)
     execute(
         session,
@@ -117,7 +118,7 @@ def _close_hopeless(session: Session, request: ProcessingRequest, group: int) ->
         """,
         {
             "id": request.id, "run": request.run, "group": group, "first": first, "last": last,
-            "state": state, "code": code, "detail": detail, "max_attempts": MAX_ATTEMPTS,
+            "state": state.value, "code": error.code, "detail": error.detail, "max_attempts": MAX_ATTEMPTS,
             "stopped": request.stop_reason is not None,
         },
     )  # fmt: skip

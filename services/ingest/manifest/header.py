@@ -86,7 +86,7 @@ def _column_errors(names: Sequence[str | None], line: int | None) -> list[RowErr
     for column in COLUMNS:
         detail = f"The header has the column “{column}” more than once."
         if column not in names:
-            detail = f"The header has no column “{column}”; expected are {', '.join(COLUMNS)}."
+            detail = f"The header has no column “{column}”. Expected columns: {', '.join(COLUMNS)}."
         if names.count(column) != 1:
             errors.append(RowError(code=Code.MISSING_HEADER, detail=detail, line=line, column=column))
     return errors

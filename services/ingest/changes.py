@@ -43,14 +43,14 @@ def is_terminal(request: ProcessingRequest) -> bool:
 
 
 def view(session: Session, request: ProcessingRequest, *, public_url: str) -> Mapping[str, Any]:
-    """The request's JSON as it is now, including the counts of its open groups."""
+    """The request's JSON as it is now, including the counts of its open groups: only dispatched ones hold any."""
     sums = execute(
         session,
         """
         SELECT now() AS now, coalesce(sum(completed), 0)::int AS completed, coalesce(sum(failed), 0)::int AS failed,
                coalesce(sum(cancelled), 0)::int AS cancelled, coalesce(sum(source_bytes), 0)::bigint AS source_bytes,
                coalesce(sum(rendition_bytes), 0)::bigint AS rendition_bytes
-        FROM image_group WHERE request_id = %(id)s AND state <> 'settled'
+        FROM image_group WHERE request_id = %(id)s AND state <> 'settled' AND dispatch_no > 0
         """,
         {"id": request.id},
     )[0]

@@ -1,9 +1,11 @@
 """Every service is restarted in turn while clients upload and watch: no 5xx, no broken connection, nothing lost."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.client import ApiError, Client
@@ -57,6 +59,7 @@ def busy(clients: Clients) -> Iterator[None]:
 def test_a_rolling_restart_loses_nothing_and_answers_no_5xx(stack: Stack, api: Client, origin: Origin) -> None:
     urls = [origin.add(f"/roll/{n}.jpg", draw(f"{n}.jpg", (160, 120))) for n in range(PRODUCTS)]
     clients = Clients(api, manifest([(str(n), f"Product {n}", [url]) for n, url in enumerate(urls)]))
+    folders = _temporary_folders()
     with busy(clients):
         until(lambda: clients.accepted and clients.reads, within=20)
         for name in ("ingest", "status", "worker-1", "worker-2", "notifier"):
@@ -67,3 +70,9 @@ def test_a_rolling_restart_loses_nothing_and_answers_no_5xx(stack: Stack, api: C
     for request_id in clients.accepted:
         request = api.finished(request_id, within=120)
         assert (request["outcome"], request["images"]["completed"]) == ("success", PRODUCTS)
+    assert _temporary_folders() == folders
+
+
+def _temporary_folders() -> int:
+    """Each worker's fork server has its socket in one."""
+    return len(list(Path(os.environ["TMPDIR"]).glob("pymp-*")))

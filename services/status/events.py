@@ -5,15 +5,13 @@ has seen `done` gets 204, which tells a browser's EventSource to stop reconnecti
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from uuid import UUID
 
 import psycopg
-from sqlalchemy.exc import SQLAlchemyError
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -27,11 +25,11 @@ from shared.schemas import api
 
 log = get_logger(__name__)
 HEARTBEAT = 15
-Read = Callable[[set[UUID]], dict[UUID, Found]]
+Read = Callable[[set[UUID]], Awaitable[dict[UUID, Found]]]
 
 
 async def get_events(http_request: HttpRequest) -> Response:
-    found = await run_in_threadpool(params.requested, http_request)
+    found = await params.requested(http_request)
     seen = http_request.headers.get("last-event-id")
     if is_done(found) and seen == event_id(found):
         return Response(None, 204)
@@ -123,8 +121,8 @@ class RequestPoller:
         while True:
             asked = set(self._followers)
             try:
-                self._publish(asked, await run_in_threadpool(self._read, asked))
-            except (SQLAlchemyError, psycopg.Error) as error:
+                self._publish(asked, await self._read(asked))
+            except psycopg.Error as error:
                 log.warning("poll_failed", error=type(error).__name__)
             except Exception:  # the followers wait for the next read, and their clients keep the heartbeat
                 log.exception("poll_failed")

@@ -48,7 +48,7 @@ async def events_from(
     seen = event_id(found)
     if is_done(found):
         return
-    async with aclosing(poller.follow(found.request.id)) as states:
+    async with aclosing(poller.follow(found)) as states:
         async for latest in states:
             if event_id(latest) != seen:
                 seen = event_id(latest)
@@ -72,15 +72,16 @@ def is_done(found: Found) -> bool:
 
 
 class Follower:
-    """Holds only the latest state: a slow client skips states instead of queueing them."""
+    """Holds only the latest state: a slow client skips states instead of queueing them. An equal one wakes nothing."""
 
-    def __init__(self) -> None:
-        self.latest: Found | None = None
+    def __init__(self, found: Found) -> None:
+        self.latest: Found | None = found
         self.news = asyncio.Event()
 
     def publish(self, found: Found | None) -> None:
-        self.latest = found
-        self.news.set()
+        if found != self.latest:
+            self.latest = found
+            self.news.set()
 
 
 class RequestPoller:
@@ -92,9 +93,9 @@ class RequestPoller:
         self._followers: dict[UUID, set[Follower]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def follow(self, request_id: UUID) -> AsyncGenerator[Found, None]:
-        """The request's state once a second; ends when the request is deleted."""
-        follower = Follower()
+    async def follow(self, found: Found) -> AsyncGenerator[Found, None]:
+        """The states after `found`, at most one a second; ends when the request is deleted."""
+        request_id, follower = found.request.id, Follower(found)
         self._followers.setdefault(request_id, set()).add(follower)
         if self._task is None:
             self._task = asyncio.create_task(self._poll())

@@ -1,6 +1,7 @@
 """The poller behind the event streams: followers come and go while a read is under way, and reads fail."""
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -18,9 +19,28 @@ def states(asked: set[UUID]) -> dict[UUID, Found]:
 
 
 async def first_state(poller: RequestPoller, request_id: UUID) -> UUID | None:
-    async for found in poller.follow(request_id):
+    before = Found(request_row(id=request_id), Counts(completed=1))
+    async for found in poller.follow(before):
         return found.request.id
     return None
+
+
+def test_a_follower_wakes_only_when_its_request_has_changed() -> None:
+    before, after = (Found(request_row(id=UUID(int=1)), Counts(completed=completed)) for completed in (1, 2))
+
+    async def scene() -> tuple[int, Found]:
+        reads = 0
+
+        async def read(_: set[UUID]) -> dict[UUID, Found]:
+            nonlocal reads
+            reads += 1
+            found = before if reads < 5 else after
+            return {found.request.id: found._replace(counts=replace(found.counts))}
+
+        first = await anext(RequestPoller(read, interval=0.001).follow(before))
+        return reads, first
+
+    assert asyncio.run(scene()) == (5, after)
 
 
 def test_a_request_followed_while_a_read_is_under_way_does_not_look_deleted() -> None:

@@ -36,7 +36,8 @@ class Database:
     def __init__(
         self, url: str, *, pool_size: int = 5, statement_timeout_ms: int = 30_000, patience: float = 0
     ) -> None:
-        self.engine = _engine(url, pool_size, statement_timeout_ms, patience)
+        self._options = _options(statement_timeout_ms)
+        self.engine = _engine(url, pool_size, self._options, patience)
         self.patience = patience
         self._probing = Lock()
         self._probed_at = -math.inf
@@ -63,6 +64,16 @@ class Database:
                 else:
                     raise
 
+    async def connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        """A connection besides those of the pool, in autocommit mode, for the caller's event loop.
+
+        Raises:
+            psycopg.OperationalError: the server takes none.
+
+        """
+        arguments, options = self.engine.dialect.create_connect_args(self.engine.url)
+        return await psycopg.AsyncConnection.connect(*arguments, **{**options, **self._options}, autocommit=True)
+
     def ping(self) -> None:
         """Raise psycopg.OperationalError unless the server takes a new connection, soon.
 
@@ -88,7 +99,7 @@ class Database:
         self.engine.dispose()
 
 
-def _engine(url: str, pool_size: int, statement_timeout_ms: int, patience: float) -> Engine:
+def _engine(url: str, pool_size: int, options: dict[str, Any], patience: float) -> Engine:
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
@@ -97,17 +108,21 @@ def _engine(url: str, pool_size: int, statement_timeout_ms: int, patience: float
         pool_pre_ping=not patience,  # with patience, a stale connection is found out by the statement
         pool_recycle=900,
         hide_parameters=True,  # an error would quote them: URLs and secrets, in the log
-        connect_args={
-            "connect_timeout": 5,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 20_000,
-            "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000"
-            # A plan made when `image` was small would be kept, and scan the million rows that were added since.
-            " -c plan_cache_mode=force_custom_plan",
-        },
+        connect_args=options,
     )
+
+
+def _options(statement_timeout_ms: int) -> dict[str, Any]:
+    return {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+        "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000"
+        # A plan made when `image` was small would be kept, and scan the million rows that were added since.
+        " -c plan_cache_mode=force_custom_plan",
+    }
 
 
 def connection_of(session: Session) -> psycopg.Connection[Any]:

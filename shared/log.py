@@ -9,7 +9,13 @@ import re
 import sys
 from typing import Any
 
+# Where rich is installed (the local stack), structlog imports it for tracebacks that we do not use: 3 MB a process.
+if _hidden := "rich" not in sys.modules:
+    sys.modules["rich"] = None  # type: ignore[assignment]
 import structlog
+
+if _hidden:
+    del sys.modules["rich"]
 
 # Stored URLs hold no space, backslash, quote, < or > (shared/urls.py); in JSON a quote or backslash ends the text.
 _USER_INFO = re.compile(r"(://)[^\s/?#\"<>\\]+@")  # up to the last @: a password may hold one

@@ -4,7 +4,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from services.status import docs, events, files, queries, routes
+from services.status import docs, events, files, routes
+from services.status.reader import RequestReader
 from services.status.settings import StatusSettings
 from shared import log
 from shared.errors import StorageError
@@ -23,12 +24,12 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     log.configure(level=settings.log_level, style=settings.log_format)
     context = Context(settings)
     parts = [*docs.routes(public_url=settings.public_url), *routes.ROUTES, *events.ROUTES, *files.ROUTES]
-    app = application(context, parts)
+    reader = RequestReader(context.database.connect)
+    app = application(context, parts, closing=reader.close)
     app.add_middleware(Backpressure)
     app.add_exception_handler(StorageError, _storage_away)
-    app.state.poller = events.RequestPoller(
-        lambda ids: context.database.transact(lambda session: queries.find_requests(session, ids))
-    )
+    app.state.reader = reader
+    app.state.poller = events.RequestPoller(reader.read_all)
     return app
 
 

@@ -5,15 +5,13 @@ has seen `done` gets 204, which tells a browser's EventSource to stop reconnecti
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from uuid import UUID
 
 import psycopg
-from sqlalchemy.exc import SQLAlchemyError
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -27,11 +25,11 @@ from shared.schemas import api
 
 log = get_logger(__name__)
 HEARTBEAT = 15
-Read = Callable[[set[UUID]], dict[UUID, Found]]
+Read = Callable[[set[UUID]], Awaitable[dict[UUID, Found]]]
 
 
 async def get_events(http_request: HttpRequest) -> Response:
-    found = await run_in_threadpool(params.requested, http_request)
+    found = await params.requested(http_request)
     seen = http_request.headers.get("last-event-id")
     if is_done(found) and seen == event_id(found):
         return Response(None, 204)
@@ -50,7 +48,7 @@ async def events_from(
     seen = event_id(found)
     if is_done(found):
         return
-    async with aclosing(poller.follow(found.request.id)) as states:
+    async with aclosing(poller.follow(found)) as states:
         async for latest in states:
             if event_id(latest) != seen:
                 seen = event_id(latest)
@@ -74,15 +72,16 @@ def is_done(found: Found) -> bool:
 
 
 class Follower:
-    """Holds only the latest state: a slow client skips states instead of queueing them."""
+    """Holds only the latest state: a slow client skips states instead of queueing them. An equal one wakes nothing."""
 
-    def __init__(self) -> None:
-        self.latest: Found | None = None
+    def __init__(self, found: Found) -> None:
+        self.latest: Found | None = found
         self.news = asyncio.Event()
 
     def publish(self, found: Found | None) -> None:
-        self.latest = found
-        self.news.set()
+        if found != self.latest:
+            self.latest = found
+            self.news.set()
 
 
 class RequestPoller:
@@ -94,9 +93,9 @@ class RequestPoller:
         self._followers: dict[UUID, set[Follower]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def follow(self, request_id: UUID) -> AsyncGenerator[Found, None]:
-        """The request's state once a second; ends when the request is deleted."""
-        follower = Follower()
+    async def follow(self, found: Found) -> AsyncGenerator[Found, None]:
+        """The states after `found`, at most one a second; ends when the request is deleted."""
+        request_id, follower = found.request.id, Follower(found)
         self._followers.setdefault(request_id, set()).add(follower)
         if self._task is None:
             self._task = asyncio.create_task(self._poll())
@@ -123,8 +122,8 @@ class RequestPoller:
         while True:
             asked = set(self._followers)
             try:
-                self._publish(asked, await run_in_threadpool(self._read, asked))
-            except (SQLAlchemyError, psycopg.Error) as error:
+                self._publish(asked, await self._read(asked))
+            except psycopg.Error as error:
                 log.warning("poll_failed", error=type(error).__name__)
             except Exception:  # the followers wait for the next read, and their clients keep the heartbeat
                 log.exception("poll_failed")

@@ -6,11 +6,9 @@ streamed answer that fails midway ends with a broken connection, so no client ta
 
 import re
 from collections.abc import Iterator, Mapping
-from uuid import UUID
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -27,7 +25,6 @@ from shared.formats import FORMATS, MEDIA_TYPES
 from shared.http.context import Context, account_of, context_of, id_of
 from shared.http.problems import Problem, not_found
 from shared.log import get_logger
-from shared.schemas.tables import Image, ProcessingRequest
 
 log = get_logger(__name__)
 RENDITION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/out/([0-9a-f]{64})\.([a-z]{3,4})")
@@ -41,12 +38,13 @@ def get_source(http_request: HttpRequest) -> Response:
     """The original; streamed from an object store too, which would not fix the content type."""
     request_id, number = id_of(http_request), params.number_of(http_request)
     account, context = account_of(http_request), context_of(http_request, Context)
-    request, image = context.database.transact(
-        lambda session: _image_of(session, account=account, request_id=request_id, number=number)
-    )
+    found = context.database.transact(lambda session: queries.find_image(session, account, request_id, number))
+    if found is None:
+        raise not_found("image")
+    image, sources_deleted_at = found
     if image.source_sha256 is None or image.source_format not in MEDIA_TYPES:
         raise Problem(404, "no_source", "No picture was fetched and recognised for this image.")
-    if request.sources_deleted_at is not None:
+    if sources_deleted_at is not None:
         raise _gone()
     key = source_key(request_id, image.source_sha256)
     try:
@@ -59,14 +57,6 @@ def get_source(http_request: HttpRequest) -> Response:
 
 def _gone() -> Problem:
     return Problem(410, "source_gone", "The original was deleted; it is kept for a limited time only.")
-
-
-def _image_of(session: Session, *, account: UUID, request_id: UUID, number: int) -> tuple[ProcessingRequest, Image]:
-    found = queries.find_request(session, account, request_id)
-    image = queries.images_by_number(session, request_id, [number]).get(number)
-    if found is None or image is None:
-        raise not_found("image")
-    return found.request, image
 
 
 def get_file(http_request: HttpRequest) -> Response:
@@ -121,17 +111,17 @@ class UnreadableRange(Exception):
     """Starlette would answer 400."""
 
 
-def get_output_csv(http_request: HttpRequest) -> Response:
+async def get_output_csv(http_request: HttpRequest) -> Response:
     context, details = context_of(http_request, Context), params.boolean_of(http_request, "details")
-    request = params.requested(http_request).request
+    request = (await params.requested(http_request)).request
     rows = products.export_rows(context.database, request.id, request.products)
     chunks = csv_chunks(rows, request_id=request.id, public_url=context.settings.public_url, details=details)
     headers = _attachment(f"output-{request.id}.csv")
     return _streamed(http_request, chunks, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def get_outputs_zip(http_request: HttpRequest) -> Response:
-    context, request = context_of(http_request, Context), params.requested(http_request).request
+async def get_outputs_zip(http_request: HttpRequest) -> Response:
+    context, request = context_of(http_request, Context), (await params.requested(http_request)).request
     rows = products.export_rows(context.database, request.id, request.products)
     chunks = zip_chunks(rows, context.blobs, request_id=request.id)
     headers = _attachment(f"outputs-{request.id}.zip")

@@ -8,16 +8,17 @@ from uuid import UUID
 
 from starlette.requests import Request as HttpRequest
 
-from services.status import paging, queries
+from services.status import paging
 from services.status.queries import Found
-from shared.http.context import Context, account_of, context_of, id_of, parse_boolean
+from services.status.reader import RequestReader
+from shared.http.context import account_of, id_of, parse_boolean
 from shared.http.problems import Problem, not_found
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
-def requested(http_request: HttpRequest) -> Found:
+async def requested(http_request: HttpRequest) -> Found:
     """The request in the path.
 
     Raises:
@@ -25,9 +26,9 @@ def requested(http_request: HttpRequest) -> Found:
 
     """
     account, request_id = account_of(http_request), id_of(http_request)
-    database = context_of(http_request, Context).database
-    found = database.transact(lambda session: queries.find_request(session, account, request_id))
-    if found is None:
+    reader: RequestReader = http_request.app.state.reader
+    found = await reader.read(request_id)
+    if found is None or found.request.account_id != account:
         raise not_found("request")
     return found
 

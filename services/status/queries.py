@@ -1,36 +1,50 @@
 """The SELECTs of the status service (those of products are in `products`); a page is one statement, or one per table.
 
 The condition on groups stands literally in the statement: with parameters, a prepared statement could not use the
-partial index.
+partial index `group_counted`. Requests are read by plain SQL: to compose a statement costs more than to run it.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-import sqlalchemy
-from sqlalchemy import ARRAY, Integer, any_, func, literal, text, true, tuple_
-from sqlalchemy.orm import InstrumentedAttribute, aliased, defer
+from sqlalchemy import ARRAY, Integer, any_, literal, true, tuple_
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from shared.db import connection_of
 from shared.lifecycle import IMAGES_PER_GROUP, ImageState, group_of
 from shared.schemas.api import Counts
+from shared.schemas.progress import RequestRow
 from shared.schemas.tables import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, RejectedRow
 
 Numbered = TypeVar("Numbered", Image, RejectedRow)
 ID, OWNER = col(ProcessingRequest.id), col(ProcessingRequest.account_id)
 ATTEMPTS_SHOWN = 50
 """The last ones of each delivery: every redelivery adds some."""
-COUNTED = text("image_group.state <> 'settled' AND image_group.dispatch_no > 0")
-"""Groups that hold counts themselves: a settled one has added its counts to the request, and one that was never
-dispatched has none. A large request has thousands of the latter."""
+OF_OPEN_GROUPS = """
+    SELECT coalesce(sum(completed), 0) AS completed, coalesce(sum(failed), 0) AS failed,
+           coalesce(sum(cancelled), 0) AS cancelled, coalesce(sum(source_bytes), 0) AS source_bytes,
+           coalesce(sum(rendition_bytes), 0) AS rendition_bytes
+    FROM image_group
+    WHERE image_group.request_id = request.id AND state <> 'settled' AND dispatch_no > 0
+"""
+"""Only these groups hold counts: a settled one has added its own to the request, and one that was never dispatched has
+none. A large request has thousands of the latter."""
+SELECT = f"""
+    SELECT {", ".join(f"request.{name}" for name in RequestRow._fields)},
+           {", ".join(f"(request.{name} + of_open.{name})::bigint" for name in Counts.__dataclass_fields__)}
+    FROM processing_request AS request CROSS JOIN LATERAL ({OF_OPEN_GROUPS}) AS of_open
+"""  # noqa: S608 - the names are ours
+FIND = f"{SELECT} WHERE request.id = ANY(%(ids)s)".encode()
+"""Requests by their ids; who asks must compare `account_id`."""
 
 
 class Found(NamedTuple):
     """A request and its counts, open groups included."""
 
-    request: ProcessingRequest
+    request: RequestRow
     counts: Counts
 
 
@@ -47,34 +61,46 @@ def one_snapshot(session: Session) -> None:
     session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
-def find_request(session: Session, account: UUID, request_id: UUID) -> Found | None:
-    rows = session.exec(_requests().where(account == OWNER, request_id == ID))
-    return next(map(_found, rows), None)
-
-
-def find_requests(session: Session, request_ids: Iterable[UUID]) -> dict[UUID, Found]:
-    """Requests whose owner was checked before."""
-    rows = session.exec(_requests().where(ID.in_(request_ids)))
-    return {found.request.id: found for found in map(_found, rows)}
+def found_of(row: Sequence[Any]) -> Found:
+    """A row of SELECT."""
+    columns = len(RequestRow._fields)
+    counts = dict(zip(Counts.__dataclass_fields__, row[columns:], strict=True))
+    return Found(RequestRow._make(row[:columns]), Counts(**counts))
 
 
 def list_requests(
     session: Session, account: UUID, *, status: str | None, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[Found]:
     """Newest first."""
-    order = col(ProcessingRequest.created_at).desc(), ID.desc()
-    page = select(ID).where(account == OWNER).order_by(*order).limit(limit)
-    if status is not None:
-        page = page.where(col(ProcessingRequest.status) == status)
-    if before is not None:
-        page = page.where(tuple_(col(ProcessingRequest.created_at), ID) < before)
+    created_at, request_id = before or (None, None)
+    values = {"account": account, "status": status, "at": created_at, "id": request_id, "limit": limit}
+    chosen = "account_id = %(account)s"
+    chosen += " AND status = %(status)s" if status is not None else ""
+    chosen += " AND (created_at, id) < (%(at)s, %(id)s)" if before is not None else ""
     # The page is cut before groups are read: the planner may otherwise sum up those of all requests, and sort then.
-    return [_found(row) for row in session.exec(_requests().where(ID.in_(page)).order_by(*order))]
+    query = f"""{SELECT}
+        WHERE request.id IN (
+            SELECT id FROM processing_request WHERE {chosen} ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+        )
+        ORDER BY request.created_at DESC, request.id DESC
+    """  # noqa: S608 - the values are parameters
+    return [found_of(row) for row in connection_of(session).execute(query.encode(), values)]
 
 
 def is_owner(session: Session, account: UUID, request_id: UUID) -> bool:
     query = select(ID).where(account == OWNER, request_id == ID)
     return session.exec(query).first() is not None
+
+
+def find_image(session: Session, account: UUID, request_id: UUID, number: int) -> tuple[Image, datetime | None] | None:
+    """An image, and when the sources of its request were deleted."""
+    query = (
+        select(Image, ProcessingRequest.sources_deleted_at)
+        .join(ProcessingRequest, col(Image.request_id) == ID)
+        .where(account == OWNER, Image.request_id == request_id, Image.number == number)
+    )
+    row = session.exec(query).first()
+    return (row[0], row[1]) if row else None
 
 
 def list_rejected(session: Session, request_id: UUID, *, after: int, limit: int) -> list[RejectedRow]:
@@ -176,21 +202,6 @@ def _attempts(session: Session, deliveries: Sequence[UUID]) -> dict[UUID, list[D
     for found in session.exec(query) if deliveries else ():
         by_delivery.setdefault(found.delivery_id, []).append(found)
     return by_delivery
-
-
-def _requests() -> Any:
-    """Requests with the sums over their open groups, as one statement, for the caller to narrow down."""
-    sums = [func.coalesce(func.sum(getattr(ImageGroup, name)), 0) for name in Counts.__dataclass_fields__]
-    open_groups = sqlalchemy.select(*sums).where(col(ImageGroup.request_id) == ID, COUNTED).lateral("open_groups")
-    unread = defer(cast("InstrumentedAttribute[Any]", ProcessingRequest.accepted_body))
-    return sqlalchemy.select(ProcessingRequest, open_groups).join(open_groups, true()).options(unread)
-
-
-def _found(row: Any) -> Found:
-    request, *of_open_groups = row
-    names = Counts.__dataclass_fields__
-    counts = {name: getattr(request, name) + int(extra) for name, extra in zip(names, of_open_groups, strict=True)}
-    return Found(request, Counts(**counts))
 
 
 def any_of(numbers: Iterable[int]) -> Any:

@@ -35,19 +35,20 @@ def list_requests(http_request: HttpRequest) -> Response:
     return _page([_view(http_request, one) for one in page], token)
 
 
-def get_request(http_request: HttpRequest) -> Response:
-    view = _view(http_request, params.requested(http_request))
-    headers = PRIVATE | {"ETag": views.entity_tag(view)}
-    if not view.status.terminal:
+async def get_request(http_request: HttpRequest) -> Response:
+    found = await params.requested(http_request)
+    public_url = context_of(http_request, Context).settings.public_url
+    headers = PRIVATE | {"ETag": views.entity_tag(*found, public_url=public_url)}
+    if not RequestStatus(found.request.status).terminal:
         headers["Retry-After"] = "1"
     if views.matches(headers["ETag"], http_request.headers.get("if-none-match")):
         return Response(None, 304, headers)
-    return _answer(view, headers)
+    return _answer(_view(http_request, found), headers)
 
 
-def get_older_status(http_request: HttpRequest) -> Response:
+async def get_older_status(http_request: HttpRequest) -> Response:
     """`GET /status/{id}` and `GET /api/check-status/{id}/`."""
-    return _answer(views.older_view(_view(http_request, params.requested(http_request))), PRIVATE)
+    return _answer(views.older_view(_view(http_request, await params.requested(http_request))), PRIVATE)
 
 
 def list_products(http_request: HttpRequest) -> Response:

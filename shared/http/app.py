@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,12 +36,16 @@ USABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 UNEXPECTED = Problem(500, "internal_error", "Internal error; its details are in the log, under the X-Request-Id.")
 
 
-def application(context: Context, routes: Sequence[BaseRoute]) -> Starlette:
-    """A Starlette application with this context, which it closes when it ends."""
+def application(
+    context: Context, routes: Sequence[BaseRoute], *, closing: Callable[[], Awaitable[None]] | None = None
+) -> Starlette:
+    """A Starlette application with this context, which it closes when it ends, after `closing`."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        if closing is not None:
+            await closing()
         context.close()
 
     health = [Route("/healthz", _healthz), Route("/readyz", _readyz), Route("/metrics", _metrics)]
@@ -125,7 +129,7 @@ def _count(scope: Scope, status: int, seconds: float, request_id: bytes) -> None
         )
 
 
-def _healthz(_: HttpRequest) -> Response:
+async def _healthz(_: HttpRequest) -> Response:
     return PlainTextResponse("ok\n")
 
 

@@ -14,7 +14,7 @@ from shared.errors import ImageError
 from shared.formats import MEDIA_TYPES
 from shared.lifecycle import DeliveryStatus, ImageState, Outcome, RequestStatus, outcome
 from shared.recipe import Mode, TargetFormat
-from shared.schemas.progress import eta_seconds, progress
+from shared.schemas.progress import AnyRequest, eta_seconds, progress
 from shared.schemas.tables import ProcessingRequest
 
 ROW_ERROR_CODES = (
@@ -127,7 +127,7 @@ class Request(Shape):
     links: Links
 
     @classmethod
-    def of(cls, request: ProcessingRequest, counts: Counts, *, public_url: str, now: datetime) -> Self:
+    def of(cls, request: AnyRequest, counts: Counts, *, public_url: str, now: datetime) -> Self:
         status = RequestStatus(request.status)
         return cls(
             request_id=request.id,
@@ -154,7 +154,7 @@ class Request(Shape):
         )
 
 
-def request_view(request: ProcessingRequest, counts: Counts, *, public_url: str, now: datetime) -> dict[str, Any]:
+def request_view(request: AnyRequest, counts: Counts, *, public_url: str, now: datetime) -> dict[str, Any]:
     """The JSON of `Request.of`, to be put into another document."""
     return Request.of(request, counts, public_url=public_url, now=now).model_dump(mode="json")
 

@@ -8,13 +8,12 @@ import pytest
 from sqlmodel import Session
 
 from services.notifier.reconcile import Reconciler, reconcile
-from services.status.queries import find_request
+from services.status.queries import FIND, found_of
 from services.worker.dispatch import dispatch_group
 from services.worker.settle import due_again, failed, settle
-from shared.db import Database, execute
+from shared.db import Database, connection_of, execute
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, Message
 from shared.schemas.api import request_view, timestamp
-from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import NOT_FOUND, done, report, take
 from tests.integration.notifier.conftest import HOOK, PUBLIC_URL, complete, dispatched, reported
 from tests.integration.race import overtaken, together
@@ -201,8 +200,8 @@ def test_the_event_carries_the_request_as_get_shows_it(database: Database, recon
     take(database, post.batches[0], range(1, 9))
     report(database, post.batches[0], [failed(8, NOT_FOUND), *(done(number) for number in range(1, 8))])
     reconciler.run(request_id, 1, dispatch_no=1)
-    found = database.transact(lambda session: find_request(session, DEFAULT_ACCOUNT, request_id))
-    assert found is not None
+    [row] = database.transact(lambda session: connection_of(session).execute(FIND, {"ids": [request_id]}).fetchall())
+    found = found_of(row)
     body = orjson.loads(events_of(database, request_id)[0]["body"])
     assert body["data"] == request_view(found.request, found.counts, public_url=PUBLIC_URL, now=datetime.now(UTC))
     assert body["type"] == "request.completed"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
-from sqlalchemy import event
 from starlette.applications import Starlette
 
 from services.status.app import create
@@ -63,16 +63,24 @@ def client(database: Database, address: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def statements(app: Starlette) -> Iterator[list[str]]:
-    """The SQL statements that the service runs, as it runs them."""
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The SELECTs of tables that run in this process, as they run."""
     seen: list[str] = []
 
-    def see(*args: Any) -> None:
-        seen.append(args[2])
+    def spy_on(kind: type[psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]]) -> None:
+        execute = kind.execute
 
-    event.listen(app.state.context.database.engine, "before_cursor_execute", see)
-    yield seen
-    event.remove(app.state.context.database.engine, "before_cursor_execute", see)
+        def spied(self: Any, query: str | bytes, *args: Any, **kwargs: Any) -> Any:
+            text = query.decode() if isinstance(query, bytes) else query
+            if " FROM " in " ".join(text.split()):
+                seen.append(text)
+            return execute(self, query, *args, **kwargs)
+
+        monkeypatch.setattr(kind, "execute", spied)
+
+    spy_on(psycopg.Cursor)
+    spy_on(psycopg.AsyncCursor)
+    return seen
 
 
 def read_all(client: httpx.Client, path: str, **params: Any) -> list[dict[str, Any]]:

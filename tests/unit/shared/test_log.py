@@ -2,14 +2,22 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
 from shared import log
 from shared.log import redact
 from tests.logs import logging_as
+from tests.stack import ROOT
 
 PRESIGNED = "https://cdn.example/a.jpg?X-Amz-Signature=5eC_rE-t'&X-Amz-Date=1"
+
+
+def test_logging_does_not_bring_rich_but_leaves_it_to_others() -> None:
+    script = "import sys, shared.log; assert 'rich' not in sys.modules; import rich.console"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize(

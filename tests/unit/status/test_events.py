@@ -1,44 +1,62 @@
 """The poller behind the event streams: followers come and go while a read is under way, and reads fail."""
 
 import asyncio
-import threading
-from datetime import UTC, datetime
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from psycopg import OperationalError
 
 from services.status.events import RequestPoller
 from services.status.queries import Found
 from shared.ids import uuid7
 from shared.schemas.api import Counts
-from shared.schemas.tables import ProcessingRequest
+from tests.unit.status.rows import request_row
 
 
 def states(asked: set[UUID]) -> dict[UUID, Found]:
-    now = datetime.now(UTC)
-    return {one: Found(ProcessingRequest(id=one, products=1, images=1, deadline_at=now), Counts()) for one in asked}
+    return {one: Found(request_row(id=one), Counts()) for one in asked}
 
 
 async def first_state(poller: RequestPoller, request_id: UUID) -> UUID | None:
-    async for found in poller.follow(request_id):
+    before = Found(request_row(id=request_id), Counts(completed=1))
+    async for found in poller.follow(before):
         return found.request.id
     return None
 
 
+def test_a_follower_wakes_only_when_its_request_has_changed() -> None:
+    before, after = (Found(request_row(id=UUID(int=1)), Counts(completed=completed)) for completed in (1, 2))
+
+    async def scene() -> tuple[int, Found]:
+        reads = 0
+
+        async def read(_: set[UUID]) -> dict[UUID, Found]:
+            nonlocal reads
+            reads += 1
+            found = before if reads < 5 else after
+            return {found.request.id: found._replace(counts=replace(found.counts))}
+
+        first = await anext(RequestPoller(read, interval=0.001).follow(before))
+        return reads, first
+
+    assert asyncio.run(scene()) == (5, after)
+
+
 def test_a_request_followed_while_a_read_is_under_way_does_not_look_deleted() -> None:
     first, second = uuid7(), uuid7()
-    under_way, go_on = threading.Event(), threading.Event()
-
-    def read(asked: set[UUID]) -> dict[UUID, Found]:
-        under_way.set()
-        assert go_on.wait(10)
-        return states(asked)
 
     async def scene() -> tuple[UUID | None, UUID | None]:
+        under_way, go_on = asyncio.Event(), asyncio.Event()
+
+        async def read(asked: set[UUID]) -> dict[UUID, Found]:
+            under_way.set()
+            await go_on.wait()
+            return states(asked)
+
         poller = RequestPoller(read, interval=0.01)
         early = asyncio.create_task(first_state(poller, first))
-        await asyncio.to_thread(under_way.wait, 10)
+        await under_way.wait()
         late = asyncio.create_task(first_state(poller, second))
         await asyncio.sleep(0)
         go_on.set()
@@ -47,11 +65,11 @@ def test_a_request_followed_while_a_read_is_under_way_does_not_look_deleted() ->
     assert asyncio.run(scene()) == (first, second)
 
 
-@pytest.mark.parametrize("error", [OperationalError("", None, Exception()), ValueError("of no database")])
+@pytest.mark.parametrize("error", [OperationalError("away"), ValueError("of no database")])
 def test_followers_recover_when_a_read_fails_whatever_the_error(error: Exception) -> None:
     request_id, failures = uuid7(), [error]
 
-    def read(asked: set[UUID]) -> dict[UUID, Found]:
+    async def read(asked: set[UUID]) -> dict[UUID, Found]:
         if failures:
             raise failures.pop()
         return states(asked)

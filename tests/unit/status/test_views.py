@@ -1,33 +1,81 @@
 """Views: what clients see of rows."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 
-from services.status.views import entity_tag, matches, older_view
+from services.status.views import MARKS, entity_tag, matches, older_view
 from shared.ids import uuid7
 from shared.schemas import api
-from shared.schemas.tables import ProcessingRequest
+from shared.schemas.api import Counts
+from shared.schemas.progress import RequestRow
+from tests.unit.status.rows import NOW, request_row
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ID = uuid7()
 
 
-def view(*, completed: int = 1, status: str = "processing", seconds: float = 10) -> api.Request:
-    request = ProcessingRequest(
-        id=ID, status=status, products=1, images=4, created_at=NOW, started_at=NOW, deadline_at=NOW
-    )
-    now = NOW + timedelta(seconds=seconds)
-    return api.Request.of(request, api.Counts(completed=completed), public_url="https://shop.example", now=now)
+OTHERS: dict[str, Any] = {
+    "id": uuid7(),
+    "account_id": uuid7(),
+    "run": 2,
+    "status": "pending",
+    "quality": 51,
+    "mode": "relative",
+    "format": "jpeg",
+    "max_side": 100,
+    "webhook_url": "https://shop.example/hook",
+    "products": 2,
+    "images": 5,
+    "created_at": NOW - timedelta(seconds=1),
+    "started_at": None,
+    "finished_at": NOW,
+    "mark_at": NOW,
+    "mark_settled": 1,
+    "previous_mark_at": NOW,
+    "previous_mark_settled": 1,
+}
+"""Another value of each column."""
 
 
-def test_the_clock_alone_does_not_change_the_entity_tag() -> None:
-    assert view(seconds=10).eta_seconds != view(seconds=20).eta_seconds
-    assert entity_tag(view(seconds=10)) == entity_tag(view(seconds=20))
+@pytest.mark.parametrize("column", RequestRow._fields)
+def test_the_entity_tag_changes_with_the_json_but_not_with_the_clock(column: str) -> None:
+    row = request_row(id=ID)
+    changed = row._replace(**{column: OTHERS[column]})
+
+    same_json = _json(row) == _json(changed)
+
+    same_tag = _tag(row) == _tag(changed)
+    assert same_tag == (same_json and column != "account_id")
+    assert same_json == (column in {"account_id", *RequestRow._fields[MARKS:]})
 
 
-def test_progress_changes_the_entity_tag() -> None:
-    assert entity_tag(view(completed=1)) != entity_tag(view(completed=2))
+@pytest.mark.parametrize("count", Counts.__dataclass_fields__)
+def test_every_count_changes_the_entity_tag(count: str) -> None:
+    row = request_row(id=ID)
+    assert _tag(row) != _tag(row, Counts(**{count: 1}))
+
+
+def test_the_entity_tag_depends_on_the_address_in_the_links() -> None:
+    row = request_row(id=ID)
+    assert entity_tag(row, Counts(), public_url="https://a.example") != _tag(row)
+
+
+def test_every_process_makes_the_same_entity_tag() -> None:
+    """Clients come back to another replica, or after a restart. A new field of the answer may change this."""
+    row = request_row(id=UUID("01890000-0000-7000-8000-000000000001"))
+    assert _tag(row) == 'W/"49bf4f3a8f52502207e2bbcd"'
+
+
+def _tag(row: RequestRow, counts: Counts | None = None) -> str:
+    return entity_tag(row, counts or Counts(), public_url="https://shop.example")
+
+
+def _json(row: RequestRow) -> dict[str, Any]:
+    """Without `eta_seconds`, which changes with the clock alone."""
+    shown = api.Request.of(row, Counts(), public_url="https://shop.example", now=NOW + timedelta(seconds=10))
+    return shown.model_dump(exclude={"eta_seconds"})
 
 
 @pytest.mark.parametrize(
@@ -39,7 +87,9 @@ def test_entity_tags_compare_weakly(header: str | None, expected: bool) -> None:
 
 
 def test_older_contracts_read_cancelled_as_failed() -> None:
-    assert older_view(view(status="cancelled")).model_dump(mode="json") == {
+    row = request_row(id=ID, status="cancelled")
+    request = api.Request.of(row, Counts(completed=1), public_url="https://shop.example", now=NOW)
+    assert older_view(request).model_dump(mode="json") == {
         "request_id": str(ID),
         "status": "failed",
         "progress": 1.0,

@@ -12,10 +12,12 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Protocol
 
 DRAIN_SECONDS = 0.3  # to read the last output of a process that ended
 PR_SET_PDEATHSIG = 1
@@ -32,7 +34,10 @@ class Tier(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """`ready` says whether it serves; `user` is a numeric user and group, or None for our own."""
+    """`ready` says whether it serves; `user` is a numeric user and group, or None for our own.
+
+    The command of a `forked` one is a Python module and its arguments: the fork server has its libraries.
+    """
 
     name: str
     tier: Tier
@@ -43,6 +48,22 @@ class Spec:
     before: Callable[[], None] | None = None
     user: tuple[int, int] | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    forked: bool = False
+
+
+class Process(Protocol):
+    """What we use of a running process."""
+
+    pid: int
+    stdout: asyncio.StreamReader | None
+
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+    def send_signal(self, signal: int) -> None: ...
+
+
+Start = Callable[[Spec], AbstractAsyncContextManager[Process]]
 
 
 def die_with_parent(orphan_signal: signal.Signals) -> Callable[[], None]:
@@ -79,15 +100,35 @@ def command_of(pid: int) -> str:
     return shown.stdout
 
 
-class Child:
-    """A started `Spec`; `tail` are its last lines, and `line(name, text)` is called for each line."""
+@asynccontextmanager
+async def execute(spec: Spec) -> AsyncIterator[Process]:
+    """Start the command of `spec`."""
+    uid, gid = spec.user or (None, None)
+    yield await asyncio.create_subprocess_exec(
+        *map(str, spec.command),
+        env=dict(spec.env),
+        cwd=spec.cwd,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,  # only the supervisor handles a Ctrl-C in the terminal
+        user=uid,
+        group=gid,
+        extra_groups=[] if spec.user else None,
+        preexec_fn=die_with_parent(spec.stop_signal),
+    )
 
-    def __init__(self, spec: Spec, line: Callable[[str, str], None]) -> None:
+
+class Child:
+    """A `Spec` that `start` starts; `tail` are its last lines, and `line(name, text)` is called for each line."""
+
+    def __init__(self, spec: Spec, line: Callable[[str, str], None], start: Start) -> None:
         self.spec = spec
+        self._start = start
         self.tail: deque[str] = deque(maxlen=20)
         self.restarts = 0
         self._line = line
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     @property
     def pid(self) -> int | None:
@@ -96,33 +137,19 @@ class Child:
 
     async def run(self, started: Callable[[], None]) -> int:
         """Start the process, pass on its lines, and return its exit status once it and its descendants have ended."""
-        spec = self.spec
-        if spec.before:
-            spec.before()
-        uid, gid = spec.user or (None, None)
-        self._process = await asyncio.create_subprocess_exec(
-            *map(str, spec.command),
-            env=dict(spec.env),
-            cwd=spec.cwd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # only the supervisor handles a Ctrl-C in the terminal
-            user=uid,
-            group=gid,
-            extra_groups=[] if spec.user else None,
-            preexec_fn=die_with_parent(spec.stop_signal),
-        )
-        started()
-        pump = asyncio.create_task(self._pump(self._process))
-        status = await self._process.wait()
-        self.kill()  # its remaining descendants, such as children of a killed worker
-        # A descendant in a session of its own may hold the pipe open: its output is not worth waiting for.
-        await asyncio.wait({pump}, timeout=DRAIN_SECONDS)
-        pump.cancel()
+        if self.spec.before:
+            self.spec.before()
+        async with self._start(self.spec) as self._process:
+            started()
+            pump = asyncio.create_task(self._pump(self._process))
+            status = await self._process.wait()
+            self.kill()  # its remaining descendants, such as children of a killed worker
+            # A descendant in a session of its own may hold the pipe open: its output is not worth waiting for.
+            await asyncio.wait({pump}, timeout=DRAIN_SECONDS)
+            pump.cancel()
         return status
 
-    async def _pump(self, process: asyncio.subprocess.Process) -> None:
+    async def _pump(self, process: Process) -> None:
         assert process.stdout is not None
         while True:
             try:

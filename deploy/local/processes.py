@@ -41,7 +41,6 @@ class Processes:
             "HALFTONE_AUTH": "off",
             "HALFTONE_FETCH_ALLOW": self.settings.egress_allow,
             "HALFTONE_HEALTH_HOST": "127.0.0.1",
-            "PYTHONUNBUFFERED": "1",
         }
 
     def servers(self) -> list[Spec]:
@@ -91,16 +90,14 @@ class Processes:
 
     def _http(self, name: str) -> Spec:
         port = self.port[name]
-        command = [sys.executable, "-m", "uvicorn", f"services.{name}.app:create", "--factory"]
+        command = ["uvicorn", f"services.{name}.app:create", "--factory"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "--no-access-log"]
         command += ["--no-server-header", "--no-proxy-headers", "--timeout-graceful-shutdown", "5"]
         return self._service(name, command, port, self.env)
 
     def _module(self, name: str, module: str) -> Spec:
         port = self.port[name]
-        return self._service(
-            name, [sys.executable, "-m", module], port, {**self.env, "HALFTONE_HEALTH_PORT": str(port)}
-        )
+        return self._service(name, [module], port, {**self.env, "HALFTONE_HEALTH_PORT": str(port)})
 
     def _service(self, name: str, command: list[str], port: int, env: Mapping[str, str]) -> Spec:
         return Spec(
@@ -110,6 +107,7 @@ class Processes:
             env=env,
             cwd=ROOT,
             ready=_answers(port, "/readyz"),
+            forked=True,
         )
 
 

@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
-from deploy.local import postgres
+from deploy.local import fork_server, postgres, schema
 from deploy.local.data_dir import DataDir, is_free
+from deploy.local.fork_server import LOST, ForkServer
 from deploy.local.process import die_with_parent
 from deploy.local.processes import Processes
 from deploy.local.settings import ROOT, LocalSettings
@@ -25,12 +27,16 @@ class Stack:
         self._settings = settings
         self._data = data
         self._servers_only = servers_only
+        self._forks: ForkServer | None = None
         self._supervisor = Supervisor(self._print, self._record)
         self._processes: Processes | None = None
         self._ready = False
 
     def run(self) -> int:
-        """Run until SIGTERM or Ctrl-C; the exit status. The caller holds the data folder."""
+        """Run until SIGTERM or Ctrl-C; the exit status. The caller holds the data folder and has one thread."""
+        if not self._servers_only:
+            self._forks = fork_server.start()  # imports the libraries while the servers start
+            self._supervisor = Supervisor(self._print, self._record, self._forks.fork)
         crashed = bool(self._data.read_state())
         # First of all: `make stop` ends the process recorded here, and a killed stack left another one's pid.
         self._data.write_state({"pid": os.getpid(), "ready": False, "processes": {}})
@@ -44,6 +50,8 @@ class Stack:
             return 1
         finally:
             self._data.state.unlink(missing_ok=True)
+            if self._forks:
+                self._forks.close()
 
     async def _run(self, processes: Processes) -> int:
         stopped = asyncio.Event()
@@ -51,13 +59,17 @@ class Stack:
             if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP for us
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         starting = asyncio.create_task(self._start(processes))
-        waiting = asyncio.create_task(stopped.wait())
+        ends: list[asyncio.Task[Any]] = [asyncio.create_task(stopped.wait())]
+        if self._forks:
+            ends.append(asyncio.create_task(self._forks.ended()))
         try:
-            await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([starting, *ends], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 await starting
-                await waiting
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             starting.cancel()
+            if not stopped.is_set():
+                raise StartFailed(f"{LOST}, and the services with it")
             self._print("stack", "stopping")
         finally:
             await self._supervisor.stop()
@@ -71,14 +83,16 @@ class Stack:
         await self._supervisor.start(processes.servers())
         await self._migrate(processes)
         if not self._servers_only:
-            await self._supervisor.start(processes.services())
-            await self._supervisor.start([processes.gateway()])
+            await self._supervisor.start([*processes.services(), processes.gateway()])
         self._ready = True
         self._record()
         what = "servers are" if self._servers_only else f"Halftone is ready at {self._settings.base_url},"
         self._print("stack", f"{what} up after {time.monotonic() - begun:.1f} s; Ctrl-C or `make stop` ends it")
 
     async def _migrate(self, processes: Processes) -> None:
+        given_secret = processes.env.get("HALFTONE_WEBHOOK_SECRET")  # Alembic's entry sees whether it is new
+        if not given_secret and await schema.is_current(processes.database_url):
+            return
         self._print("migrate", "bringing the tables up to date")
         process = await asyncio.create_subprocess_exec(
             *processes.migrate(),

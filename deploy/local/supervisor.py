@@ -9,11 +9,12 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
-from deploy.local.process import Child, Spec, Tier
+from deploy.local.process import Child, Spec, Start, Tier, execute
 
 # Seconds until SIGKILL. Each tier may take DRAIN_SECONDS more, and a whole stop 15 s.
 STOP_WITHIN = {Tier.GATEWAY: 2.2, Tier.SERVICE: 8.0, Tier.SERVER: 2.8}
 START_WITHIN = 60.0
+POLL_SECONDS = 0.02
 START_TRIES = 3
 BACK_OFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY = 20.0  # seconds a process must live for its back-off to begin anew
@@ -33,12 +34,15 @@ def describe(status: int) -> str:
 
 
 class Supervisor:
-    """`line(name, text)` prints; `changed()` is called whenever a process starts or ends."""
+    """`line(name, text)` prints; `changed()` is called when a process starts or ends; `fork` starts the forked ones."""
 
-    def __init__(self, line: Callable[[str, str], None], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, line: Callable[[str, str], None], changed: Callable[[], None], fork: Start | None = None
+    ) -> None:
         self.children: dict[str, Child] = {}
         self._line = line
         self._changed = changed
+        self._fork: Start = fork or execute
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[Tier] = set()
         self._were_ready: set[str] = set()
@@ -47,7 +51,7 @@ class Supervisor:
         """Start `specs` together and return once each is ready; raise StartFailed if one keeps ending."""
         specs = list(specs)
         for spec in specs:
-            self.children[spec.name] = Child(spec, self._line)
+            self.children[spec.name] = Child(spec, self._line, self._fork if spec.forked else execute)
             self._tasks[spec.name] = asyncio.create_task(self._keep(self.children[spec.name]))
         deadline = time.monotonic() + START_WITHIN
         for spec in specs:
@@ -63,7 +67,7 @@ class Supervisor:
                 return
             if time.monotonic() > deadline:
                 raise StartFailed(_report(child, f"was not ready within {START_WITHIN:.0f} s"))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _keep(self, child: Child) -> None:
         quick_ends = 0

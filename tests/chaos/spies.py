@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Protocol
 
 SCRIPT_COMMAND = 4  # EVALSHA sha 1 namespace COMMAND timestamp queue ...
+COMMIT = b"COMMIT\x00"  # in a query, and in the tag of its CommandComplete
+NOTHING = (b"*0\r\n", b"*-1\r\n", b"$-1\r\n", b"_\r\n")  # an empty list, and a nil as each version spells it
 
 
 class Spy(Protocol):
@@ -33,8 +35,8 @@ class RedisSpy:
         return list(self._commands())
 
     def matters(self, reply: bytes) -> bool:
-        """An empty `fetch` is most of the traffic, and an error means that nothing was done."""
-        return not reply.startswith((b"*0\r\n", b"-"))
+        """A fetch or a wait that found nothing is most of the traffic, and an error means that nothing was done."""
+        return not reply.startswith((*NOTHING, b"-"))
 
     def _commands(self) -> Iterator[str]:
         with suppress(ValueError):
@@ -45,13 +47,19 @@ class RedisSpy:
 
 
 class PostgresSpy:
-    """Knows `commit` alone; psycopg sends it as a simple query of its own."""
+    """Knows `commit` alone, as a simple query or inside a pipeline."""
+
+    def __init__(self) -> None:
+        self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        return ["commit"] if b"COMMIT\x00" in data else []
+        seen = self._rest + data
+        _, found, rest = seen.rpartition(COMMIT)
+        self._rest = rest[-len(COMMIT) + 1 :]
+        return ["commit"] if found else []
 
     def matters(self, reply: bytes) -> bool:
-        return reply.startswith(b"C")  # CommandComplete: it did commit
+        return COMMIT in reply  # it did commit; a failed transaction says ROLLBACK
 
 
 def _name(arguments: list[bytes]) -> str:

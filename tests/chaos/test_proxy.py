@@ -145,10 +145,19 @@ def test_a_redis_command_is_known_however_its_bytes_arrive(size: int) -> None:
 
 
 def test_an_empty_fetch_does_not_matter_and_a_message_does() -> None:
-    assert not RedisSpy().matters(b"*0\r\n")
+    for nothing in (b"*0\r\n", b"*-1\r\n", b"$-1\r\n", b"_\r\n"):  # the last three: a wait that found nothing
+        assert not RedisSpy().matters(nothing)
     assert RedisSpy().matters(b"*1\r\n$2\r\n{}\r\n")
 
 
 def test_a_commit_is_known_and_a_rollback_is_not() -> None:
     assert PostgresSpy().feed(b"Q\x00\x00\x00\x0bCOMMIT\x00") == ["commit"]
     assert PostgresSpy().feed(b"Q\x00\x00\x00\x0dROLLBACK\x00") == []
+    assert not PostgresSpy().matters(b"C\x00\x00\x00\x0dROLLBACK\x00")
+
+
+def test_a_commit_is_known_in_a_pipeline_and_in_two_pieces() -> None:
+    assert PostgresSpy().matters(b"1\x00\x00\x00\x042\x00\x00\x00\x04C\x00\x00\x00\x0bCOMMIT\x00")
+    spy = PostgresSpy()
+    pieces = (b"P\x00\x00\x00\x0f\x00COM", b"MIT\x00\x00\x00", b"S\x00\x00\x00\x04")
+    assert [spy.feed(piece) for piece in pieces] == [[], ["commit"], []]

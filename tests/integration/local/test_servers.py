@@ -80,6 +80,21 @@ def test_the_log_before_is_kept(stopped: Stack, folder: Path) -> None:
     assert "the one before" not in (folder / "stack.log").read_text()
 
 
+def test_the_second_start_finds_the_tables_current_and_runs_no_migration(stack: Stack) -> None:
+    stack.stop()
+    stack.start()
+    assert stack.log().count("bringing the tables up to date") == 1
+
+
+def test_tables_of_another_version_are_never_taken_for_current(stack: Stack) -> None:
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'later'")
+    stack.stop()
+    refused = stack.command("run", "--servers-only")
+    assert refused.returncode == 1
+    assert "the migrations failed" in refused.stderr
+
+
 def test_a_new_webhook_secret_is_reported_at_the_next_start_and_not_shown(stack: Stack) -> None:
     stack.stop()
     stack.env["HALFTONE_WEBHOOK_SECRET"] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -41,7 +41,6 @@ def main() -> None:
         database=database,
         egress=egress,
         blobs=store,
-        threads=threads,
         limits=settings,
         send_group=partial(broker.send_group, connected),
     )

@@ -97,8 +97,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own do not derive from it
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
-    def get_buffer(self, _: int) -> memoryview:
-        return self._reader.room() if self._reader else memoryview(bytearray(1))
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._reader.room(sizehint) if self._reader else memoryview(bytearray(1))
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._reader is None:  # surplus

@@ -1,7 +1,6 @@
 """A host's answer as it comes: its head, its body within limits, and what it means (a body, a redirect, an error)."""
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,8 +31,9 @@ FREE_READS, READ_BYTES = 1000, 256
 FREE_FRAMING, FRAMED_BYTES = MAX_HEADER_BYTES, 16
 FIRST_BUFFER = 1024 * 1024  # a body's buffer grows with what has come, not with what was announced
 _HEAD_END = re.compile(rb"\n\r?\n")
+READ_SIZE = 64 * 1024
 # Where heads and chunks arrive. All connections share it: the loop fills and reads it in one step.
-_SCRATCH = memoryview(bytearray(64 * 1024))
+_SCRATCH = memoryview(bytearray(1024 * 1024))
 
 
 @dataclass(slots=True)
@@ -98,14 +98,18 @@ class ResponseReader:
         """Whether the body is read only to keep the connection."""
         return self.response is not None and self.response.status != 200 and not self._excerpt
 
-    def room(self) -> memoryview:
-        """Where the next bytes go; beyond the end of a body there is one byte of room, so that surplus shows."""
+    def room(self, hint: int) -> memoryview:
+        """Where the next bytes go; beyond the end of a body there is one byte of room, so that surplus shows.
+
+        At least `hint` bytes, unless the body ends before: at a close uvloop's TLS loses what did not fit.
+        """
+        hint = max(hint, READ_SIZE)
         if self.response is None or self._is_chunked:
-            return _SCRATCH
-        if self._filled == len(self._body):
-            most = self._max_bytes if self._length is None else min(self._length, self._max_bytes)
-            grown = bytearray(min(most + 1, max(2 * self._filled, FIRST_BUFFER)))
-            grown[: self._filled] = self._body
+            return _SCRATCH[:hint]
+        most = 1 + (self._max_bytes if self._length is None else min(self._length, self._max_bytes))
+        if len(self._body) < min(most, self._filled + hint):
+            grown = bytearray(min(most, max(2 * self._filled, self._filled + hint, FIRST_BUFFER)))
+            grown[: self._filled] = memoryview(self._body)[: self._filled]
             self._body = grown
         return memoryview(self._body)[self._filled :]
 
@@ -167,12 +171,14 @@ class ResponseReader:
     def _parse(self, head: bytes) -> None:
         """Strict, but for a lone LF at the end of a header line, which every browser takes."""
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
-        with suppress(HttpParserError, HttpParserUpgrade):
+        try:
             self._parser.feed_data(head)
+        except (HttpParserError, HttpParserUpgrade) as error:  # an upgrade: 101, for which we never asked
+            raise self._not_http() from error
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
         coding = self._headers.get("transfer-encoding", "chunked")
         if not (self._has_head and head.startswith(b"HTTP/") and coding.lower() == "chunked"):  # it takes RTSP too
-            raise HttpProtocol(f"{self._host} does not speak proper HTTP.")
+            raise self._not_http()
 
     def _begin_body(self, status: int, begun: memoryview) -> bool:
         self.response = Response(status, self._headers)
@@ -212,7 +218,7 @@ class ResponseReader:
             self._parser.feed_data(data)
         except HttpParserError:
             if not self._has_last_chunk:
-                return self._refuse("does not speak proper HTTP")
+                return self._finish(self._not_http())
             self._has_surplus = True
         if self._filled > self._most:
             return self._finish(self._too_large())
@@ -224,6 +230,9 @@ class ResponseReader:
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"{self._host} sent more than {self._max_bytes} bytes.")
+
+    def _not_http(self) -> HttpProtocol:
+        return HttpProtocol(f"{self._host} does not speak proper HTTP.")
 
     def _refuse(self, what: str) -> bool:
         error = HttpProtocol(f"{self._host} {what}.")

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from shared.egress import Egress
+from shared.egress.connection import Connection
+from shared.egress.response import ResponseReader
 from shared.errors import ConnectFailure, FetchTimeout
+from shared.urls import Target
 from tests.unit.shared.egress.conftest import at_most, failure
 
 SECRET = b"secret" * 500_000
@@ -86,3 +89,17 @@ def test_a_handshake_that_never_ends_times_out() -> None:
         with at_most(5):
             error = failure(Egress([f"127.0.0.1:{port}"]), f"https://127.0.0.1:{port}/a", seconds=0.3)
     assert isinstance(error, FetchTimeout)
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n"]
+)
+def test_the_buffer_holds_all_that_tls_has_decrypted(head: bytes) -> None:
+    """Otherwise uvloop hands on the rest in a later step, and not at all if the host has closed by then."""
+    connection = Connection(Target.parse("https://shop.example/"))
+    connection._reader = ResponseReader("shop.example", max_bytes=10_000_000)
+    connection.get_buffer(-1)[: len(head)] = head
+    connection.buffer_updated(len(head))
+    for _ in range(20):
+        assert len(connection.get_buffer(300_000)) >= 300_000
+        connection.buffer_updated(100_000 if head else 0)

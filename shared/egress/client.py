@@ -192,7 +192,7 @@ async def _twice(call: Callable[[], Awaitable[T]]) -> T:
 
 def _result(outcome: T | BaseException | None) -> T:
     if outcome is None:
-        raise asyncio.CancelledError
+        raise RuntimeError("given up")
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome

@@ -43,14 +43,15 @@ class Batch(Generic[T]):
     def __init__(self, coroutines: Sequence[Coroutine[None, None, T]]) -> None:
         self._coroutines = coroutines
         self._outcomes: SimpleQueue[tuple[int, T | BaseException | None]] = SimpleQueue()
+        self._tasks: list[asyncio.Task[T]] = []  # the loop itself keeps none alive
 
     def start(self) -> list[asyncio.Task[T]]:
         """On the loop."""
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(coroutine) for coroutine in self._coroutines]
-        for index, task in enumerate(tasks):
+        self._tasks = [loop.create_task(coroutine) for coroutine in self._coroutines]
+        for index, task in enumerate(self._tasks):
             task.add_done_callback(partial(self._done, index))
-        return tasks
+        return self._tasks
 
     def outcomes(self) -> Iterator[tuple[int, T | BaseException | None]]:
         """Each coroutine's index with its result, its error or None if it was cancelled, in the order of their ends."""

@@ -103,7 +103,7 @@ def post() -> Post:
 @pytest.fixture
 def fetcher(database: Database, origin: Origin, blobs: Blobs, post: Post) -> Iterator[Fetcher]:
     egress = Egress((origin.place,))
-    limits = FetchLimits(first_fetch_seconds=0.3, fetch_seconds=2.0, max_source_bytes=10_000)
+    limits = FetchLimits(first_fetch_seconds=0.5, fetch_seconds=2.0, max_source_bytes=10_000)
     yield Fetcher(database=database, egress=egress, blobs=blobs, limits=limits, send_group=post)
     egress.close()
 

@@ -28,7 +28,6 @@ from deploy.local.process import Process, Spec, die_with_parent
 
 LIBRARIES = (
     "dramatiq.brokers.redis",
-    "httpx",
     "prometheus_client",
     "psycopg",
     "pydantic_settings",

@@ -43,7 +43,6 @@ def main() -> None:
         database=database,
         egress=egress,
         blobs=store,
-        threads=threads,
         limits=settings,
         send_group=partial(broker.send_group, connected),
     )

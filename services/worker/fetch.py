@@ -1,11 +1,12 @@
-"""Fetch a batch (step 5): claim its images, fetch them at the same time, settle the failures, hand on the sources."""
+"""Fetch a batch (step 5): claim its images, fetch them at the same time, settle the failures, hand on the sources.
+
+The batch's thread hands all URLs to the egress loop at once, then hashes and stores each source as it comes.
+"""
 
 import random
-from collections.abc import Callable, Container
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 from services.worker.claim import claim, defer, release
 from services.worker.dispatch import SendGroup
@@ -31,9 +32,18 @@ from shared.messages import (
 RETRY_DELAYS = (5.0, 15.0, 60.0, 120.0)
 """Seconds after attempt 1, 2, 3, 4."""
 LONGEST_RETRY_DELAY = 3600.0
-Outcome = FetchedImage | ImageError | StorageError
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """The image was not tried; it is due again after `seconds`, and the attempt does not count."""
+
+    seconds: float
+
+
+Outcome = FetchedImage | ImageError | StorageError | PutOff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +53,12 @@ class Fetcher:
     database: Database
     egress: Egress
     blobs: Blobs
-    threads: ThreadPoolExecutor
     limits: FetchLimits
     send_group: SendGroup
-    stopping: Future[None] = field(default_factory=Future)
 
     def give_up(self) -> None:
         """The worker is stopping: batches under way hand back the images that have not come yet."""
-        self.stopping.set_result(None)
+        self.egress.give_up()
 
 
 def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
@@ -61,7 +69,7 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     )
     if not attempts:
         return Fetched()
-    outcomes = _fetch_all(fetcher, batch, attempts)
+    outcomes = _fetch_all(fetcher, batch, [image for image in batch.images if image.number in attempts])
     first = not isinstance(batch, FetchSlowBatch)
     slow = [number for number, outcome in outcomes.items() if first and isinstance(outcome, FetchTimeout)]
     results = _results(batch, {number: outcomes[number] for number in outcomes if number not in slow}, attempts)
@@ -84,27 +92,24 @@ def retry_delay(error: ImageError, *, attempts: int, random: Callable[[], float]
     return min(max(delay, error.retry_after or 0.0), LONGEST_RETRY_DELAY)
 
 
-def _fetch_all(fetcher: Fetcher, batch: FetchBatch, numbers: Container[int]) -> dict[int, Outcome | None]:
-    """Fetch into the blob store, all at the same time; None where the worker stops before an image has come."""
-    fetches = {
-        image.number: fetcher.threads.submit(_fetch, fetcher, batch, image)
-        for image in batch.images
-        if image.number in numbers
-    }
-    pending: set[Future[Any]] = set(fetches.values())
-    while pending and not fetcher.stopping.done():
-        pending = wait({*pending, fetcher.stopping}, return_when=FIRST_COMPLETED).not_done - {fetcher.stopping}
-    return {number: fetch.result() if fetch.done() else None for number, fetch in fetches.items()}
-
-
-def _fetch(fetcher: Fetcher, batch: FetchBatch, image: ImageRef) -> Outcome:
+def _fetch_all(fetcher: Fetcher, batch: FetchBatch, images: Sequence[ImageRef]) -> dict[int, Outcome]:
+    """Fetch into the blob store. A source is stored and dropped before the next one is looked at."""
     limits = fetcher.limits
+    bodies = fetcher.egress.fetch_all(
+        [image.url for image in images],
+        deadline_seconds=limits.fetch_seconds if isinstance(batch, FetchSlowBatch) else limits.first_fetch_seconds,
+        max_bytes=limits.max_source_bytes,
+    )
+    outcomes = {images[index].number: _outcome(fetcher, batch, images[index], body) for index, body in bodies}
+    return {image.number: outcomes[image.number] for image in images}
+
+
+def _outcome(fetcher: Fetcher, batch: FetchBatch, image: ImageRef, body: bytearray | BaseException | None) -> Outcome:
+    if body is None:  # the worker is stopping
+        return PutOff(0)
     try:
-        body = fetcher.egress.fetch(
-            image.url,
-            deadline_seconds=limits.fetch_seconds if isinstance(batch, FetchSlowBatch) else limits.first_fetch_seconds,
-            max_bytes=limits.max_source_bytes,
-        )
+        if isinstance(body, BaseException):
+            raise body
         digest = sha256(body).hexdigest()
         # Not synced to disk: a source that is lost in a power cut is fetched again.
         fetcher.blobs.put(source_key(batch.request_id, digest), body, durable=False)
@@ -117,14 +122,14 @@ def _fetch(fetcher: Fetcher, batch: FetchBatch, image: ImageRef) -> Outcome:
         return ConnectFailure("The image could not be fetched.")
 
 
-def _results(batch: FetchBatch, outcomes: dict[int, Outcome | None], attempts: dict[int, int]) -> list[Result]:
+def _results(batch: FetchBatch, outcomes: dict[int, Outcome], attempts: dict[int, int]) -> list[Result]:
     """What is to be settled: every image without a source."""
     results = unstored(
         batch, [(number, error) for number, error in outcomes.items() if isinstance(error, StorageError)]
     )
     for number, outcome in outcomes.items():
-        if outcome is None:
-            results.append(due_again(number, delay=0, refund=True))
+        if isinstance(outcome, PutOff):
+            results.append(due_again(number, delay=outcome.seconds, refund=True))
         elif isinstance(outcome, ImageError):
             delay = retry_delay(outcome, attempts=attempts[number], random=random.random)
             results.append(failed(number, outcome) if delay is None else due_again(number, delay=delay, error=outcome))

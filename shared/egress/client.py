@@ -1,37 +1,39 @@
 """Fetch images and post webhooks: the only way out to a URL that a user gave.
 
-Blocking, and safe to use from many threads at once. No proxies, no cookies, no decompression, HTTP/1.1 only.
+Its methods block and may be called from many threads at once; the exchanges themselves run on one event loop. No
+proxies, no cookies, no decompression, HTTP/1.1 only.
 """
 
+import asyncio
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TypeVar
-
-import httpx
 
 from shared.addresses import Address, is_public
 from shared.egress.connection import Connection, Deadline, dial, tls_context
+from shared.egress.loop import Batch, running_loop
 from shared.egress.pool import ConnectionPool
 from shared.egress.resolver import Resolver
-from shared.egress.response import Response, request
+from shared.egress.response import Response, ResponseReader
 from shared.errors import BlockedUrl, ConnectFailure, FetchTimeout, HttpProtocol, TooManyRedirects
 from shared.urls import InvalidUrl, Target, allowed_pair
 
 MAX_REDIRECTS = 5
+MAX_ADDRESSES = 16
 HEADERS = {"User-Agent": "Halftone/1.0 (image compression)", "Accept-Encoding": "identity"}
+GET_HEADERS = {**HEADERS, "Accept": "image/*, */*;q=0.5"}
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A webhook receiver's response, whatever its status."""
+    """A webhook receiver's response, whatever its status. Header names are lower case."""
 
     status_code: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
     excerpt: str
 
 
@@ -43,7 +45,7 @@ class Egress:
         allow: Sequence[str] = (),
         *,
         connect_seconds: float = 5.0,
-        max_idle: int = 64,
+        max_idle: int = 128,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._allow = frozenset(allowed_pair(pair) for pair in allow)
@@ -51,70 +53,104 @@ class Egress:
         self._connect_seconds = connect_seconds
         self._pool = ConnectionPool(max_idle)
         self._tls = tls or tls_context()
+        self._fetches: set[asyncio.Task[bytearray]] = set()
+        self._gives_up = False
+
+    def fetch_all(
+        self, urls: Sequence[str], *, deadline_seconds: float, max_bytes: int
+    ) -> Iterator[tuple[int, bytearray | BaseException | None]]:
+        """GET all at once, redirects followed, within one deadline: each URL's index with its outcome, as they come.
+
+        An outcome is the body, an ImageError (any other error is a bug), or None for a fetch that was given up.
+        """
+        deadline = Deadline(deadline_seconds)
+        batch = Batch([self._fetch(url, deadline, max_bytes) for url in urls])
+        running_loop().call_soon_threadsafe(self._start, batch)
+        return batch.outcomes()
 
     def fetch(self, url: str, *, deadline_seconds: float, max_bytes: int) -> bytearray:
-        """The body that GET yields, redirects followed; all within the deadline. Raises an ImageError."""
-        deadline = Deadline(deadline_seconds)
-        target = _parse(url)
-        for _ in range(MAX_REDIRECTS + 1):
-            with self._get(target, deadline) as response:
-                next_target = response.redirect()
-                if next_target is None:
-                    response.check_status(now=datetime.now(UTC))
-                    return response.read_body(max_bytes=max_bytes)
-                response.skip_body()
-                target = next_target
-        raise TooManyRedirects(f"More than {MAX_REDIRECTS} redirects.")
+        """One body. Raises an ImageError."""
+        [(_, outcome)] = self.fetch_all([url], deadline_seconds=deadline_seconds, max_bytes=max_bytes)
+        return _result(outcome)
 
     def post(
         self, url: str, *, body: bytes, headers: Mapping[str, str], deadline_seconds: float, max_response_bytes: int
     ) -> Answer:
         """POST once, on a connection of its own; any status is an answer, a redirect too. Raises an ImageError."""
-        deadline = Deadline(deadline_seconds)
-        target = _parse(url)
-        fields = {**HEADERS, **headers, "Content-Length": str(len(body)), "Connection": "close"}
-        connection = _twice(lambda: self._connect(target, deadline))
-        try:
-            response = request(connection, "POST", target, fields, body, deadline=deadline)
-            return Answer(response.status, response.headers, response.read_excerpt(max_response_bytes))
-        finally:
-            connection.close()
+        batch = Batch([self._post(url, body, headers, Deadline(deadline_seconds), max_response_bytes)])
+        running_loop().call_soon_threadsafe(batch.start)
+        [(_, outcome)] = batch.outcomes()
+        return _result(outcome)
+
+    def give_up(self) -> None:
+        """End every fetch now and in the future; its outcome is None."""
+        running_loop().call_soon_threadsafe(self._give_up)
 
     def close(self) -> None:
         """Close idle connections; one in use is closed when its request is done."""
-        self._pool.close()
+        running_loop().call_soon_threadsafe(self._pool.close)
 
-    @contextmanager
-    def _get(self, target: Target, deadline: Deadline) -> Iterator[Response]:
-        response = self._send_get(target, deadline)
-        try:
-            yield response
-        finally:
-            response.close()
-            self._pool.give_back(response.connection)
+    def _start(self, batch: Batch[bytearray]) -> None:
+        for task in batch.start():
+            self._fetches.add(task)
+            task.add_done_callback(self._fetches.discard)
+            if self._gives_up:
+                task.cancel()
 
-    def _send_get(self, target: Target, deadline: Deadline) -> Response:
+    def _give_up(self) -> None:
+        self._gives_up = True
+        for task in self._fetches:
+            task.cancel()
+
+    async def _fetch(self, url: str, deadline: Deadline, max_bytes: int) -> bytearray:
+        target = _parse(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._get(target, deadline, max_bytes)
+            next_target = response.redirect(target)
+            if next_target is None:
+                return response.whole_body(target.host)
+            target = next_target
+        raise TooManyRedirects(f"More than {MAX_REDIRECTS} redirects.")
+
+    async def _get(self, target: Target, deadline: Deadline, max_bytes: int) -> Response:
         """On an idle connection if it works (it may be stale, or hold garbage), else on a new one, tried twice."""
-        fields = {**HEADERS, "Accept": "image/*, */*;q=0.5"}
+        request = _request("GET", target, GET_HEADERS)
+
+        async def exchange(connection: Connection) -> Response:
+            reader = ResponseReader(target.host, max_bytes=max_bytes)
+            response = await connection.exchange(request, reader, deadline=deadline)
+            if response.reusable:
+                self._pool.give_back(connection)
+            return response
+
+        async def on_new_connection() -> Response:
+            return await exchange(await self._connect(target, deadline))
+
         if idle := self._pool.take(target):
             with suppress(ConnectFailure, HttpProtocol):
-                return request(idle, "GET", target, fields, None, deadline=deadline)
+                return await exchange(idle)
+        return await _twice(on_new_connection)
 
-        def on_new_connection() -> Response:
-            connection = self._connect(target, deadline)
-            return request(connection, "GET", target, fields, None, deadline=deadline)
+    async def _post(
+        self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline, max_bytes: int
+    ) -> Answer:
+        target = _parse(url)
+        fields = {**HEADERS, **headers, "Content-Length": str(len(body)), "Connection": "close"}
+        connection = await _twice(lambda: self._connect(target, deadline))
+        reader = ResponseReader(target.host, max_bytes=max_bytes, excerpt=True)
+        response = await connection.exchange(_request("POST", target, fields) + body, reader, deadline=deadline)
+        connection.close()
+        return Answer(response.status, response.headers, response.body.decode("utf-8", "replace"))
 
-        return _twice(on_new_connection)
-
-    def _connect(self, target: Target, deadline: Deadline) -> Connection:
+    async def _connect(self, target: Target, deadline: Deadline) -> Connection:
         try:
-            addresses = self._judged_addresses(target, deadline)
+            addresses = await self._judged_addresses(target, deadline)
             connect = deadline.sooner(self._connect_seconds)
-            return dial(target, addresses, tls=self._tls, total=deadline, connect=connect)
+            return await dial(target, addresses, tls=self._tls, total=deadline, connect=connect)
         except TimeoutError as error:
             raise FetchTimeout(f"{target.host} could not be reached in time.") from error
 
-    def _judged_addresses(self, target: Target, deadline: Deadline) -> tuple[Address, ...]:
+    async def _judged_addresses(self, target: Target, deadline: Deadline) -> tuple[Address, ...]:
         """The addresses that may be dialled, best first; raises BlockedUrl.
 
         One refused address blocks the name: its name server decides which one the next lookup returns. Dial these and
@@ -124,10 +160,10 @@ class Egress:
             raise BlockedUrl(reason)
         if target.address:
             return (target.address,)
-        found = self._resolver.addresses(target.host, seconds=self._connect_seconds, total=deadline)
+        found = await self._resolver.addresses(target.host, seconds=self._connect_seconds, total=deadline)
         if target.host_port not in self._allow and not all(is_public(address) for address in found):
             raise BlockedUrl(f"The address of {target.host} is not public.")
-        return found
+        return found[:MAX_ADDRESSES]
 
 
 def _parse(url: str) -> Target:
@@ -137,9 +173,26 @@ def _parse(url: str) -> Target:
         raise BlockedUrl(str(error)) from error
 
 
-def _twice(call: Callable[[], T]) -> T:
+def _request(method: str, target: Target, headers: Mapping[str, str]) -> bytes:
+    """The head. Raises ValueError for a header that would not end with its line."""
+    lines = [f"{method} {target.path} HTTP/1.1", f"Host: {target.netloc}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a header contains a line break")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+async def _twice(call: Callable[[], Awaitable[T]]) -> T:
     """A connect failure is tried once more on the spot."""
     try:
-        return call()
+        return await call()
     except ConnectFailure:
-        return call()
+        return await call()
+
+
+def _result(outcome: T | BaseException | None) -> T:
+    if outcome is None:
+        raise RuntimeError("given up")
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome

@@ -1,26 +1,24 @@
-"""One connection to an origin: dialled to a checked address, TLS included, each wait cut at a deadline.
+"""One connection to an origin: dialled to a checked address, TLS included, with one exchange at a time.
 
-httpcore's own timeouts are ignored: each starts anew with every byte, so a host that drips would never be late.
+Everything here runs on the loop. Each wait ends at a deadline that no byte of the host can move.
 """
 
+import asyncio
 import os
 import select
-import socket
 import ssl
 import time
-from collections.abc import Mapping
-from ipaddress import IPv6Address
-from typing import Any
+from typing import cast
 
 import certifi
-import httpcore
 
 from shared.addresses import Address
-from shared.errors import ConnectFailure
+from shared.egress.response import Response, ResponseReader
+from shared.errors import ConnectFailure, ImageError
 from shared.urls import Target
 
-MAX_HEADER_BYTES = 32 * 1024
 KEEP_SECONDS = 15.0
+LEFTOVER_SECONDS = 0.5
 
 
 class Deadline:
@@ -32,11 +30,8 @@ class Deadline:
         self.at = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds until then, more than 0; raises TimeoutError once it has passed."""
-        left = self.at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
+        """Seconds until then; 0 once it has passed."""
+        return max(0.0, self.at - time.monotonic())
 
     def sooner(self, seconds: float) -> "Deadline":
         """`seconds` from now, or this deadline if it is earlier."""
@@ -45,74 +40,122 @@ class Deadline:
         return part
 
 
-class DeadlineStream(httpcore.NetworkStream):
-    """The socket as httpcore reads and writes it, after TLS; set `deadline` before each use."""
+class Connection(asyncio.BufferedProtocol):
+    """HTTP/1.1 on a transport."""
 
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._sock = sock
-        self.deadline = deadline
-        self.ended = False  # the other side has closed its half
+    def __init__(self, target: Target) -> None:
+        self.origin = target.origin
+        self.idle_since = 0.0
+        self._transport: asyncio.Transport | None = None
+        self._poll = select.poll()
+        self._reader: ResponseReader | None = None
+        self._over: asyncio.Future[None]
+        self._timer: asyncio.TimerHandle
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+    async def exchange(self, request: bytes, reader: ResponseReader, *, deadline: Deadline) -> Response:
+        """Send the request and read the answer; unless it can be used again, the connection is closed then.
+
+        Raises ConnectFailure, FetchTimeout or HttpProtocol where there is no answer.
+        """
+        loop = asyncio.get_running_loop()
+        self._over = loop.create_future()
+        self._timer = loop.call_later(deadline.left(), self._late)
+        self._reader = reader
         try:
-            self._sock.settimeout(self.deadline.left())
-            data = self._sock.recv(max_bytes)
-        except TimeoutError as error:
-            raise httpcore.ReadTimeout from error
-        except OSError as error:
-            raise httpcore.ReadError from error
-        self.ended = not data
-        return data
+            if self._transport is None:  # lost since it was dialled
+                reader.ended(broken=True)
+            else:
+                self._transport.write(request)
+            await self._over
+            response = reader.result()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._reader = None
+            self._timer.cancel()
+        if not response.reusable:
+            self.close()
+        return response
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        if not buffer:
-            return
-        try:
-            self._sock.settimeout(self.deadline.left())
-            self._sock.sendall(buffer)  # one timeout for the whole buffer, not for each piece
-        except TimeoutError as error:
-            raise httpcore.WriteTimeout from error
-        except OSError as error:
-            raise httpcore.WriteError from error
+    def is_reusable(self) -> bool:
+        """Not with surplus bytes: they would be read as the answer to the next request."""
+        return self._transport is not None and not self._transport.is_closing() and not self._poll.poll(0)
+
+    def is_fresh(self) -> bool:
+        """Whether it has not been idle for so long that the other side has probably forgotten it."""
+        return time.monotonic() < self.idle_since + KEEP_SECONDS
 
     def close(self) -> None:
-        self._sock.close()
+        """At once, without TLS's farewell: there may be no one to answer it."""
+        if self._transport is not None:
+            self._transport.abort()
 
-    def get_extra_info(self, info: str) -> Any:
-        return self._is_readable() if info == "is_readable" else None
+    # The transport calls these.
 
-    def _is_readable(self) -> bool:
-        """An idle connection with something to read has been closed by the other side."""
-        if self._sock.fileno() < 0:
-            return True
-        poll = select.poll()
-        poll.register(self._sock.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own do not derive from it
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._reader.room(sizehint) if self._reader else memoryview(bytearray(1))
 
-class Connection(httpcore.HTTP11Connection):
-    """HTTP/1.1 on a stream. Used by one thread at a time."""
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._reader is None:  # surplus
+            self.close()
+            return
+        try:
+            is_over = self._reader.received(nbytes)
+        except ImageError as error:
+            self._end(error)
+            return
+        if is_over:
+            self._end()
+        elif self._reader.is_leftover:
+            self._hurry()
 
-    MAX_INCOMPLETE_EVENT_SIZE = MAX_HEADER_BYTES  # httpcore's own is 100 kB
+    def eof_received(self) -> None:
+        self._ended(broken=False)
 
-    def __init__(self, target: Target, stream: DeadlineStream) -> None:
-        origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
-        super().__init__(origin, stream, keepalive_expiry=KEEP_SECONDS)
-        self.origin = target.origin
-        self.network_stream = stream
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._ended(broken=error is not None)
 
-    def send(
-        self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, *, deadline: Deadline
-    ) -> httpcore.Response:
-        """The response's head; its body is still to be read. Raises httpcore's errors."""
-        self.network_stream.deadline = deadline
-        url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
-        fields = [("Host", target.netloc), *headers.items()]
-        return self.handle_request(httpcore.Request(method, url, headers=fields, content=body))
+    def _ended(self, *, broken: bool) -> None:
+        if self._reader is None:
+            return
+        try:
+            self._reader.ended(broken=broken)
+        except ImageError as error:
+            self._end(error)
+        else:
+            self._end()
 
-    def is_idle(self) -> bool:
-        """Not with surplus bytes: they would be read as the answer to the next request."""
-        return super().is_idle() and self._h11_state.trailing_data == (b"", False)
+    def _late(self) -> None:
+        if self._reader is None:
+            return
+        try:
+            self._reader.late()
+        except ImageError as error:
+            self._end(error)
+        else:
+            self._end()
+
+    def _hurry(self) -> None:
+        """The body is read only to keep the connection, which is not worth a long wait."""
+        soon = asyncio.get_running_loop().time() + LEFTOVER_SECONDS
+        if soon < self._timer.when():
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(soon, self._late)
+
+    def _end(self, error: ImageError | None = None) -> None:
+        self._reader = None
+        if self._over.done():  # cancelled
+            return
+        if error:
+            self._over.set_exception(error)
+        else:
+            self._over.set_result(None)
 
 
 def tls_context() -> ssl.SSLContext:
@@ -123,7 +166,7 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def dial(
+async def dial(
     target: Target, addresses: tuple[Address, ...], *, tls: ssl.SSLContext, total: Deadline, connect: Deadline
 ) -> Connection:
     """Try each address with its share of the time until `connect`, so that a dead first one leaves time for the second.
@@ -133,37 +176,33 @@ def dial(
     failure: OSError = TimeoutError()
     for tried, address in enumerate(addresses):
         try:
-            share = connect.left() / (len(addresses) - tried)
-            sock = _connect(target, address, tls=tls, deadline=connect.sooner(share))
-            return Connection(target, DeadlineStream(sock, total))
+            async with asyncio.timeout(connect.left() / (len(addresses) - tried)):
+                return await _connect(target, address, tls)
         except OSError as error:
             failure = error
-    total.left()  # raises TimeoutError
+    if not total.left():
+        raise TimeoutError
     raise ConnectFailure(f"Could not connect to {target.host}: {_reason(failure)}.") from failure
 
 
-def _connect(target: Target, address: Address, *, tls: ssl.SSLContext, deadline: Deadline) -> socket.socket:
-    family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(deadline.left())
-        sock.connect((str(address), target.port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if target.scheme == "http":
-            return sock
-        sock.settimeout(deadline.left())  # one timeout for the whole handshake
-        return tls.wrap_socket(sock, server_hostname=target.host)  # SNI and certificate check go by the name
-    except BaseException:
-        sock.close()
-        raise
+async def _connect(target: Target, address: Address, tls: ssl.SSLContext) -> Connection:
+    is_https = target.scheme == "https"
+    _, connection = await asyncio.get_running_loop().create_connection(
+        lambda: Connection(target),
+        str(address),
+        target.port,
+        ssl=tls if is_https else None,
+        server_hostname=target.host if is_https else None,  # SNI and certificate check go by the name
+    )
+    return connection
 
 
 def _reason(failure: OSError) -> str:
     """Public text: it never shows an address that the user did not give."""
     if isinstance(failure, ssl.SSLCertVerificationError):
         return f"its certificate is not valid ({failure.verify_message})"
-    if isinstance(failure, ssl.SSLError):
-        return "no secure connection could be agreed on"
+    if isinstance(failure, ssl.SSLError) or (isinstance(failure, ConnectionError) and not failure.errno):
+        return "no secure connection could be agreed on"  # the loop gives no number where a handshake breaks off
     if isinstance(failure, TimeoutError):
         return "no answer in time"
     return os.strerror(failure.errno).lower() if failure.errno else "the network refused"

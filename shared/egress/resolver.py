@@ -1,15 +1,18 @@
-"""Names to addresses, within a time limit and cached for a short while.
+"""Names to addresses, within a time limit and cached for a short while. All but the lookups runs on the loop's thread.
 
 The trap: getaddrinfo cannot be interrupted. It runs in a daemon thread, and a caller stops waiting when its time is up;
 the lookup itself goes on for 10 to 30 s. So `Resolver` limits how many can hang at a time, in all and for each domain.
 """
 
+import asyncio
 import socket
 import threading
 import time
 from collections import Counter
-from concurrent.futures import Future
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 
 from shared.addresses import Address
@@ -19,11 +22,13 @@ from shared.errors import DnsFailure, FetchTimeout
 KEEP_SECONDS = 30.0
 KEEP_FAILURE_SECONDS = 3.0  # below the first retry (5 s), but a thousand images of one name do not wait one by one
 KEEP_NAMES = 10_000
-LOOKUPS_AT_ONCE = 256
+LOOKUPS_AT_ONCE = 512
 LOOKUPS_PER_DOMAIN = 16
 
+Found = tuple[Address, ...]
 
-def look_up(host: str) -> tuple[Address, ...]:
+
+def look_up(host: str) -> Found:
     """Every address of a name, in the system's order of preference."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     # A scope ("%eth0") makes an address link-local, which the guard refuses anyway.
@@ -40,9 +45,10 @@ def domain_of(host: str) -> str:
 class _Lookup:
     """One call of `look_up`, running or answered; its answer is cached until `until`."""
 
-    answer: Future[tuple[Address, ...]] = field(default_factory=Future)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     began: float = field(default_factory=time.monotonic)
     until: float = float("inf")
+    answer: Found | Exception = ()
 
 
 class Resolver:
@@ -50,35 +56,42 @@ class Resolver:
 
     Each domain may have a few lookups running, so that silent name servers delay only the names of their own domain.
     Many such domains are limited by our callers: each new name that hangs costs one of them its full timeout (5 s), so
-    64 fetching threads have about 130 lookups hanging at a time if the system gives up after 10 s.
+    128 fetches at a time have about 256 lookups hanging if the system gives up after 10 s.
     """
 
     def __init__(self) -> None:
-        self._ended = threading.Condition()
+        self._change = asyncio.Event()  # a lookup has ended; another event then takes its place
         self._known: dict[str, _Lookup] = {}
         self._running: Counter[str] = Counter()  # by domain
 
-    def addresses(self, host: str, *, seconds: float, total: Deadline) -> tuple[Address, ...]:
+    async def addresses(self, host: str, *, seconds: float, total: Deadline) -> Found:
         """A lookup may take `seconds` once it is started, and may have to wait for free room until `total`.
 
         Raises DnsFailure if there is no answer (at once if a lookup of this name has been hanging for `seconds`), and
         FetchTimeout if there was no room to start one, which says nothing about the name.
         """
-        lookup = self._lookup(host, total)
-        patience = min(lookup.began + seconds, total.at) - time.monotonic()
-        try:
-            return lookup.answer.result(max(0.0, patience))
-        except TimeoutError as error:
-            raise DnsFailure(f"Looking up {host} took too long.") from error
-        except (OSError, UnicodeError, ValueError) as error:
-            raise DnsFailure(f"The name {host} has no address.") from error
+        lookup = self._fresh(host) or await self._started(host, total)
+        if not lookup.ended.is_set():
+            patience = min(lookup.began + seconds, total.at) - time.monotonic()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(lookup.ended.wait(), max(0.0, patience))
+        if not lookup.ended.is_set():
+            raise DnsFailure(f"Looking up {host} took too long.")
+        if isinstance(lookup.answer, OSError | UnicodeError | ValueError):
+            raise DnsFailure(f"The name {host} has no address.") from lookup.answer
+        if isinstance(lookup.answer, Exception):
+            raise lookup.answer
+        return lookup.answer
 
-    def _lookup(self, host: str, total: Deadline) -> _Lookup:
+    async def _started(self, host: str, total: Deadline) -> _Lookup:
         domain = domain_of(host)
-        with self._ended:
-            if not self._ended.wait_for(lambda: self._fresh(host) or self._has_room(domain), total.left()):
-                raise FetchTimeout(f"Looking up {host} had to wait: too many names were being looked up.")
-            return self._fresh(host) or self._start(host, domain)
+        try:
+            async with asyncio.timeout(total.left()):
+                while not (self._fresh(host) or self._has_room(domain)):
+                    await self._change.wait()
+        except TimeoutError as error:
+            raise FetchTimeout(f"Looking up {host} had to wait: too many names were being looked up.") from error
+        return self._fresh(host) or self._start(host, domain)
 
     def _fresh(self, host: str) -> _Lookup | None:
         lookup = self._known.get(host)
@@ -89,24 +102,33 @@ class Resolver:
 
     def _start(self, host: str, domain: str) -> _Lookup:
         lookup = _Lookup()
+        answered = partial(self._answered, lookup, domain)
         # If no thread can be started, this raises before anything has changed.
-        threading.Thread(target=self._run, args=(host, domain, lookup), name="halftone-dns", daemon=True).start()
+        threading.Thread(
+            target=_run, args=(host, asyncio.get_running_loop(), answered), name="halftone-dns", daemon=True
+        ).start()
         if len(self._known) >= KEEP_NAMES:
             self._known.clear()
         self._known[host] = lookup
         self._running[domain] += 1
         return lookup
 
-    def _run(self, host: str, domain: str, lookup: _Lookup) -> None:
-        keep = KEEP_SECONDS
-        try:
-            lookup.answer.set_result(look_up(host))
-        except Exception as error:  # noqa: BLE001  raised again in the callers
-            keep = KEEP_FAILURE_SECONDS
-            lookup.answer.set_exception(error)
-        with self._ended:
-            lookup.until = time.monotonic() + keep
-            self._running[domain] -= 1
-            if not self._running[domain]:
-                del self._running[domain]
-            self._ended.notify_all()
+    def _answered(self, lookup: _Lookup, domain: str, answer: Found | Exception) -> None:
+        lookup.answer = answer
+        lookup.until = time.monotonic() + (KEEP_FAILURE_SECONDS if isinstance(answer, Exception) else KEEP_SECONDS)
+        lookup.ended.set()
+        self._running[domain] -= 1
+        if not self._running[domain]:
+            del self._running[domain]
+        self._change.set()
+        self._change = asyncio.Event()
+
+
+def _run(host: str, loop: asyncio.AbstractEventLoop, answered: Callable[[Found | Exception], None]) -> None:
+    answer: Found | Exception
+    try:
+        answer = look_up(host)
+    except Exception as error:  # noqa: BLE001  raised again in the callers
+        answer = error
+    with suppress(RuntimeError):  # the loop has stopped
+        loop.call_soon_threadsafe(answered, answer)

@@ -101,12 +101,10 @@ def post() -> Post:
 
 
 @pytest.fixture
-def fetcher(
-    database: Database, origin: Origin, blobs: Blobs, threads: ThreadPoolExecutor, post: Post
-) -> Iterator[Fetcher]:
+def fetcher(database: Database, origin: Origin, blobs: Blobs, post: Post) -> Iterator[Fetcher]:
     egress = Egress((origin.place,))
-    limits = FetchLimits(first_fetch_seconds=0.3, fetch_seconds=2.0, max_source_bytes=10_000)
-    yield Fetcher(database=database, egress=egress, blobs=blobs, threads=threads, limits=limits, send_group=post)
+    limits = FetchLimits(first_fetch_seconds=0.5, fetch_seconds=2.0, max_source_bytes=10_000)
+    yield Fetcher(database=database, egress=egress, blobs=blobs, limits=limits, send_group=post)
     egress.close()
 
 

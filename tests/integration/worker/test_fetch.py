@@ -1,20 +1,25 @@
 """Claim, fetch, settle what failed, hand on what came: against a real image host."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from threading import Timer
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from services.worker.fetch import Fetcher, fetch_batch
 from services.worker.settings import FetchLimits
-from shared.blobs import Blobs, source_key
+from shared.blobs import BlobMissing, Blobs, source_key
+from shared.egress import Egress
 from shared.errors import StorageError
 from shared.messages import FetchBatch, Fetched, FetchSlowBatch, ImageRef
 from tests.integration.batches import Post, done, fetch_of, report, take
 from tests.integration.seed import Row, group_row, image_rows, pass_time, stop
 from tests.origin import Exchange, Origin, body, late, status
+from tests.stack import until
 
 
 @pytest.fixture
@@ -51,6 +56,33 @@ def test_sources_are_handed_on_and_everything_else_is_settled(
     assert 35 < rows[6]["due_in"] <= 40
     assert {rows[number]["claimed_by"] for number in (1, 2, 3, 4, 7)} == {batch.claim}
     assert group_row(fetcher.database, request_id)["failed"] == 2
+
+
+def test_a_batch_is_one_call_and_each_source_is_stored_while_others_are_waited_for(
+    fetcher: Fetcher, request_id: UUID, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_all, calls = Egress.fetch_all, []
+
+    def counted(egress: Egress, urls: Sequence[str], **limits: float) -> Iterator[tuple[int, Any]]:
+        calls.append(len(urls))
+        return fetch_all(egress, urls, **limits)  # type: ignore[arg-type]
+
+    def is_stored() -> bool:
+        with suppress(BlobMissing):
+            return fetcher.blobs.size(source_key(request_id, sha256(b"picture 1").hexdigest())) > 0
+        return False
+
+    def after_the_first(exchange: Exchange) -> None:
+        until(is_stored, within=20)
+        body(b"picture 2")(exchange)
+
+    monkeypatch.setattr(Egress, "fetch_all", counted)
+    origin.add("/1.jpg", b"picture 1")
+    origin.on("/2.jpg", after_the_first)
+    patient = replace(fetcher, limits=FetchLimits(first_fetch_seconds=30))
+    fetched = fetch_batch(patient, fetch_of(request_id, (2, 1), base=origin.url("")))
+    assert [image.number for image in fetched.images] == [2, 1]
+    assert calls == [2]
 
 
 def test_a_stopping_worker_hands_back_images_that_have_not_come(

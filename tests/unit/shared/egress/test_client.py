@@ -2,15 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
 from shared.egress import Answer, Egress
 from shared.egress.response import retry_after
-from shared.errors import ConnectFailure, FetchTimeout
+from shared.errors import ConnectFailure, FetchTimeout, HttpProtocol
 from tests import origin as hosts
 from tests.origin import Behaviour, Exchange, Origin, Received, body, close_at_once, drip, late, redirect, status
+from tests.stack import until
 from tests.unit.shared.egress.conftest import PICTURE, at_most, failure, get
 
 
@@ -85,10 +86,29 @@ def test_a_kept_connection_that_breaks_on_use_costs_no_try(origin: Origin, egres
     assert origin.hits("/b") == 3
 
 
-def test_surplus_bytes_are_not_taken_for_the_answer_to_the_next_request(origin: Origin, egress: Egress) -> None:
-    two_answers = b"".join(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + letter for letter in (b"a", b"x"))
-    assert get(egress, origin.on("/a", raw(two_answers))) == b"a"
+@pytest.mark.parametrize("size", [1, 63_000, 200_000])
+def test_surplus_bytes_are_not_taken_for_the_answer_to_the_next_request(
+    origin: Origin, egress: Egress, size: int
+) -> None:
+    one, other = (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + letter * size for letter in (b"a", b"x"))
+    assert get(egress, origin.on("/a", raw(one + other))) == b"a" * size
     assert get(egress, origin.add("/b", PICTURE)) == PICTURE
+    assert origin.connections == 2
+
+
+def test_surplus_bytes_that_come_later_end_the_connection_too(origin: Origin, egress: Egress) -> None:
+    late = Event()
+
+    def then_more(exchange: Exchange) -> None:
+        body(b"a")(exchange)
+        late.wait(30)
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+
+    assert get(egress, origin.on("/a", then_more)) == b"a"
+    late.set()
+    assert until(lambda: not any(connection.is_reusable() for connection in egress._pool._idle))
+    assert get(egress, origin.add("/b", PICTURE)) == PICTURE
+    assert origin.connections == 2
 
 
 def test_many_threads_share_its_connections(origin: Origin, egress: Egress) -> None:
@@ -191,6 +211,22 @@ def test_a_webhook_without_an_answer_was_sent_once(origin: Origin, egress: Egres
     with pytest.raises(ConnectFailure):
         post(egress, origin.on("/hook", close_at_once))
     assert len(origin.posts("/hook")) == 1
+
+
+def test_a_webhooks_receiver_may_not_hint_for_ever(origin: Origin, egress: Egress) -> None:
+    def hints(exchange: Exchange) -> None:
+        while not exchange.stopping.is_set():
+            exchange.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    with pytest.raises(HttpProtocol):
+        post(egress, origin.on("/hook", hints), seconds=30)
+    assert origin.hits("/hook") == 1
+
+
+def test_a_header_of_ours_cannot_hold_a_second_one(origin: Origin, egress: Egress) -> None:
+    headers = {"webhook-id": "evt_1\r\nHost: elsewhere"}
+    with pytest.raises(ValueError, match="line break"):
+        egress.post(origin.url("/hook"), body=b"", headers=headers, deadline_seconds=5, max_response_bytes=9)
 
 
 def test_a_webhook_that_takes_too_long_times_out(origin: Origin, egress: Egress) -> None:

@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 
 from shared.egress import Egress
+from shared.egress.connection import Connection
+from shared.egress.response import ResponseReader
 from shared.errors import ConnectFailure, FetchTimeout
-from tests.unit.shared.egress.conftest import at_most, failure, get
+from shared.urls import Target
+from tests.unit.shared.egress.conftest import at_most, failure
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret"
+SECRET = b"secret" * 500_000
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(SECRET) + SECRET
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n" + SECRET
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(SECRET), SECRET)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +36,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def https_origin(certificate: Path) -> Iterator[int]:
-    """Answers every connection with the same page; yields its port."""
+def https_origin(certificate: Path, answer: bytes = LENGTH) -> Iterator[int]:
+    """Answers the one request of every connection; yields its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -42,7 +48,7 @@ def https_origin(certificate: Path) -> Iterator[int]:
                 sock, _ = listener.accept()
                 with suppress(OSError), sock, context.wrap_socket(sock, server_side=True) as stream:
                     stream.recv(65536)
-                    stream.sendall(ANSWER)
+                    stream.sendall(answer)
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -52,11 +58,14 @@ def https_origin(certificate: Path) -> Iterator[int]:
     thread.join(5)
 
 
-def test_https_is_fetched_where_the_certificate_fits_the_name(certificate: Path) -> None:
-    with https_origin(certificate) as port:
+@pytest.mark.parametrize("answer", [LENGTH, UNTIL_CLOSE, CHUNKED], ids=["length", "until it closes", "chunks"])
+def test_https_is_fetched_where_the_certificate_fits_the_name(certificate: Path, answer: bytes) -> None:
+    with https_origin(certificate, answer) as port:
         tls = ssl.create_default_context(cafile=str(certificate))
         with closing(Egress([f"localhost:{port}"], tls=tls)) as egress:
-            assert get(egress, f"https://localhost:{port}/a") == b"secret"
+            url = f"https://localhost:{port}/a"
+            outcomes = dict(egress.fetch_all([url] * 4, deadline_seconds=30, max_bytes=5_000_000))
+            assert outcomes == dict.fromkeys(range(4), bytearray(SECRET))
 
 
 @pytest.mark.parametrize(
@@ -80,3 +89,17 @@ def test_a_handshake_that_never_ends_times_out() -> None:
         with at_most(5):
             error = failure(Egress([f"127.0.0.1:{port}"]), f"https://127.0.0.1:{port}/a", seconds=0.3)
     assert isinstance(error, FetchTimeout)
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n"]
+)
+def test_the_buffer_holds_all_that_tls_has_decrypted(head: bytes) -> None:
+    """Otherwise uvloop hands on the rest in a later step, and not at all if the host has closed by then."""
+    connection = Connection(Target.parse("https://shop.example/"))
+    connection._reader = ResponseReader("shop.example", max_bytes=10_000_000)
+    connection.get_buffer(-1)[: len(head)] = head
+    connection.buffer_updated(len(head))
+    for _ in range(20):
+        assert len(connection.get_buffer(300_000)) >= 300_000
+        connection.buffer_updated(100_000 if head else 0)

@@ -1,13 +1,14 @@
 """Where a user's URL may not lead, and that nothing is dialled but what was checked."""
 
+import errno
 from contextlib import closing
 from ipaddress import ip_address
 
 import pytest
 
 from shared.addresses import Address
-from shared.egress import Egress, resolver
-from shared.errors import BlockedUrl, DnsFailure
+from shared.egress import Egress, connection, resolver
+from shared.errors import BlockedUrl, ConnectFailure, DnsFailure
 from shared.urls import refusal
 from tests.origin import Origin, redirect
 from tests.unit.shared.egress.conftest import failure, get
@@ -65,6 +66,23 @@ def test_a_name_with_an_address_inside_is_blocked(
     assert isinstance(error, BlockedUrl)
     assert error.detail == "The address of shop.example is not public."
     assert origin.connections == 0
+
+
+def test_of_many_addresses_all_are_judged_and_sixteen_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled: list[Address] = []
+
+    async def refuse(_: object, address: Address, __: object) -> None:
+        dialled.append(address)
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    monkeypatch.setattr(connection, "_connect", refuse)
+    many = tuple(f"1.1.{number // 256}.{number % 256}" for number in range(2000))
+    names(monkeypatch, many)
+    assert isinstance(failure(Egress(), "http://shop.example/a"), ConnectFailure)
+    assert [str(address) for address in dialled] == [*many[:16], *many[:16]]  # a connect failure is tried once more
+    names(monkeypatch, (*many, "10.0.0.1"))
+    assert isinstance(failure(Egress(), "http://shop.example/a"), BlockedUrl)
+    assert len(dialled) == 32
 
 
 def test_a_redirect_inside_is_blocked(origin: Origin, egress: Egress) -> None:

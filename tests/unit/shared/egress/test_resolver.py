@@ -1,5 +1,6 @@
 """Names whose servers never answer delay only themselves: a lookup cannot be interrupted, and all share a process."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -11,6 +12,7 @@ import pytest
 from shared.addresses import Address
 from shared.egress import Egress, resolver
 from shared.egress.connection import Deadline
+from shared.egress.loop import running_loop
 from shared.egress.resolver import LOOKUPS_AT_ONCE, LOOKUPS_PER_DOMAIN, Resolver, domain_of
 from shared.errors import DnsFailure, FetchTimeout, ImageError
 from tests.origin import Origin
@@ -43,18 +45,23 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
     slow.answer.set()
 
 
+def ask(resolver: Resolver, host: str, *, seconds: float, total: float) -> tuple[Address, ...]:
+    asked = resolver.addresses(host, seconds=seconds, total=Deadline(total))
+    return asyncio.run_coroutine_threadsafe(asked, running_loop()).result()
+
+
 def hang(resolver: Resolver, *, names: int, domains: int) -> list[str]:
     """Ask for so many names that hang, without waiting for an answer; the error codes."""
     codes = []
     for number in range(names):
         with pytest.raises(ImageError) as caught:
-            resolver.addresses(f"a{number}.tarpit{number % domains}.example", seconds=0, total=Deadline(0.05))
+            ask(resolver, f"a{number}.tarpit{number % domains}.example", seconds=0, total=0.05)
         codes.append(caught.value.code)
     return codes
 
 
 def innocent(resolver: Resolver, *, seconds: float = 5) -> tuple[Address, ...]:
-    return resolver.addresses(INNOCENT, seconds=seconds, total=Deadline(seconds))
+    return ask(resolver, INNOCENT, seconds=seconds, total=seconds)
 
 
 @pytest.mark.parametrize("domains", [1, 10])

@@ -8,12 +8,30 @@ from shared import errors
 from shared.egress import Egress
 from shared.errors import HttpProtocol, HttpStatus, ImageError
 from tests import origin as hosts
-from tests.origin import Behaviour, Origin, close_at_once, drip, late, redirect, status
+from tests.origin import Behaviour, Exchange, Origin, close_at_once, drip, late, redirect, status
 from tests.unit.shared.egress.conftest import PICTURE, at_most, failure, get
 
 
 def raw(answer: bytes) -> Behaviour:
     return lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\n" + answer)
+
+
+def endless_hints(exchange: Exchange) -> None:
+    while not exchange.stopping.is_set():
+        exchange.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+
+
+def slow_hints(exchange: Exchange) -> None:
+    for _ in range(100):
+        exchange.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        exchange.pause(0.1)
+
+
+def drip_chunks(exchange: Exchange) -> None:
+    exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        exchange.send(b"1\r\nx\r\n")
+        exchange.pause(0.05)
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 204, 206, 304])
@@ -34,7 +52,9 @@ def test_a_busy_host_is_asked_again_later(origin: Origin, egress: Egress, code: 
     "behaviours",
     [
         pytest.param([drip(PICTURE, every=0.05)], id="body"),
+        pytest.param([drip_chunks], id="chunks"),
         pytest.param([hosts.drip_headers(every=0.05)], id="headers"),
+        pytest.param([slow_hints], id="interim answers"),
         pytest.param([late(status(200, PICTURE), seconds=10)], id="first byte"),
         pytest.param([late(redirect("/a"), seconds=0.15)] * 6, id="redirects"),
     ],
@@ -56,6 +76,7 @@ def test_a_slow_host_cannot_outlast_the_deadline(
         pytest.param(hosts.coded(PICTURE), HttpProtocol, id="content-encoding"),
         pytest.param(hosts.huge_headers(40_000), HttpProtocol, id="40 kB of headers"),
         pytest.param(hosts.huge_headers(1_000_000), HttpProtocol, id="1 MB of headers"),
+        pytest.param(endless_hints, HttpProtocol, id="endless interim answers"),
         pytest.param(hosts.garbage, HttpProtocol, id="not http"),
         pytest.param(raw(b"Content-Length: 1, 2\r\n\r\n"), HttpProtocol, id="two lengths"),
         pytest.param(raw(b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), HttpProtocol, id="bad chunk"),

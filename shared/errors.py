@@ -35,14 +35,6 @@ class ImageError(HalftoneError):
         self.detail = detail[:500].replace("\x00", "\ufffd")  # PostgreSQL takes no NUL, and a batch is one statement
         self.retry_after = retry_after
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickled when it comes from one of the codec's child processes."""
-        return (_rebuild, (type(self), self.detail, self.retry_after))
-
-
-def _rebuild(kind: type[ImageError], detail: str, retry_after: float | None) -> ImageError:
-    return kind(detail, retry_after=retry_after)
-
 
 class TransientError(ImageError):
     transient = True

@@ -46,7 +46,7 @@ def main() -> None:
         limits=settings,
         send_group=partial(broker.send_group, connected),
     )
-    compressor = Compressor(database=database, blobs=store, pool=pool, threads=threads)
+    compressor = Compressor(database=database, blobs=store, pool=pool)
 
     def batches_in_hand() -> list[tuple[CompressBatch, Fetched]]:
         kinds = (CompressBatch, CompressIsolatedBatch)

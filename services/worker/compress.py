@@ -5,7 +5,6 @@ A missing source is not the image's error: the image is pending again, due now.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -14,9 +13,9 @@ from uuid import UUID
 
 from services.worker.claim import claim, renew
 from services.worker.codec import Rendition
-from services.worker.codec_pool import CodecPool, PoolClosedError
+from services.worker.codec_pool import CodecPool, Made, PoolClosedError
 from services.worker.settle import Result, due_again, failed, settle, unstored
-from shared.blobs import BlobMissing, Blobs, erase_files, identity, output_key, source_key
+from shared.blobs import BlobMissing, Blobs, Put, erase_files, identity, output_key, source_key
 from shared.db import Database, execute
 from shared.errors import ImageError, StorageError
 from shared.formats import EXTENSIONS
@@ -36,7 +35,6 @@ class Compressor:
     database: Database
     blobs: Blobs
     pool: CodecPool
-    threads: ThreadPoolExecutor
 
 
 def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> None:
@@ -95,15 +93,23 @@ def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[Fet
     return compressor.database.transact(lambda session: settle(session, batch, results))
 
 
-def _compress(compressor: Compressor, batch: CompressBatch, images: list[FetchedImage]) -> list[Result]:
-    blobs, threads = compressor.blobs, compressor.threads
-    numbers = [image.number for image in images]
-    read = dict(zip(numbers, threads.map(partial(_source, blobs, batch), images), strict=True))
-    sources = {number: source for number, source in read.items() if isinstance(source, bytes)}
-    made = compressor.pool.compress(list(sources.values()), batch.recipe)
-    stored = dict(zip(sources, threads.map(partial(_result, blobs, batch), sources, made), strict=True))
-    failures = [(number, error) for number, error in {**read, **stored}.items() if isinstance(error, StorageError)]
-    return [result for result in stored.values() if isinstance(result, Result)] + unstored(batch, failures)
+def _compress(compressor: Compressor, batch: CompressBatch, images: Sequence[FetchedImage]) -> list[Result]:
+    """Renditions are stored while the codec goes on; their results count once all of their names are on the disk."""
+    blobs, results = compressor.blobs, dict[int, Result | StorageError]()
+    sources = [partial(blobs.open, source_key(batch.request_id, image.sha256)) for image in images]
+    try:
+        with blobs.batch() as put:
+            for made in compressor.pool.compress(sources, batch.recipe, batch.request_id):
+                image = images[made.index]
+                results[image.number] = _result(blobs, put, batch, image, made)
+    except StorageError as error:
+        results |= {number: error for number, result in results.items() if _is_rendition(result)}
+    failures = [(number, error) for number, error in results.items() if isinstance(error, StorageError)]
+    return [result for result in results.values() if isinstance(result, Result)] + unstored(batch, failures)
+
+
+def _is_rendition(result: Result | StorageError) -> bool:
+    return isinstance(result, Result) and result.state == ImageState.COMPLETED
 
 
 def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
@@ -114,28 +120,34 @@ def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
         log.exception("claim_not_renewed", request_id=str(batch.request_id), group=batch.group)
 
 
-def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> bytes | StorageError:
-    """The source, checked: sources are not synced to disk, so after a power cut one may be missing or spoilt."""
+def _result(blobs: Blobs, put: Put, batch: CompressBatch, image: FetchedImage, made: Made) -> Result | StorageError:
+    outcome = made.outcome
+    try:
+        if isinstance(outcome, StorageError) or not _is_whole(blobs, batch, image, made):
+            return outcome if isinstance(outcome, StorageError) else BlobMissing("the source is spoilt")
+        if isinstance(outcome, ImageError):
+            return failed(image.number, outcome)
+        info = outcome.info
+        put(output_key(batch.request_id, info.sha256, EXTENSIONS[info.format]), outcome.body)
+    except StorageError as error:
+        return error
+    return _completed(image.number, outcome)
+
+
+def _is_whole(blobs: Blobs, batch: CompressBatch, image: FetchedImage, made: Made) -> bool:
+    """Sources are not synced to disk, so after a power cut one may be spoilt; it is deleted then, to be fetched again.
+
+    The child says what it read, unless the picture killed it.
+    """
     key = source_key(batch.request_id, image.sha256)
-    try:
-        source = blobs.get(key)
-        if sha256(source).hexdigest() == image.sha256:
-            return source
-        blobs.delete(key)
-        return BlobMissing(key)
-    except StorageError as error:
-        return error
+    if (made.source_sha256 or sha256(blobs.get(key)).hexdigest()) == image.sha256:
+        return True
+    blobs.delete(key)
+    return False
 
 
-def _result(blobs: Blobs, batch: CompressBatch, number: int, made: Rendition | ImageError) -> Result | StorageError:
-    if isinstance(made, ImageError):
-        return failed(number, made)
-    info = made.info
-    try:
-        blobs.put(output_key(batch.request_id, info.sha256, EXTENSIONS[info.format]), made.body)
-    except StorageError as error:
-        return error
-    files = {"source": made.source, "rendition": info}
+def _completed(number: int, made: Rendition) -> Result:
+    files = {"source": made.source, "rendition": made.info}
     columns = {f"{file}_{name}": value for file in files for name, value in asdict(files[file]).items()}
     return Result(
         number=number,

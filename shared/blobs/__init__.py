@@ -3,9 +3,9 @@
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from shared.blobs.store import BlobMissing, Blobs, erase_files, output_key, source_key
+from shared.blobs.store import BlobMissing, Blobs, Put, erase_files, output_key, source_key
 
-__all__ = ["BlobMissing", "Blobs", "connect", "erase_files", "output_key", "source_key"]
+__all__ = ["BlobMissing", "Blobs", "Put", "connect", "erase_files", "output_key", "source_key"]
 
 
 def connect(blob_url: str) -> Blobs:

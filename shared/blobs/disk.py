@@ -9,12 +9,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
-from shared.blobs.store import CHUNK, Blobs, Bytes, checked, storage_errors
+from shared.blobs.store import CHUNK, Blobs, Bytes, Put, checked, storage_errors
 
 TEMPORARY = ".tmp"  # files being written, folders being removed
 FILE_MODE = 0o644
@@ -26,25 +28,37 @@ class DiskBlobs(Blobs):
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._writer = uuid4().hex
+        self._written = count()
         with storage_errors("the store"):
             root.parent.mkdir(parents=True, exist_ok=True)
             _make(root)
             _make(root / TEMPORARY)
 
     def put(self, key: str, data: Bytes, *, durable: bool = True) -> None:
-        path = self._path(key)
+        if durable:
+            with self.batch() as put:
+                put(key, data)
+        else:
+            self._put(key, data, durable=False)
+
+    @contextmanager
+    def batch(self) -> Iterator[Put]:
+        """Each folder's names are synced once, at the end."""
+        folders: set[Path] = set()
+
+        def put(key: str, data: Bytes) -> None:
+            # Even if the file existed: its writer may have died after the rename.
+            folders.add(self._put(key, data, durable=True).parent)
+
+        yield put
+        for folder in folders:
+            with storage_errors(str(folder.relative_to(self.root))):
+                _sync_folder(folder)
+
+    def open(self, key: str) -> BinaryIO:
         with storage_errors(key):
-            if not _has_size(path, len(data)):
-                temporary = self._temporary()
-                try:
-                    _write(temporary, data, durable=durable)
-                    self._move(temporary, path, durable=durable)
-                except BaseException:
-                    with suppress(OSError):
-                        temporary.unlink(missing_ok=True)
-                    raise
-            # Even if the file existed: its writer may have died between the rename and this.
-            _sync_folder(path.parent, durable=durable)
+            return self._path(key).open("rb", buffering=0)
 
     def get(self, key: str) -> bytes:
         with storage_errors(key):
@@ -98,6 +112,21 @@ class DiskBlobs(Blobs):
     def signed_url(self, key: str, *, seconds: float) -> None:  # noqa: ARG002
         checked(key)
 
+    def _put(self, key: str, data: Bytes, *, durable: bool) -> Path:
+        """`durable`: its bytes are, once this returns; its name is not yet."""
+        path = self._path(key)
+        with storage_errors(key):
+            if not _has_size(path, len(data)):
+                temporary = self._temporary()
+                try:
+                    _write(temporary, data, durable=durable)
+                    self._move(temporary, path, durable=durable)
+                except BaseException:
+                    with suppress(OSError):
+                        temporary.unlink(missing_ok=True)
+                    raise
+        return path
+
     def _path(self, key: str) -> Path:
         return self.root / checked(key)
 
@@ -107,7 +136,7 @@ class DiskBlobs(Blobs):
                 yield chunk
 
     def _temporary(self) -> Path:
-        return self.root / TEMPORARY / uuid4().hex
+        return self.root / TEMPORARY / f"{self._writer}-{next(self._written)}"
 
     def _move(self, temporary: Path, path: Path, *, durable: bool) -> None:
         try:
@@ -121,7 +150,8 @@ class DiskBlobs(Blobs):
         if folder != self.root:
             self._make_folder(folder.parent, durable=durable)
             _make(folder)
-            _sync_folder(folder.parent, durable=durable)
+            if durable:
+                _sync_folder(folder.parent)
 
 
 def _make(folder: Path) -> None:
@@ -147,10 +177,9 @@ def _write(path: Path, data: Bytes, *, durable: bool) -> None:
             os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path, *, durable: bool) -> None:
-    if durable:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,10 +1,13 @@
 """The interface of every blob store, the keys in it, and its errors."""
 
+import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from tempfile import TemporaryFile
+from typing import BinaryIO
 from uuid import UUID
 
 from shared.errors import StorageError
@@ -12,6 +15,7 @@ from shared.log import get_logger
 
 log = get_logger(__name__)
 Bytes = bytes | bytearray | memoryview
+Put = Callable[[str, Bytes], None]
 CHUNK = 256 * 1024
 # Every part begins with a letter or digit: no "..", no empty part, no name of our temporary files.
 _KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*(/[0-9A-Za-z][0-9A-Za-z._-]*)*")
@@ -47,12 +51,32 @@ def storage_errors(what: str, errors: tuple[type[Exception], ...] = (OSError,)) 
         raise StorageError(f"{what}: {getattr(error, 'strerror', None) or str(error)[:200]}") from error
 
 
+def in_memory(data: Bytes) -> BinaryIO:
+    """A file with a descriptor, and on no disk where the system can do that."""
+    file = os.fdopen(os.memfd_create("blob"), "w+b") if hasattr(os, "memfd_create") else TemporaryFile()  # noqa: SIM115
+    file.write(data)
+    file.seek(0)  # writes the buffer, too
+    return file
+
+
 class Blobs(ABC):
     """Safe to use from many threads and processes at once. Raises StorageError, and BlobMissing for a missing blob."""
 
     @abstractmethod
     def put(self, key: str, data: Bytes, *, durable: bool = True) -> None:
         """Store it whole or not at all; `durable`: it survives a power cut once this returns. Cheap if it exists."""
+
+    @contextmanager
+    def batch(self) -> Iterator[Put]:
+        """Store several: what was put within the block survives a power cut once the block has ended, not before.
+
+        So the end of the block may raise StorageError for all of them.
+        """
+        yield self.put
+
+    def open(self, key: str) -> BinaryIO:
+        """A file with a descriptor, which another process can be given."""
+        return in_memory(self.get(key))
 
     @abstractmethod
     def get(self, key: str) -> bytes: ...

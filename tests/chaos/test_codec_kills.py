@@ -11,9 +11,8 @@ import pytest
 
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolLimits
-from shared.recipe import Recipe
 from tests.stack import until
-from tests.unit.worker.planted import misbehave
+from tests.unit.worker.planted import misbehave, outcomes
 from tests.unit.worker.test_codec_pool import replaced
 
 CHILDREN = 4
@@ -36,7 +35,7 @@ class Caller(threading.Thread):
         while not self.stopped.is_set():
             bodies = [f"{self.name}/{self.sent + number}".encode() for number in range(BATCH)]
             self.sent += BATCH
-            results = self._pool.compress([b"slow echo:" + body for body in bodies], Recipe())
+            results = outcomes(self._pool, [b"slow echo:" + body for body in bodies])
             self.returned += len(results)
             for body, result in zip(bodies, results, strict=True):
                 if not isinstance(result, Rendition) or result.body != body:

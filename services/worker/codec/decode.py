@@ -23,7 +23,7 @@ def decode(source: Source, plan: Plan) -> Picture:
         durations=durations,
         plays=_plays(source.format, image),
         icc=image.info.get("icc_profile") or None,
-        orientation=_orientation(image),
+        orientation=orientation_of(image),
     )
 
 
@@ -55,7 +55,7 @@ def _plays(image_format: str, image: Image.Image) -> int:
     return int(loop) + 1 if loop else 0
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """1 to 8 as in EXIF; an unreadable or absent tag is 1. A TIFF was turned by Pillow while it was loaded.
 
     The trap: Pillow's `getexif` would also take the tag from XMP, which no browser does.

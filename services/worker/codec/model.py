@@ -1,4 +1,4 @@
-"""The codec's input limits and its result: plain values that travel between processes."""
+"""The codec's input limits and its result: plain values."""
 
 import builtins
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """Compress one picture: probe, plan, decode, apply the steps, encode, compare with the original."""
 
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -10,6 +11,7 @@ from services.worker.codec.guards import bounded, decoding
 from services.worker.codec.metadata import without_metadata
 from services.worker.codec.model import FileInfo, Limits, Rendition
 from services.worker.codec.picture import Picture
+from services.worker.codec.plain_jpeg import PlainJpeg
 from services.worker.codec.plan import Plan, plans_for
 from services.worker.codec.probe import Source, probe
 from services.worker.codec.quality import best_fitting, jpeg_quality
@@ -40,7 +42,7 @@ def _rank(rendition: Rendition) -> tuple[int, int]:
 
 
 def _rendition(opened: Source, plan: Plan, recipe: Recipe) -> Rendition:
-    picture = _prepared(opened, plan)
+    picture = PlainJpeg.of(opened, plan) or _prepared(opened, plan)
     source = FileInfo.of(opened.body, opened.format, opened.size)
     target = recipe.quality * source.bytes // 100 if recipe.mode is Mode.BYTES else None
     original = _original(opened, plan, picture) if target is not None else None
@@ -63,15 +65,17 @@ def _prepared(source: Source, plan: Plan) -> Picture:
     return picture
 
 
-def _encoded(source: Source, plan: Plan, picture: Picture, recipe: Recipe, target: int | None) -> tuple[int, bytes]:
-    encode = ENCODERS[plan.target]
+def _encoded(
+    source: Source, plan: Plan, picture: Picture | PlainJpeg, recipe: Recipe, target: int | None
+) -> tuple[int, bytes]:
+    encode = picture.encode if isinstance(picture, PlainJpeg) else partial(ENCODERS[plan.target], picture)
     if target is not None:
         tries = next(tries for most, tries in _TRIES if picture.pixels <= most)
-        return best_fitting(lambda quality: encode(picture, quality, tries), target, max_encodes=tries)
+        return best_fitting(lambda quality: encode(quality, tries), target, max_encodes=tries)
     quality = recipe.quality
     if recipe.mode is Mode.RELATIVE:
         quality = max(1, min(95, round(_own_quality(source) * quality / 100)))
-    return quality, encode(picture, quality, 1)
+    return quality, encode(quality, 1)
 
 
 def _own_quality(source: Source) -> int:
@@ -81,7 +85,7 @@ def _own_quality(source: Source) -> int:
     return jpeg_quality(tables.get(layers[0][3]) or next(iter(tables.values())))
 
 
-def _original(source: Source, plan: Plan, picture: Picture) -> bytes | None:
+def _original(source: Source, plan: Plan, picture: Picture | PlainJpeg) -> bytes | None:
     """The source's image data without private metadata, where nothing but the quality was to change."""
     return without_metadata(source.body, source.format, picture.orientation) if plan.only_quality else None
 

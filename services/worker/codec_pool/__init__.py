@@ -1,5 +1,5 @@
 """The codec's child processes: a picture that hangs, swells or crashes its child costs itself alone."""
 
-from services.worker.codec_pool.pool import CodecPool, PoolClosedError, PoolLimits
+from services.worker.codec_pool.pool import CodecPool, Made, PoolClosedError, PoolLimits
 
-__all__ = ["CodecPool", "PoolClosedError", "PoolLimits"]
+__all__ = ["CodecPool", "Made", "PoolClosedError", "PoolLimits"]

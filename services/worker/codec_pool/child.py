@@ -1,4 +1,4 @@
-"""One child process of the codec: the worker's handle to it (`Child`), the frames between them, and what it runs.
+"""One child process of the codec: the worker's handle to it (`Child`), and what it runs (`serve`).
 
 The traps: the process objects of multiprocessing are not safe between threads (starting one polls all others), so they
 are started and ended under one lock; and the fork server outlives a killed worker while a child lives, so each child
@@ -9,21 +9,17 @@ import ctypes
 import fcntl
 import multiprocessing
 import os
-import pickle
 import resource
 import signal
 import socket
-import struct
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from math import inf
-from typing import Final
+from typing import BinaryIO, Final
 
 from services.worker.codec import Rendition
+from services.worker.codec_pool.frames import Answer, Failure, Outcome, Stream
 from shared.errors import ImageError
 from shared.recipe import Recipe
 
@@ -31,23 +27,11 @@ Codec = Callable[[bytes, Recipe], Rendition]
 
 _START_SECONDS = 20.0
 _END_SECONDS = 5.0
-_STEP_SECONDS = 0.2
-_LENGTH: Final = struct.Struct(">Q")
+_READY: Final = b"ready"
 _PR_SET_PDEATHSIG = 1
 _context: Final = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["services.worker.codec_pool.preload"])
 _processes: Final = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """No rendition, and perhaps not the picture's fault: it is final after `tries` attempts in all."""
-
-    detail: str
-    tries: int = 1
-
-
-Outcome = Rendition | ImageError | Failure
 
 
 class Child:
@@ -56,7 +40,9 @@ class Child:
     def __init__(self, codec: Codec, *, memory_bytes: int, cpu_seconds: int) -> None:
         """Raises `OSError` or `EOFError` where the child does not start; that is no picture's fault."""
         ours, theirs = socket.socketpair()
-        self._frames = _Frames(ours)
+        self._stream = Stream(ours)
+        self._stream.in_steps()
+        self._asked = 0
         with theirs:
             arguments = (theirs, codec, memory_bytes, cpu_seconds)
             self._process = _context.Process(target=serve, args=arguments, daemon=True)
@@ -64,25 +50,26 @@ class Child:
                 with _processes:
                     self._process.start()
             except BaseException:
-                self._frames.close()
+                self._stream.close()
                 raise
         try:
-            self._frames.receive(_START_SECONDS)
+            self._stream.exactly(len(_READY), _START_SECONDS)
         except BaseException:
             self.end()
             raise
 
-    def ask(self, source: bytes, recipe: Recipe, seconds: float) -> Outcome:
-        """Raises `TimeoutError` after `seconds`, another `OSError` or `EOFError` where the child died."""
-        self._frames.send(pickle.dumps((source, recipe)), seconds)
-        outcome = pickle.loads(self._frames.receive(seconds))  # noqa: S301 - from our own child
-        if not isinstance(outcome, Rendition | ImageError | Failure):
-            raise TypeError(f"a {type(outcome).__name__} is no answer")
-        return outcome
+    def ask(self, source: BinaryIO, recipe: Recipe, seconds: float) -> Answer:
+        """Raises `TimeoutError` after `seconds`, another `OSError` or `EOFError` where the child died.
+
+        `ValueError`: the child's answer is none; it has to be replaced.
+        """
+        self._asked = (self._asked + 1) % 2**32
+        self._stream.send_request(self._asked, recipe, source.fileno())
+        return self._stream.receive_answer(self._asked, seconds)
 
     def hang_up(self) -> None:
         """Let a running `ask` fail at once."""
-        self._frames.shut_down()
+        self._stream.shut_down()
 
     def end(self) -> int | None:
         """Kill it if it still runs; its exit code, or None where that is not known in time."""
@@ -93,50 +80,8 @@ class Child:
             code = self._process.exitcode
             if code is not None:
                 self._process.close()
-        self._frames.close()
-        return code
-
-
-class _Frames:
-    """Messages over a stream socket, each behind its length in 8 bytes. A time limit covers the whole message."""
-
-    def __init__(self, stream: socket.socket) -> None:
-        self._stream = stream
-
-    def send(self, body: bytes, seconds: float | None = None) -> None:
-        self._stream.settimeout(seconds)
-        self._stream.sendall(_LENGTH.pack(len(body)) + body)
-
-    def receive(self, seconds: float = inf) -> bytearray:
-        """Waits in short steps: if this process is frozen meanwhile (a paused container), that is one step."""
-        header, left = self._exactly(_LENGTH.size, seconds)
-        (length,) = _LENGTH.unpack(header)
-        return self._exactly(length, left)[0]
-
-    def shut_down(self) -> None:
-        with suppress(OSError):
-            self._stream.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
         self._stream.close()
-
-    def _exactly(self, size: int, left: float) -> tuple[bytearray, float]:
-        """The bytes, and what is `left` of the time."""
-        body = bytearray(size)
-        rest = memoryview(body)
-        while rest:
-            step = min(left, _STEP_SECONDS)
-            if step <= 0:
-                raise TimeoutError
-            began = time.monotonic()
-            self._stream.settimeout(step if left < inf else None)
-            with suppress(TimeoutError):
-                count = self._stream.recv_into(rest)
-                if not count:
-                    raise EOFError
-                rest = rest[count:]
-            left -= min(step, time.monotonic() - began)
-        return body, left
+        return code
 
 
 def serve(stream: socket.socket, codec: Codec, memory_bytes: int, cpu_seconds: int) -> None:
@@ -146,24 +91,35 @@ def serve(stream: socket.socket, codec: Codec, memory_bytes: int, cpu_seconds: i
     _die_with_parents()
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS, memory_bytes)
-    frames = _Frames(stream)
+    worker = Stream(stream)
     with suppress(EOFError, OSError):
-        frames.send(b"")
+        worker.send(_READY)
         while True:
-            source, recipe = pickle.loads(frames.receive())  # noqa: S301 - from our own worker
+            number, recipe, descriptor = worker.receive_request()
             _allow_cpu(cpu_seconds)
-            frames.send(_outcome(codec, source, recipe))
+            source = _read(descriptor)
+            worker.send_answer(number, source, _outcome(codec, source, recipe))
 
 
-def _outcome(codec: Codec, source: bytes, recipe: Recipe) -> bytes:
+def _read(descriptor: int) -> bytes:
+    """From its start: a child that died may have read it before."""
+    with open(descriptor, "rb", buffering=0) as file:
+        file.seek(0)
+        return file.read()
+
+
+def _outcome(codec: Codec, source: bytes, recipe: Recipe) -> Outcome:
     try:
-        return pickle.dumps(codec(source, recipe))
+        made: object = codec(source, recipe)
     except ImageError as error:
-        return pickle.dumps(error)
+        return error
     except MemoryError:
-        return pickle.dumps(Failure("the picture needs more memory than it may have", tries=2))
-    except Exception as error:  # noqa: BLE001 - a bug of ours or of a library; its exception may not be picklable
-        return pickle.dumps(Failure(f"the codec failed: {type(error).__name__}: {error}"))
+        return Failure("the picture needs more memory than it may have", tries=2)
+    except Exception as error:  # noqa: BLE001 - a bug of ours or of a library
+        return Failure(f"the codec failed: {type(error).__name__}: {error}")
+    if isinstance(made, Rendition):
+        return made
+    return Failure(f"the codec failed: a {type(made).__name__} is no answer")
 
 
 def _limit(kind: int, amount: int) -> None:

@@ -3,8 +3,10 @@
 The trap: it makes its process ignore SIGTERM and SIGINT, so no other process may import it.
 """
 
+import os
 import signal
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's: it is no more than a buffer here, and threads do not survive a fork
 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a supervisor signals the whole process group; the worker decides
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 

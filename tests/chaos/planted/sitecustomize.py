@@ -1,4 +1,4 @@
-"""Loaded by every Python with this folder in PYTHONPATH: a poisonous source kills the process that reads it.
+"""Loaded by every Python with this folder in PYTHONPATH: a poisonous source kills the worker that opens it.
 
 With PLANTED_CODEC_SECONDS the codec takes so long for each picture.
 """
@@ -6,22 +6,22 @@ With PLANTED_CODEC_SECONDS the codec takes so long for each picture.
 import os
 import signal
 import time
-from typing import Any
+from typing import Any, BinaryIO
 
 from services.worker import codec
 from shared.blobs.disk import DiskBlobs
 
 POISON = b"\xff\xd8\xff poison"
 SECONDS = float(os.environ.get("PLANTED_CODEC_SECONDS", "0"))
-_get = DiskBlobs.get
+_open = DiskBlobs.open
 _compress = codec.compress
 
 
-def get(self: DiskBlobs, key: str) -> bytes:
-    data = _get(self, key)
-    if data.startswith(POISON):
+def open_blob(self: DiskBlobs, key: str) -> BinaryIO:
+    file = _open(self, key)
+    if os.pread(file.fileno(), len(POISON), 0) == POISON:
         os.kill(os.getpid(), signal.SIGKILL)
-    return data
+    return file
 
 
 def compress(*arguments: Any, **limits: Any) -> codec.Rendition:
@@ -30,6 +30,6 @@ def compress(*arguments: Any, **limits: Any) -> codec.Rendition:
 
 
 compress.__module__ = codec.__name__  # by which a child finds it
-DiskBlobs.get = get  # type: ignore[method-assign]
+DiskBlobs.open = open_blob  # type: ignore[method-assign]
 if SECONDS:
     codec.compress = compress

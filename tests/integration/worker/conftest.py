@@ -4,19 +4,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 import pytest
 
 from services.worker.codec import FileInfo, Rendition
+from services.worker.codec_pool import Made
 from services.worker.compress import Compressor
 from services.worker.fetch import Fetcher
 from services.worker.settings import FetchLimits
 from shared.blobs import Blobs, connect, source_key
 from shared.db import Database
 from shared.egress import Egress
-from shared.errors import CorruptImage, ImageError
+from shared.errors import CodecCrashed, CorruptImage, StorageError
 from shared.messages import CompressBatch, Fetched, FetchedImage
 from shared.recipe import Recipe
 from tests.integration.batches import Post, claimed_batch, compress_after
@@ -27,16 +28,40 @@ BATCH = list(range(1, 9))
 
 
 class Codec:
-    """Halves what it is given; a source that says so is corrupt. `meanwhile` happens while it is at work."""
+    """Halves what it is given; a source that says so is corrupt.
+
+    `meanwhile` happens while it is at work, `between` after each source has been dealt with.
+    """
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
         self.meanwhile: Callable[[], object] = lambda: None
+        self.between: Callable[[int], object] = lambda _: None
+        self.dies_of_zeros = False
 
-    def compress(self, sources: Sequence[bytes], recipe: Recipe) -> list[Rendition | ImageError]:
-        self.seen += sources
+    def compress(self, sources: Sequence[Callable[[], BinaryIO]], _recipe: Recipe, _request_id: UUID) -> Iterator[Made]:
+        read = [_read(source) for source in sources]
+        self.seen += [source for source in read if isinstance(source, bytes)]
         self.meanwhile()
-        return [CorruptImage("no") if source.startswith(b"corrupt") else halved(source) for source in sources]
+        for index, source in enumerate(read):
+            yield self._made(index, source)
+            self.between(index)
+
+    def _made(self, index: int, source: bytes | StorageError) -> Made:
+        if isinstance(source, StorageError):
+            return Made(index, source)
+        if self.dies_of_zeros and not any(source):
+            return Made(index, CodecCrashed("no"))
+        made = CorruptImage("no") if source.startswith(b"corrupt") else halved(source)
+        return Made(index, made, sha256(source).hexdigest())
+
+
+def _read(source: Callable[[], BinaryIO]) -> bytes | StorageError:
+    try:
+        with source() as file:
+            return file.read()
+    except StorageError as error:
+        return error
 
 
 def halved(source: bytes) -> Rendition:
@@ -114,9 +139,9 @@ def codec() -> Codec:
 
 
 @pytest.fixture
-def compressor(database: Database, codec: Codec, blobs: Blobs, threads: ThreadPoolExecutor) -> Compressor:
+def compressor(database: Database, codec: Codec, blobs: Blobs) -> Compressor:
     pool: Any = codec
-    return Compressor(database=database, blobs=blobs, pool=pool, threads=threads)
+    return Compressor(database=database, blobs=blobs, pool=pool)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from stat import S_ISDIR
 from uuid import uuid4
 
 import pytest
@@ -30,6 +31,20 @@ def disk(tmp_path: Path) -> Iterator[Blobs]:
     before = os.umask(0o077)
     yield connect(f"file://{tmp_path}/blobs")
     os.umask(before)
+
+
+@pytest.fixture
+def synced(disk: Blobs, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What has been synced to the disk, in order."""
+    seen: list[str] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        seen.append("folder" if S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    return seen
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -122,6 +137,44 @@ def test_a_full_disk_is_a_storage_error(disk: Blobs, monkeypatch: pytest.MonkeyP
     with pytest.raises(StorageError, match="No space left on device"):
         disk.put(KEY, b"x")
     assert not disk.exists(KEY)
+
+
+def test_a_batch_syncs_each_file_and_then_each_folder_once(disk: Blobs, synced: list[str]) -> None:
+    keys = [output_key(REQUEST, letter * 64, "jpg") for letter in "abc"]
+    disk.put(OUT, b"the folder is there")
+    synced.clear()
+    with disk.batch() as put:
+        for key in keys:
+            put(key, b"x")
+        assert synced == ["file"] * 3
+    assert synced == ["file"] * 3 + ["folder"]
+    synced.clear()
+    with disk.batch() as put:  # whoever wrote them may have died before it synced the folder
+        put(keys[0], b"x")
+    assert synced == ["folder"]
+
+
+def test_what_need_not_last_is_not_synced(disk: Blobs, synced: list[str]) -> None:
+    disk.put(KEY, b"x", durable=False)
+    assert synced == []
+
+
+def test_a_batch_whose_folder_cannot_be_synced_is_a_storage_error(disk: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    disk.put(OUT, b"x")
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(StorageError, match="Input/output error"), disk.batch() as put:
+        put(OUT, b"x")  # whose file is there
+
+
+def test_a_blob_is_opened_for_another_process(blobs: Blobs) -> None:
+    with pytest.raises(BlobMissing):
+        blobs.open(KEY)
+    blobs.put(KEY, b"picture")
+    with blobs.open(KEY) as file:
+        assert os.pread(file.fileno(), 100, 0) == b"picture"
 
 
 def test_deleting_a_request_while_files_land_crashes_neither(disk: Blobs) -> None:

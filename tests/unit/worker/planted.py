@@ -1,16 +1,37 @@
 """Codecs that misbehave, for the pool's children to run; the source says how."""
 
 import os
+import pickle
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from services.worker.codec import FileInfo, Rendition, compress
-from shared.errors import CorruptImage
+from services.worker.codec_pool import CodecPool
+from shared.blobs.store import in_memory
+from shared.errors import CorruptImage, ImageError
 from shared.recipe import Recipe
+
+RECIPE = Recipe()
+REQUEST = UUID(int=0)
+
+
+def outcomes(
+    pool: CodecPool, sources: Sequence[bytes], recipe: Recipe = RECIPE, request_id: UUID = REQUEST
+) -> list[Rendition | ImageError]:
+    """Of each source, in order."""
+    found: dict[int, Rendition | ImageError] = {}
+    for made in pool.compress([partial(in_memory, source) for source in sources], recipe, request_id):
+        assert isinstance(made.outcome, Rendition | ImageError)
+        found[made.index] = made.outcome
+    return [found[index] for index in range(len(sources))]
 
 
 def misbehave(source: bytes, recipe: Recipe) -> Rendition:
@@ -64,6 +85,14 @@ def nothing(_rest: bytes) -> Any:
     return None
 
 
+def garbage(rest: bytes) -> Rendition:
+    """Say something else before the answer, as code that runs in a child might."""
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(file.name))) as stream:
+            stream.sendall(pickle.dumps(echo(rest)) * 100)
+    return echo(rest)
+
+
 def pid(_rest: bytes) -> Rendition:
     return echo(str(os.getpid()).encode())
 
@@ -85,5 +114,5 @@ def slow_echo(body: bytes) -> Rendition:
     return echo(body)
 
 
-ACTS = (loop, sleep, allocate, kill, kill_once, corrupt, bug, preloaded, nothing, pid, echo, slow_echo)
+ACTS = (loop, sleep, allocate, kill, kill_once, corrupt, bug, preloaded, nothing, garbage, pid, echo, slow_echo)
 VICES: dict[bytes, Callable[[bytes], Rendition]] = {act.__name__.replace("_", " ").encode(): act for act in ACTS}

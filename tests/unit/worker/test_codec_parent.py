@@ -23,9 +23,9 @@ def test_the_parent_never_imports_pillow_nor_the_child_the_parents_main(tmp_path
         "print('main imported by', __name__)\n"
         "if __name__ == '__main__':\n"
         "    from services.worker.codec_pool import CodecPool\n"
-        "    from shared.recipe import Recipe\n"
+        "    from tests.unit.worker.planted import outcomes\n"
         "    pool = CodecPool(1)\n"
-        "    made = pool.compress([sys.stdin.buffer.read()], Recipe())[0]\n"
+        "    made = outcomes(pool, [sys.stdin.buffer.read()])[0]\n"
         "    print(made.info.format, 'PIL' in sys.modules)\n"
         "    pool.close()\n"
     )
@@ -46,11 +46,10 @@ def test_the_parent_never_imports_pillow_nor_the_child_the_parents_main(tmp_path
 PARENT = """
 import sys, threading
 from services.worker.codec_pool import CodecPool
-from tests.unit.worker.planted import misbehave
-from shared.recipe import Recipe
+from tests.unit.worker.planted import misbehave, outcomes
 pool = CodecPool(2, codec=misbehave)
-pids = {int(made.body) for made in pool.compress([b"pid"] * 40, Recipe())}
-threading.Thread(target=lambda: pool.compress([VICE] * 2, Recipe()), daemon=True).start()
+pids = {int(made.body) for made in outcomes(pool, [b"pid"] * 40)}
+threading.Thread(target=lambda: outcomes(pool, [VICE] * 2), daemon=True).start()
 print(*pids, flush=True)
 sys.stdin.read()
 """
@@ -68,12 +67,11 @@ def test_children_die_with_a_parent_that_is_killed(vice: bytes) -> None:
 
 FROZEN = """
 from services.worker.codec_pool import CodecPool, PoolLimits
-from tests.unit.worker.planted import misbehave
-from shared.recipe import Recipe
+from tests.unit.worker.planted import misbehave, outcomes
 pool = CodecPool(1, PoolLimits(wall_seconds=1.0), codec=misbehave)
-pool.compress([b"echo:ready"], Recipe())
+outcomes(pool, [b"echo:ready"])
 print("ready", flush=True)
-print(type(pool.compress([VICE], Recipe())[0]).__name__, flush=True)
+print(type(outcomes(pool, [VICE])[0]).__name__, flush=True)
 """
 
 

@@ -2,10 +2,15 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
+from uuid import UUID
 
 import psutil
 import pytest
@@ -14,15 +19,18 @@ from prometheus_client import REGISTRY
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError, PoolLimits
 from services.worker.codec_pool.child import Child
+from services.worker.codec_pool.pool import _Image, _Waiting
+from shared.blobs.store import in_memory
 from shared.errors import CodecCrashed, CodecTimeout, CorruptImage, ImageError
 from shared.recipe import Recipe
 from tests.pictures import encode, photo
 from tests.stack import until
-from tests.unit.worker.planted import misbehave
+from tests.unit.worker.planted import misbehave, outcomes
 
 LIMITS = PoolLimits(memory_bytes=1_000_000_000, cpu_seconds=20, wall_seconds=1.0)
 RECIPE = Recipe()
 DEADLINE = 20.0
+A, B, C = (UUID(int=number) for number in range(1, 4))
 
 
 @pytest.fixture
@@ -33,7 +41,7 @@ def pool() -> Iterator[CodecPool]:
 
 
 def run(pool: CodecPool, *sources: bytes) -> list[Rendition | ImageError]:
-    return pool.compress(sources, RECIPE)
+    return outcomes(pool, sources)
 
 
 def body(result: Rendition | ImageError) -> bytes:
@@ -83,6 +91,7 @@ def test_no_sources_give_no_results(pool: CodecPool) -> None:
         (b"kill", CodecCrashed, "ended with -9"),
         (b"bug", CodecCrashed, "UnpicklableError"),  # whose exception cannot travel
         (b"nothing", CodecCrashed, "NoneType is no answer"),
+        (b"garbage", CodecCrashed, "the child's answer"),
     ],
 )
 def test_a_codec_that_misbehaves_costs_its_own_image(
@@ -124,7 +133,8 @@ def test_idle_children_that_are_killed_are_replaced_and_no_image_is_blamed(pool:
 def test_a_child_that_is_gone_is_not_killed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process id may belong to another process by now."""
     child = Child(misbehave, memory_bytes=LIMITS.memory_bytes, cpu_seconds=20)
-    made = child.ask(b"pid", RECIPE, DEADLINE)
+    with in_memory(b"pid") as source:
+        made = child.ask(source, RECIPE, DEADLINE).outcome
     assert isinstance(made, Rendition)
     os.kill(int(made.body), signal.SIGKILL)
     until(lambda: not psutil.pid_exists(int(made.body)))
@@ -173,3 +183,61 @@ def test_close_ends_the_children_at_once_and_a_call_under_way_raises() -> None:
     until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     with pytest.raises(PoolClosedError):
         run(pool, b"echo:no")
+
+
+def test_the_pool_closes_within_one_wait_for_all_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    closing = CodecPool(2, LIMITS, codec=misbehave)
+    pool_module = sys.modules[CodecPool.__module__]
+    waits: list[float] = []
+
+    def never_ends(_: threading.Thread, seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(pool_module, "time", SimpleNamespace(monotonic=lambda: sum(waits)))
+    for driver in closing._drivers:
+        monkeypatch.setattr(driver, "join", partial(never_ends, driver))
+    closing.close()
+    assert len(waits) == 2
+    assert sum(waits) <= 5
+
+
+def test_requests_take_turns() -> None:
+    """A picture waits for one of each other request at most, however many these have waiting."""
+    waiting = _Waiting()
+    put(waiting, A, 3)
+    put(waiting, B, 2)
+    assert [take(waiting) for _ in range(2)] == [(A, 0), (B, 0)]
+    put(waiting, C, 1)
+    assert [take(waiting) for _ in range(4)] == [(A, 1), (B, 1), (C, 0), (A, 2)]
+
+
+def test_a_small_request_overtakes_a_large_one() -> None:
+    pool = CodecPool(1, LIMITS, codec=misbehave)
+    order: list[str] = []
+
+    def send(name: str, request_id: UUID, count: int) -> None:
+        sources = [partial(in_memory, b"sleep:0.1")] * count
+        order.extend(name for _ in pool.compress(sources, RECIPE, request_id))
+
+    try:
+        large = threading.Thread(target=send, args=("large", A, 10))
+        large.start()
+        until(lambda: len(order) == 1)
+        send("small", B, 1)
+        large.join(DEADLINE)
+    finally:
+        pool.close()
+    assert order.index("small") <= 3  # behind the one that was being made, and one in its turn
+    assert len(order) == 11
+
+
+def put(waiting: _Waiting, request_id: UUID, count: int) -> None:
+    sources = [partial(in_memory, request_id.bytes)] * count
+    waiting.put(request_id, [_Image(index, source, RECIPE, SimpleQueue()) for index, source in enumerate(sources)])
+
+
+def take(waiting: _Waiting) -> tuple[UUID, int]:
+    image = waiting.take()
+    assert image is not None
+    with image.open() as source:
+        return UUID(bytes=os.pread(source.fileno(), 16, 0)), image.index

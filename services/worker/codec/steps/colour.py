@@ -34,20 +34,27 @@ _LAB: Final = ImageCms.createProfile("LAB")
 def settle_colours(picture: Picture, plan: Plan) -> Picture:
     """Afterwards no frame is CMYK or LAB, and `icc` fits the frames and the target, or is None."""
     mode = picture.frames[0].mode
-    icc = picture.icc if _fits(picture.icc, mode) else None
-    if mode not in {"CMYK", "LAB"} and (icc is None or _carried(icc, mode, plan)):
+    icc = fitting_profile(picture.icc, mode)
+    if carries(icc, mode, plan):
         picture.icc = icc
         return picture
     picture.icc = None
     return picture.with_frames([_to_srgb(frame, icc) for frame in picture.frames])
 
 
-def _fits(icc: bytes | None, mode: str) -> bool:
-    """A profile's header names its colour space at byte 16 and its own magic at byte 36 (ICC.1:2010, 7.2)."""
-    return icc is not None and len(icc) > 128 and icc[36:40] == b"acsp" and icc[16:20] == _SPACES.get(mode)
+def fitting_profile(icc: bytes | None, mode: str) -> bytes | None:
+    """`icc` if it describes pixels of `mode`.
+
+    A profile's header names its colour space at byte 16 and its own magic at byte 36 (ICC.1:2010, 7.2).
+    """
+    fits = icc is not None and len(icc) > 128 and icc[36:40] == b"acsp" and icc[16:20] == _SPACES.get(mode)
+    return icc if fits else None
 
 
-def _carried(icc: bytes, mode: str, plan: Plan) -> bool:
+def carries(icc: bytes | None, mode: str, plan: Plan) -> bool:
+    """Whether the target can hold pixels of `mode` with `icc` as they are."""
+    if icc is None:
+        return mode not in {"CMYK", "LAB"}
     return len(icc) <= _LARGE_PROFILE and mode in _CARRIES.get(plan.target, ())
 
 

@@ -13,6 +13,7 @@ from shared.errors import CodecCrashed, ImageError
 from shared.recipe import Recipe, TargetFormat
 from tests.pictures import decode
 from tests.unit.worker.codec import hostile
+from tests.unit.worker.planted import outcomes
 
 FILES = hostile.everything()
 SECONDS = 30.0
@@ -29,7 +30,7 @@ def pool() -> Iterator[CodecPool]:
 @pytest.mark.parametrize("name", FILES)
 def test_a_hostile_file_ends_with_an_answer(pool: CodecPool, name: str) -> None:
     began = time.monotonic()
-    (result,) = pool.compress([FILES[name]], Recipe())
+    (result,) = outcomes(pool, [FILES[name]])
     assert time.monotonic() - began < SECONDS
     if isinstance(result, Rendition):
         assert len(result.body) <= len(FILES[name]) or result.source.format in {"bmp", "tiff"}
@@ -42,17 +43,17 @@ def test_a_hostile_file_ends_with_an_answer(pool: CodecPool, name: str) -> None:
 
 def test_the_worker_is_as_small_after_all_of_them_as_before(pool: CodecPool) -> None:
     good = hostile.good("png")
-    pool.compress([good], Recipe())
+    outcomes(pool, [good])
     before = _resident()
-    pool.compress(list(FILES.values()), Recipe(format=TargetFormat.WEBP))
-    pool.compress([good], Recipe())
+    outcomes(pool, list(FILES.values()), Recipe(format=TargetFormat.WEBP))
+    outcomes(pool, [good])
     assert _resident() - before < SPARE
 
 
 def test_a_large_picture_leaves_no_large_child(pool: CodecPool) -> None:
-    pool.compress([hostile.good("png")], Recipe())
+    outcomes(pool, [hostile.good("png")])
     before = _resident()
-    (made,) = pool.compress([FILES["png bomb of 49 megapixels"]], Recipe())
+    (made,) = outcomes(pool, [FILES["png bomb of 49 megapixels"]])
     assert isinstance(made, Rendition)
     assert _resident() - before < SPARE
 

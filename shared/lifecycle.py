@@ -52,7 +52,7 @@ class DeliveryStatus(StrEnum):
 
 
 IMAGES_PER_GROUP = 128
-IMAGES_PER_BATCH = 8
+IMAGES_PER_BATCH = 16
 WINDOW = 512
 """Images of one request that may be dispatched and unsettled at once."""
 MAX_ATTEMPTS = 5

@@ -54,7 +54,7 @@ class ImageRef(BaseModel):
 
 
 class Batch(Message):
-    """At most 8 images of one group. `claim` is this message's right to work on them, while it lasts.
+    """At most 16 images of one group. `claim` is this message's right to work on them, while it lasts.
 
     `takes_over` is the claim of the message before it in the chain: first fetch, slow fetch, compress. An `isolated`
     class carries one image, and a process works on one such message at a time.

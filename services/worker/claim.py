@@ -4,7 +4,7 @@ A message that finds images already under its own claim was delivered twice: the
 one of them, or of another image in the same process. So its batch is broken up, and its images travel isolated.
 
 Each statement names both key columns, `number` as a list: where the planner believes the table to be empty, it would
-otherwise read all images of the request to find eight (tests/integration/shared/test_plans.py).
+otherwise read all images of the request to find sixteen (tests/integration/shared/test_plans.py).
 """
 
 from collections.abc import Sequence

@@ -225,7 +225,7 @@ def _group(request_id: UUID, group: int) -> Update:
 
 
 def _pipelines(request: Row, done: GroupDone, images: list[Row]) -> Iterator[Pipeline]:
-    """At most 8 images each; an image that may have killed its worker travels isolated."""
+    """At most 16 images each; an image that may have killed its worker travels isolated."""
     recipe = {name: request[name] for name in ("quality", "mode", "format", "max_side")}
     common = done.model_dump() | {"run": request["run"], "recipe": recipe}
     together = [image for image in images if not image["isolated"]]

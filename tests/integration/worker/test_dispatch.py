@@ -44,14 +44,14 @@ def in_flight(database: Database, request_id: UUID) -> int:
     return int(sql(database, statement, id=request_id)[0]["sum"])
 
 
-def test_a_request_goes_out_in_batches_of_eight_that_cover_every_image_once(database: Database) -> None:
+def test_a_request_goes_out_in_batches_of_sixteen_that_cover_every_image_once(database: Database) -> None:
     request_id = add_request(database, images=130)
     post = Post()
     assert dispatch_request(database, post, request_id) == 2
-    assert [len(batch.images) for batch in post.batches] == [8] * 16 + [2]
+    assert [len(batch.images) for batch in post.batches] == [16] * 8 + [2]
     assert [number for batch in post.batches for number in numbers_of(batch)] == list(range(1, 131))
     assert post.batches[0].images[2].url == "https://images.example/3.jpg"
-    assert len({batch.claim for batch in post.batches}) == 17
+    assert len({batch.claim for batch in post.batches}) == 9
 
 
 def test_dispatching_marks_the_request_and_its_groups(database: Database) -> None:
@@ -130,16 +130,16 @@ def test_of_many_dispatchers_at_once_each_group_goes_out_once(database: Database
 
 def test_settled_images_make_room(database: Database) -> None:
     request_id, post = dispatched(database, images=1000)
-    settle_all(database, post.batches[:15])
+    settle_all(database, post.batches[:7])
     assert dispatch_request(database, post, request_id) == 0
-    settle_all(database, post.batches[15:16])
+    settle_all(database, post.batches[7:8])
     assert dispatch_request(database, post, request_id) == 1
     assert in_flight(database, request_id) == WINDOW
 
 
 def test_images_that_wait_for_a_retry_do_not_fill_the_window(database: Database) -> None:
     request_id, post = dispatched(database, images=1000)
-    back_off(database, post.batches[:32], delay=60)
+    back_off(database, post.batches[:16], delay=60)
     assert dispatch_request(database, post, request_id) == 2
 
 
@@ -154,7 +154,7 @@ def test_a_group_goes_out_again_under_the_next_number(database: Database) -> Non
     assert dispatch_group(database, post, request_id, group=1, seen=1) == 1
     sent, pipelines = post.groups[1]
     assert sent.dispatch_no == group_row(database, request_id)["dispatch_no"] == 2
-    assert [number for fetch, _ in pipelines for number in numbers_of(fetch)] == list(range(9, 21))
+    assert [number for fetch, _ in pipelines for number in numbers_of(fetch)] == list(range(17, 21))
     assert {message.dispatch_no for pipeline in pipelines for message in pipeline} == {2}
 
 
@@ -206,12 +206,12 @@ def test_after_five_attempts_an_image_is_not_sent_again(database: Database) -> N
 def test_an_image_that_lost_a_claim_gets_a_pipeline_of_its_own(database: Database) -> None:
     request_id, post = dispatched(database, images=20)
     set_images(database, request_id, [3], isolated=True)
-    take(database, post.batches[1], [9, 10])
+    take(database, post.batches[1], [17, 18])
     pass_time(database, request_id, 121)
     dispatch_group(database, post, request_id, group=1, seen=1)
     sent = [numbers_of(fetch) for fetch, _ in post.groups[1][1]]
-    assert sent == [[1, 2, 4, 5, 6, 7, 8, 11], [12, 13, 14, 15, 16, 17, 18, 19], [20], [3], [9], [10]]
-    assert [fetch.isolated for fetch, _ in post.groups[1][1]] == [False] * 3 + [True] * 3
+    assert sent == [[1, 2, *range(4, 17), 19], [20], [3], [17], [18]]
+    assert [fetch.isolated for fetch, _ in post.groups[1][1]] == [False] * 2 + [True] * 3
     assert all(fetch.isolated == compress.isolated for fetch, compress in post.groups[1][1])
 
 
@@ -229,7 +229,7 @@ def test_an_image_that_waited_in_vain_for_the_slow_queue_or_has_its_last_attempt
 
 def test_a_group_whose_retries_find_the_window_full_waits(database: Database) -> None:
     request_id, post = dispatched(database, images=1000)
-    back_off(database, post.batches[:16], delay=5)
+    back_off(database, post.batches[:8], delay=5)
     assert dispatch_request(database, post, request_id) == 1  # group 5 takes the room of group 1
     pass_time(database, request_id, 6)
     sql(database, "UPDATE processing_request SET dispatch_at = NULL")
@@ -237,7 +237,7 @@ def test_a_group_whose_retries_find_the_window_full_waits(database: Database) ->
     group = group_row(database, request_id, 1)
     assert (group["state"], group["reconcile_at"], group["dispatch_no"]) == ("waiting", None, 1)
     assert request_row(database, request_id)["dispatch_at"] is not None
-    settle_all(database, post.batches[16:32])
+    settle_all(database, post.batches[8:16])
     assert dispatch_request(database, post, request_id) == 1
     assert post.groups[-1][0] == GroupDone(request_id=request_id, group=1, dispatch_no=2)
     assert in_flight(database, request_id) == WINDOW

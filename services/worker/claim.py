@@ -10,16 +10,16 @@ otherwise read all images of the request to find sixteen (tests/integration/shar
 from collections.abc import Sequence
 from typing import Any
 
-from sqlmodel import Session
-
-from shared.db import execute
+from shared.db import Transaction, execute
 from shared.lifecycle import DUE, MAX_ATTEMPTS
 from shared.messages import Batch, CompressBatch
 
 CLAIM_SECONDS = 120.0
 
 
-def claim(session: Session, batch: Batch, numbers: Sequence[int], *, seconds: float = CLAIM_SECONDS) -> dict[int, int]:
+def claim(
+    transaction: Transaction, batch: Batch, numbers: Sequence[int], *, seconds: float = CLAIM_SECONDS
+) -> dict[int, int]:
     """Claim images that are pending and due, or held by the message before; returns attempts by image number.
 
     Images that are not in the answer are not ours to touch. Fetching counts an attempt; compressing only where it was
@@ -28,7 +28,7 @@ def claim(session: Session, batch: Batch, numbers: Sequence[int], *, seconds: fl
     # Locked first, by number: `RETURNING old.claimed_by` gives a stale value after a wait, where the table has a BEFORE
     # trigger (PostgreSQL up to 18.4), and two workers with the same message would both go on.
     rows = execute(
-        session,
+        transaction,
         f"""
         WITH ours AS MATERIALIZED (
             SELECT i.number, coalesce(i.claimed_by = %(claim)s, false) AS again,
@@ -61,10 +61,10 @@ def claim(session: Session, batch: Batch, numbers: Sequence[int], *, seconds: fl
     return {row["number"]: row["attempts"] for row in rows if not row["broken_up"]}
 
 
-def renew(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
+def renew(transaction: Transaction, batch: Batch, numbers: Sequence[int]) -> None:
     """Keep the claim while its work goes on, or the one that it takes over while it waits for a thread."""
     execute(
-        session,
+        transaction,
         """
         UPDATE image SET not_before = greatest(not_before, now() + make_interval(secs => %(seconds)s))
         WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s::int[])
@@ -74,10 +74,10 @@ def renew(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
     )
 
 
-def defer(session: Session, batch: Batch, numbers: Sequence[int], *, seconds: float) -> list[int]:
+def defer(transaction: Transaction, batch: Batch, numbers: Sequence[int], *, seconds: float) -> list[int]:
     """Give the attempt back, and keep the claim for the slow queue's message to take over; returns our images."""
     rows = execute(
-        session,
+        transaction,
         """
         UPDATE image
         SET deferred = true, attempts = attempts - (NOT deferred)::int,
@@ -91,10 +91,10 @@ def defer(session: Session, batch: Batch, numbers: Sequence[int], *, seconds: fl
     return sorted(row["number"] for row in rows)
 
 
-def release(session: Session, batch: Batch, numbers: Sequence[int]) -> None:
+def release(transaction: Transaction, batch: Batch, numbers: Sequence[int]) -> None:
     """Let images go of which none was tried: due now, their attempts unchanged."""
     execute(
-        session,
+        transaction,
         """
         UPDATE image SET claimed_by = NULL, not_before = now()
         WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s::int[])

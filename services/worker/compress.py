@@ -84,7 +84,7 @@ def _erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> Non
 def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[FetchedImage]) -> int:
     """Returns how many images were ours from the claim to the end."""
     numbers = [image.number for image in fetched]
-    attempts = compressor.database.transact(lambda session: claim(session, batch, numbers))
+    attempts = compressor.database.run(lambda connection: claim(connection, batch, numbers))
     images = [image for image in fetched if image.number in attempts]
     if not images:
         return 0
@@ -92,7 +92,7 @@ def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[Fet
         results = _compress(compressor, batch, images)
     except PoolClosedError:  # the worker is stopping: another one continues at once
         results = [due_again(image.number, delay=0, refund=True) for image in images]
-    return compressor.database.transact(lambda session: settle(session, batch, results))
+    return compressor.database.run(lambda connection: settle(connection, batch, results))
 
 
 def _compress(compressor: Compressor, batch: CompressBatch, images: list[FetchedImage]) -> list[Result]:
@@ -109,7 +109,7 @@ def _compress(compressor: Compressor, batch: CompressBatch, images: list[Fetched
 def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
     numbers = [image.number for image in fetched.images]
     try:
-        database.transact(lambda session: renew(session, batch, numbers))
+        database.run(lambda connection: renew(connection, batch, numbers))
     except Exception:  # the other batches' claims go on
         log.exception("claim_not_renewed", request_id=str(batch.request_id), group=batch.group)
 

@@ -134,16 +134,17 @@ def _wait(session: Session, request_id: UUID, group: int, seen: int) -> None:
 
 
 def _lock_running(session: Session, request_id: UUID) -> Row | None:
+    """By its id alone: `finished_at IS NULL` would offer the planner the index of all open requests."""
     rows = execute(
         session,
         """
-        SELECT id, run, quality, mode, format, max_side FROM processing_request
-        WHERE id = %(id)s AND stop_reason IS NULL AND finished_at IS NULL
+        SELECT id, run, quality, mode, format, max_side, stop_reason IS NULL AND finished_at IS NULL AS running
+        FROM processing_request WHERE id = %(id)s
         FOR NO KEY UPDATE
         """,
         {"id": request_id},
     )
-    return rows[0] if rows else None
+    return rows[0] if rows and rows[0]["running"] else None
 
 
 def _mark(session: Session, request: Row, group: int, seen: int, due: list[Row]) -> Orders:

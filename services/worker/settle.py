@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import Counter
-from sqlalchemy import event
-from sqlmodel import Session
 
 from shared.blobs import BlobMissing
-from shared.db import execute
+from shared.db import Transaction, execute
 from shared.errors import ImageError, StorageError
 from shared.lifecycle import ImageState
 from shared.log import get_logger
@@ -63,25 +61,20 @@ def unstored(batch: Batch, failures: Sequence[tuple[int, StorageError]]) -> list
     ]
 
 
-def settle(session: Session, batch: Batch, results: Sequence[Result]) -> int:
-    """Write `results`; returns how many images were written: 0 if others settled them, or the run is over."""
+def settle(transaction: Transaction, batch: Batch, results: Sequence[Result]) -> int:
+    """Write `results`; returns how many images were written: 0 if others settled them, or the run is over.
+
+    For `Database.run`: when the statement answers, it is committed, and the results are counted.
+    """
     if not results:
         return 0
     columns = {name: [getattr(result, name) for result in results] for name in _FIELDS}
-    rows = execute(session, SETTLE, _identity(batch) | columns)
+    rows = execute(transaction, SETTLE, _identity(batch) | columns)
     written = set(rows[0]["numbers"]) if rows else set()
-    _count(session, [result for result in results if result.number in written])
-    return len(written)
-
-
-def _count(session: Session, written: Sequence[Result]) -> None:
-    """After the commit: a transaction may be run again, or rolled back."""
-
-    def count(_: Session) -> None:
-        for result in written:
+    for result in results:
+        if result.number in written:
             RESULTS.labels(result.state, result.error_code or "").inc()
-
-    event.listen(session, "after_commit", count, once=True)
+    return len(written)
 
 
 def _identity(batch: Batch) -> dict[str, Any]:

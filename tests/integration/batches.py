@@ -72,7 +72,7 @@ def compress_after(fetch: FetchBatch) -> CompressBatch:
 
 def take(database: Database, batch: Batch, numbers: Sequence[int]) -> dict[int, int]:
     """Claim in a transaction of its own; returns attempts by image number."""
-    return database.transact(lambda session: claim(session, batch, numbers))
+    return database.run(lambda connection: claim(connection, batch, numbers))
 
 
 def claimed_batch(database: Database, request_id: UUID, numbers: Sequence[int]) -> FetchBatch:
@@ -84,7 +84,7 @@ def claimed_batch(database: Database, request_id: UUID, numbers: Sequence[int]) 
 
 def report(database: Database, batch: Batch, results: Sequence[Result]) -> int:
     """Settle in a transaction of its own; returns how many were written."""
-    return database.transact(lambda session: settle(session, batch, results))
+    return database.run(lambda connection: settle(connection, batch, results))
 
 
 def done(number: int, *, source_bytes: int = SOURCE_BYTES, rendition_bytes: int = RENDITION_BYTES) -> Result:

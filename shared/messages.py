@@ -56,8 +56,9 @@ class ImageRef(BaseModel):
 class Batch(Message):
     """At most 16 images of one group. `claim` is this message's right to work on them, while it lasts.
 
-    `takes_over` is the claim of the message before it in the chain: first fetch, slow fetch, compress. An `isolated`
-    class carries one image, and a process works on one such message at a time.
+    `takes_over` is the claim of the message before it in the chain: first fetch, slow fetch, compress. The last of them
+    works under it, and makes its own claim only in case of doubt. An `isolated` class carries one image, and a process
+    works on one such message at a time.
     """
 
     isolated: ClassVar[bool] = False
@@ -69,6 +70,11 @@ class Batch(Message):
     claim: UUID
     takes_over: UUID | None = None
     recipe: Recipe
+
+    @property
+    def claims(self) -> list[UUID]:
+        """Its own, and the one that it may be working under."""
+        return [self.claim] + ([self.takes_over] if self.takes_over else [])
 
     @classmethod
     def after(cls, batch: "Batch", **changes: object) -> Self:
@@ -111,11 +117,15 @@ class FetchedImage(BaseModel):
 
 
 class Fetched(BaseModel):
-    """The result of `fetch_batch`, piped into `compress_batch`; empty too, or the group would never complete."""
+    """The result of `fetch_batch`, piped into `compress_batch`; empty too, or the group would never complete.
+
+    `until`: when its claim ends, in seconds since 1970 by the clock of the worker that fetched.
+    """
 
     model_config = _CONFIG
 
     images: tuple[FetchedImage, ...] = ()
+    until: float = 0
 
 
 class CompressBatch(Batch):

@@ -11,6 +11,7 @@ from services.worker.codec import Limits, compress
 from services.worker.codec_pool import CodecPool, PoolLimits
 from services.worker.compress import Compressor, keep_claims
 from services.worker.fetch import Fetcher
+from services.worker.fleet import Fleet
 from services.worker.settings import WorkerSettings
 from shared import blobs, broker, log
 from shared.blobs import identity
@@ -45,7 +46,7 @@ def main() -> None:
         limits=settings,
         send_group=partial(broker.send_group, connected),
     )
-    compressor = Compressor(database=database, blobs=store, pool=pool, threads=threads)
+    compressor = Compressor(database=database, blobs=store, pool=pool, threads=threads, fleet=Fleet(connected.probe))
 
     def batches_in_hand() -> list[tuple[CompressBatch, Fetched]]:
         kinds = (CompressBatch, CompressIsolatedBatch)

@@ -1,4 +1,4 @@
-"""Compress a batch (step 6): take the claim over, run the codec in its child processes, store, settle.
+"""Compress a batch (step 6): under the claim of its fetch, run the codec in its child processes, store, settle.
 
 A missing source is not the image's error: the image is pending again, due now.
 """
@@ -12,9 +12,10 @@ from hashlib import sha256
 from threading import Event
 from uuid import UUID
 
-from services.worker.claim import claim, renew
+from services.worker.claim import renew, take_over
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError
+from services.worker.fleet import Fleet
 from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import BlobMissing, Blobs, erase_files, identity, output_key, source_key
 from shared.db import Database, execute
@@ -37,11 +38,12 @@ class Compressor:
     blobs: Blobs
     pool: CodecPool
     threads: ThreadPoolExecutor
+    fleet: Fleet
 
 
 def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> None:
     """Make and store the renditions of the images that are still ours, then settle them in one statement."""
-    if fetched.images and not _settled(compressor, batch, fetched.images):
+    if fetched.images and not _settled(compressor, batch, fetched):
         _erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)
 
 
@@ -81,11 +83,9 @@ def _erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> Non
         erase_files(blobs, request_id)
 
 
-def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[FetchedImage]) -> int:
+def _settled(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> int:
     """Returns how many images were ours from the claim to the end."""
-    numbers = [image.number for image in fetched]
-    attempts = compressor.database.run(lambda connection: claim(connection, batch, numbers))
-    images = [image for image in fetched if image.number in attempts]
+    images = take_over(compressor.database, compressor.fleet.begun_before, batch, fetched)
     if not images:
         return 0
     try:
@@ -95,7 +95,7 @@ def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[Fet
     return compressor.database.run(lambda connection: settle(connection, batch, results))
 
 
-def _compress(compressor: Compressor, batch: CompressBatch, images: list[FetchedImage]) -> list[Result]:
+def _compress(compressor: Compressor, batch: CompressBatch, images: Sequence[FetchedImage]) -> list[Result]:
     blobs, threads = compressor.blobs, compressor.threads
     numbers = [image.number for image in images]
     read = dict(zip(numbers, threads.map(partial(_source, blobs, batch), images), strict=True))

@@ -1,6 +1,7 @@
 """Fetch a batch (step 5): claim its images, fetch them at the same time, settle the failures, hand on the sources."""
 
 import random
+import time
 from collections.abc import Callable, Container
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class Fetcher:
 def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     """Fetch the images that the claim gave; the answer lists the sources in the blob store, and may be empty."""
     numbers = [image.number for image in batch.images]
+    until = time.time() + fetcher.limits.claim_seconds
     attempts = fetcher.database.run(
         lambda connection: claim(connection, batch, numbers, seconds=fetcher.limits.claim_seconds)
     )
@@ -69,7 +71,8 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
         fetcher.database.run(lambda connection: settle(connection, batch, results))
     if slow:
         _send_slow(fetcher, batch, slow)
-    return Fetched(images=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, FetchedImage)))
+    images = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, FetchedImage))
+    return Fetched(images=images, until=until) if images else Fetched()
 
 
 def retry_delay(error: ImageError, *, attempts: int, random: Callable[[], float]) -> float | None:

@@ -78,7 +78,7 @@ def settle(transaction: Transaction, batch: Batch, results: Sequence[Result]) ->
 
 
 def _identity(batch: Batch) -> dict[str, Any]:
-    return {"request_id": batch.request_id, "group": batch.group, "run": batch.run, "claim": batch.claim}
+    return {"request_id": batch.request_id, "group": batch.group, "run": batch.run, "claims": batch.claims}
 
 
 _TYPES = {"delay": "float8", "refund": "bool"} | {
@@ -104,7 +104,7 @@ WITH held AS MATERIALIZED (
         {_ASSIGNMENTS}
     FROM held, result t
     WHERE i.request_id = %(request_id)s AND i.number = ANY(%(number)s::int[]) AND i.number = t.number
-      AND i.state = 'pending' AND i.run = %(run)s AND (t.state = 'completed' OR i.claimed_by = %(claim)s)
+      AND i.state = 'pending' AND i.run = %(run)s AND (t.state = 'completed' OR i.claimed_by = ANY(%(claims)s))
     RETURNING i.number, i.state, i.source_bytes, i.rendition_bytes
 ), sums AS (
     SELECT count(*) AS written, array_agg(number) AS numbers,

@@ -98,6 +98,13 @@ class FetchSlowBatch(FetchBatch):
     queue = "fetch_slow"
 
 
+class QuickBatch(FetchBatch):
+    """Fetches and compresses the first images of a request, so that a small one is done at once beside large ones."""
+
+    actor = "worker.quick_batch"
+    queue = "quick"
+
+
 class FetchIsolatedBatch(FetchBatch):
     """The same for one image that may have killed its worker: if it does so again, no other image is lost with it."""
 
@@ -165,5 +172,5 @@ class Deliver(Message):
 
 def all_messages() -> tuple[type[Message], ...]:
     """Every message that is sent, for the contract test."""
-    fetching = (FetchBatch, FetchSlowBatch, FetchIsolatedBatch)
+    fetching = (QuickBatch, FetchBatch, FetchSlowBatch, FetchIsolatedBatch)
     return (DispatchRequest, DispatchGroup, *fetching, CompressBatch, CompressIsolatedBatch, GroupDone, Deliver)

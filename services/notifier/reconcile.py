@@ -164,7 +164,13 @@ def _settle_group(
 
 
 def _fill_window(session: Session, request: ProcessingRequest, *, now: datetime) -> DispatchRequest | None:
-    """If groups wait, there may be room for them now; the sweeper is to ask again soon."""
+    """If groups wait, there may be room for them now; the sweeper is to ask again soon.
+
+    Many groups of a request end at once. A message that was sent within a second and has not been handled (that would
+    have moved the timer) fills the room of this group too; were it lost, the sweeper sends the next one.
+    """
+    if request.dispatch_at and abs(request.dispatch_at - RESEND_REQUEST - now) < timedelta(seconds=1):
+        return None
     waiting = select(ImageGroup.number).where(
         ImageGroup.request_id == request.id, ImageGroup.state == GroupState.WAITING
     )

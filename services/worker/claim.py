@@ -22,13 +22,15 @@ CLAIM_SECONDS = 120.0
 
 
 def take_over(
-    database: Database, begun_before: Callable[[UUID], bool | None], batch: CompressBatch, fetched: Fetched
+    database: Database, begun_before: Callable[[UUID], bool | None], batch: Batch, fetched: Fetched
 ) -> tuple[FetchedImage, ...]:
     """The images to compress: all that were fetched, under the claim of the fetch, and nothing is written.
 
     Unless that claim may have ended, this message began before, or Valkey cannot tell: then the database is asked by a
     claim of our own. If clocks differ, that happens too often, or images are compressed twice and settled once.
     """
+    if not isinstance(batch, CompressBatch):  # quick: it has just fetched them, under its own claim
+        return fetched.images
     begun = begun_before(batch.claim)
     if begun is False and time.time() < fetched.until:
         return fetched.images

@@ -15,7 +15,6 @@ from uuid import UUID
 from services.worker.claim import renew, take_over
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError
-from services.worker.fleet import Fleet
 from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import BlobMissing, Blobs, erase_files, identity, output_key, source_key
 from shared.db import Database, execute
@@ -23,7 +22,7 @@ from shared.errors import ImageError, StorageError
 from shared.formats import EXTENSIONS
 from shared.lifecycle import ImageState
 from shared.log import get_logger
-from shared.messages import CompressBatch, Fetched, FetchedImage
+from shared.messages import Batch, FetchBatch, Fetched, FetchedImage
 
 RENEW_SECONDS = 30.0
 
@@ -38,17 +37,17 @@ class Compressor:
     blobs: Blobs
     pool: CodecPool
     threads: ThreadPoolExecutor
-    fleet: Fleet
+    begun_before: Callable[[UUID], bool | None]  # worker/fleet.py
 
 
-def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> None:
+def compress_batch(compressor: Compressor, batch: Batch, fetched: Fetched) -> None:
     """Make and store the renditions of the images that are still ours, then settle them in one statement."""
     if fetched.images and not _settled(compressor, batch, fetched):
         _erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)
 
 
 def keep_claims(
-    database: Database, in_hand: Callable[[], Iterable[tuple[CompressBatch, Fetched]]], stop: Event, *, longest: float
+    database: Database, in_hand: Callable[[], Iterable[tuple[Batch, Fetched]]], stop: Event, *, longest: float
 ) -> None:
     """Until `stop`, renew the claims of batches in hand: behind slow codecs they may wait for a thread for minutes.
 
@@ -83,9 +82,9 @@ def _erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> Non
         erase_files(blobs, request_id)
 
 
-def _settled(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> int:
+def _settled(compressor: Compressor, batch: Batch, fetched: Fetched) -> int:
     """Returns how many images were ours from the claim to the end."""
-    images = take_over(compressor.database, compressor.fleet.begun_before, batch, fetched)
+    images = take_over(compressor.database, compressor.begun_before, batch, fetched)
     if not images:
         return 0
     try:
@@ -95,7 +94,7 @@ def _settled(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> 
     return compressor.database.run(lambda connection: settle(connection, batch, results))
 
 
-def _compress(compressor: Compressor, batch: CompressBatch, images: Sequence[FetchedImage]) -> list[Result]:
+def _compress(compressor: Compressor, batch: Batch, images: Sequence[FetchedImage]) -> list[Result]:
     blobs, threads = compressor.blobs, compressor.threads
     numbers = [image.number for image in images]
     read = dict(zip(numbers, threads.map(partial(_source, blobs, batch), images), strict=True))
@@ -106,15 +105,16 @@ def _compress(compressor: Compressor, batch: CompressBatch, images: Sequence[Fet
     return [result for result in stored.values() if isinstance(result, Result)] + unstored(batch, failures)
 
 
-def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
-    numbers = [image.number for image in fetched.images]
+def _renew(database: Database, batch: Batch, fetched: Fetched) -> None:
+    images = batch.images if isinstance(batch, FetchBatch) else fetched.images
+    numbers = [image.number for image in images]
     try:
         database.run(lambda connection: renew(connection, batch, numbers))
     except Exception:  # the other batches' claims go on
         log.exception("claim_not_renewed", request_id=str(batch.request_id), group=batch.group)
 
 
-def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> bytes | StorageError:
+def _source(blobs: Blobs, batch: Batch, image: FetchedImage) -> bytes | StorageError:
     """The source, checked: sources are not synced to disk, so after a power cut one may be missing or spoilt."""
     key = source_key(batch.request_id, image.sha256)
     try:
@@ -127,7 +127,7 @@ def _source(blobs: Blobs, batch: CompressBatch, image: FetchedImage) -> bytes | 
         return error
 
 
-def _result(blobs: Blobs, batch: CompressBatch, number: int, made: Rendition | ImageError) -> Result | StorageError:
+def _result(blobs: Blobs, batch: Batch, number: int, made: Rendition | ImageError) -> Result | StorageError:
     if isinstance(made, ImageError):
         return failed(number, made)
     info = made.info

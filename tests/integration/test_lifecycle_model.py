@@ -32,6 +32,7 @@ from shared.http.problems import Problem
 from shared.ids import uuid7
 from shared.messages import CompressBatch, DispatchRequest, GroupDone
 from shared.schemas.tables import DEFAULT_ACCOUNT
+from tests.integration import world
 from tests.integration.invariants import Invariants
 from tests.integration.seed import add_request, sql
 from tests.integration.world import SecondHalf, World
@@ -234,7 +235,10 @@ def _one(things: Sequence[T], index: int) -> Sequence[T]:
 def test_whatever_happens_everything_adds_up_and_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "IMAGES_PER_GROUP", 4)
     monkeypatch.setattr(dispatch, "IMAGES_PER_BATCH", 2)
-    monkeypatch.setattr(dispatch, "WINDOW", 8)
+    monkeypatch.setattr(dispatch, "GROUPS_AT_ONCE", 2)
+    monkeypatch.setattr(dispatch, "PAGES", 1)
+    monkeypatch.setattr(dispatch, "QUICK_IMAGES", 4)
+    monkeypatch.setattr(world, "WINDOW", 8)
     Lifecycle.database = database
     run_state_machine_as_test(
         Lifecycle,

@@ -19,6 +19,7 @@ from services.worker.fetch import retry_delay
 from services.worker.settle import Result, due_again, failed
 from shared.db import Database
 from shared.errors import ConnectFailure
+from shared.lifecycle import WINDOW
 from shared.messages import (
     Batch,
     CompressBatch,
@@ -29,6 +30,7 @@ from shared.messages import (
     FetchSlowBatch,
     GroupDone,
     Message,
+    QuickBatch,
 )
 from tests.integration.batches import NOT_FOUND, compress_after, done, report, take
 from tests.integration.seed import pass_time
@@ -79,10 +81,12 @@ class World:
         """Do what the actor does with a message, up to where it begins to work on images."""
         match letter:
             case DispatchRequest():
-                dispatch_request(self.database, self._send_group, letter.request_id)
+                dispatch_request(self.database, self._send_group, letter.request_id, window=WINDOW)
             case DispatchGroup():
                 number, seen = letter.group, letter.dispatch_no
-                dispatch_group(self.database, self._send_group, letter.request_id, group=number, seen=seen)
+                dispatch_group(
+                    self.database, self._send_group, letter.request_id, group=number, seen=seen, window=WINDOW
+                )
             case GroupDone():
                 self.reconcile(letter.request_id, letter.group, dispatch_no=letter.dispatch_no)
             case SecondHalf():
@@ -161,7 +165,7 @@ class World:
             self.hands.append(Work(letter, batch, attempts))
 
     def _result(self, work: Work, number: int, outcome: str) -> Result | None:
-        compressing = isinstance(work.batch, CompressBatch)
+        compressing = isinstance(work.batch, CompressBatch | QuickBatch)
         if outcome == "failed":
             return failed(number, NOT_FOUND)
         if outcome == "unstored":
@@ -171,7 +175,8 @@ class World:
         if outcome == "retry":
             delay = retry_delay(REFUSED, attempts=work.attempts[number], random=lambda: 0.5)
             return failed(number, REFUSED) if delay is None else due_again(number, delay=delay, error=REFUSED)
-        return done(number) if compressing else None
+        slow = outcome == "slow" and not isinstance(work.batch, CompressBatch)
+        return done(number) if compressing and not slow else None
 
     def _move_on(self, work: Work, outcomes: dict[int, str]) -> None:
         """After fetching: what came goes to be compressed, what was slow to the slow queue."""
@@ -180,7 +185,8 @@ class World:
         came = [
             FetchedImage(number=number, bytes=1, sha256="") for number, outcome in outcomes.items() if outcome == "ok"
         ]
-        self.mail.append(SecondHalf(compress, Fetched(images=tuple(came), until=time.time() + CLAIM_SECONDS)))
+        if compress:
+            self.mail.append(SecondHalf(compress, Fetched(images=tuple(came), until=time.time() + CLAIM_SECONDS)))
         slow = [number for number, outcome in outcomes.items() if outcome == "slow"]
         ours = self.database.transact(lambda session: defer(session, fetch, slow, seconds=300))
         if ours:

@@ -122,13 +122,13 @@ def codec() -> Codec:
 @pytest.fixture
 def fleet(redis_url: str) -> Iterator[Fleet]:
     with redis.Redis.from_url(redis_url) as client:
-        yield Fleet(client)
+        yield Fleet(client, threads=8)
 
 
 @pytest.fixture
 def compressor(database: Database, codec: Codec, blobs: Blobs, threads: ThreadPoolExecutor, fleet: Fleet) -> Compressor:
     pool: Any = codec
-    return Compressor(database=database, blobs=blobs, pool=pool, threads=threads, fleet=fleet)
+    return Compressor(database=database, blobs=blobs, pool=pool, threads=threads, begun_before=fleet.begun_before)
 
 
 @pytest.fixture

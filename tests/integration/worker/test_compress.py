@@ -124,8 +124,8 @@ def test_an_isolated_image_that_kills_its_workers_is_begun_five_times_and_no_mor
 def test_without_valkey_the_claim_is_taken_over_in_the_database(
     compressor: Compressor, compress: CompressBatch, request_id: UUID, codec: Codec
 ) -> None:
-    away = Fleet(redis.Redis(port=1, socket_connect_timeout=1))
-    compressor = replace(compressor, fleet=away)
+    away = Fleet(redis.Redis(port=1, socket_connect_timeout=1), threads=8)
+    compressor = replace(compressor, begun_before=away.begun_before)
     for _ in range(2):
         _killed(compressor, compress, fetched(), codec)
     assert len(codec.seen) == len(BATCH)

@@ -6,14 +6,14 @@ A missing source is not the image's error: the image is pending again, due now.
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from hashlib import sha256
 from threading import Event
 from uuid import UUID
 
 from services.worker.claim import renew, take_over
-from services.worker.codec import Rendition
+from services.worker.codec import FileInfo, Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError
 from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import BlobMissing, Blobs, erase_files, identity, output_key, source_key
@@ -25,6 +25,7 @@ from shared.log import get_logger
 from shared.messages import Batch, FetchBatch, Fetched, FetchedImage
 
 RENEW_SECONDS = 30.0
+_FILE_COLUMNS = tuple(field.name for field in fields(FileInfo))
 
 log = get_logger(__name__)
 
@@ -136,7 +137,7 @@ def _result(blobs: Blobs, batch: Batch, number: int, made: Rendition | ImageErro
     except StorageError as error:
         return error
     files = {"source": made.source, "rendition": info}
-    columns = {f"{file}_{name}": value for file in files for name, value in asdict(files[file]).items()}
+    columns = {f"{file}_{name}": getattr(info, name) for file, info in files.items() for name in _FILE_COLUMNS}
     return Result(
         number=number,
         state=ImageState.COMPLETED,

@@ -19,6 +19,8 @@ from shared.lifecycle import DUE, MAX_ATTEMPTS
 from shared.messages import Batch, CompressBatch, Fetched, FetchedImage
 
 CLAIM_SECONDS = 120.0
+FRESH_SECONDS = 20.0
+"""Most batches are done in seconds: a claim as young as this is not renewed, which would be a write in vain."""
 
 
 def take_over(
@@ -93,16 +95,16 @@ def claim(
 
 
 def renew(transaction: Transaction, batch: Batch, numbers: Sequence[int]) -> None:
-    """Keep the claim while its work goes on, or the one that it takes over; where it ends within half its time."""
+    """Keep the claim while its work goes on, or the one that it takes over; not one that was just made."""
     execute(
         transaction,
         """
         UPDATE image SET not_before = greatest(not_before, now() + make_interval(secs => %(seconds)s))
         WHERE request_id = %(request_id)s AND number = ANY(%(numbers)s::int[])
           AND claimed_by = ANY(%(ours)s) AND state = 'pending' AND run = %(run)s
-          AND not_before < now() + make_interval(secs => %(seconds)s / 2)
+          AND not_before < now() + make_interval(secs => %(seconds)s - %(fresh)s)
         """,
-        _parameters(batch, numbers) | {"seconds": CLAIM_SECONDS},
+        _parameters(batch, numbers) | {"seconds": CLAIM_SECONDS, "fresh": FRESH_SECONDS},
     )
 
 

@@ -23,7 +23,7 @@ ALIVE_SECONDS = 20.0
 BATCHES_PER_THREAD = 3
 """A worker may have somewhat less in hand (`WorkerSettings.prefetch`); the rest waits for a moment in Valkey."""
 LARGEST_WINDOW = 16_384
-"""Images. Valkey holds some 300 bytes of each, and a cancelled request has so many on their way."""
+"""Images. Valkey holds some 100 bytes of each, and a request that is cancelled has so many on their way."""
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """The first images of a request: one message fetches and compresses a batch of them."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from services.worker.actors import Actors
@@ -26,6 +27,14 @@ def test_one_message_settles_the_batch(
 ) -> None:
     actors = Actors(fetcher=fetcher, compressor=compressor, fleet=fleet)
     actors.quick_batch(quick_of(request_id, origin))
+    assert group_row(fetcher.database, request_id)["completed"] == len(BATCH)
+
+
+def test_it_needs_no_valkey(
+    fetcher: Fetcher, compressor: Compressor, fleet: Fleet, request_id: UUID, origin: Origin
+) -> None:
+    compressor = replace(compressor, begun_before=lambda _: None)
+    Actors(fetcher=fetcher, compressor=compressor, fleet=fleet).quick_batch(quick_of(request_id, origin))
     assert group_row(fetcher.database, request_id)["completed"] == len(BATCH)
 
 

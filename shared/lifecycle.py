@@ -52,7 +52,9 @@ class DeliveryStatus(StrEnum):
 
 
 IMAGES_PER_GROUP = 128
-IMAGES_PER_BATCH = 8
+IMAGES_PER_BATCH = 16
+QUICK_IMAGES = 64
+"""The first images of each request go before those of others, in a bounded share of each worker."""
 WINDOW = 512
 """Images of one request that may be dispatched and unsettled at once."""
 MAX_ATTEMPTS = 5

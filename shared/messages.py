@@ -54,10 +54,11 @@ class ImageRef(BaseModel):
 
 
 class Batch(Message):
-    """At most 8 images of one group. `claim` is this message's right to work on them, while it lasts.
+    """At most 16 images of one group. `claim` is this message's right to work on them, while it lasts.
 
-    `takes_over` is the claim of the message before it in the chain: first fetch, slow fetch, compress. An `isolated`
-    class carries one image, and a process works on one such message at a time.
+    `takes_over` is the claim of the message before it in the chain: first fetch, slow fetch, compress. The last of them
+    works under it, and makes its own claim only in case of doubt. An `isolated` class carries one image, and a process
+    works on one such message at a time.
     """
 
     isolated: ClassVar[bool] = False
@@ -69,6 +70,11 @@ class Batch(Message):
     claim: UUID
     takes_over: UUID | None = None
     recipe: Recipe
+
+    @property
+    def claims(self) -> list[UUID]:
+        """Its own, and the one that it may be working under."""
+        return [self.claim] + ([self.takes_over] if self.takes_over else [])
 
     @classmethod
     def after(cls, batch: "Batch", **changes: object) -> Self:
@@ -92,6 +98,13 @@ class FetchSlowBatch(FetchBatch):
     queue = "fetch_slow"
 
 
+class QuickBatch(FetchBatch):
+    """Fetches and compresses the first images of a request, so that a small one is done at once beside large ones."""
+
+    actor = "worker.quick_batch"
+    queue = "quick"
+
+
 class FetchIsolatedBatch(FetchBatch):
     """The same for one image that may have killed its worker: if it does so again, no other image is lost with it."""
 
@@ -111,11 +124,15 @@ class FetchedImage(BaseModel):
 
 
 class Fetched(BaseModel):
-    """The result of `fetch_batch`, piped into `compress_batch`; empty too, or the group would never complete."""
+    """The result of `fetch_batch`, piped into `compress_batch`; empty too, or the group would never complete.
+
+    `until`: when its claim ends, in seconds since 1970 by the clock of the worker that fetched.
+    """
 
     model_config = _CONFIG
 
     images: tuple[FetchedImage, ...] = ()
+    until: float = 0
 
 
 class CompressBatch(Batch):
@@ -155,5 +172,5 @@ class Deliver(Message):
 
 def all_messages() -> tuple[type[Message], ...]:
     """Every message that is sent, for the contract test."""
-    fetching = (FetchBatch, FetchSlowBatch, FetchIsolatedBatch)
+    fetching = (QuickBatch, FetchBatch, FetchSlowBatch, FetchIsolatedBatch)
     return (DispatchRequest, DispatchGroup, *fetching, CompressBatch, CompressIsolatedBatch, GroupDone, Deliver)

@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.util import get_temp_dir
 from threading import Event, Thread
@@ -13,6 +12,7 @@ from services.worker.codec import Limits, compress
 from services.worker.codec_pool import CodecPool, PoolLimits
 from services.worker.compress import Compressor, keep_claims
 from services.worker.fetch import Fetcher
+from services.worker.fleet import Fleet
 from services.worker.settings import WorkerSettings
 from shared import blobs, broker, log
 from shared.blobs import identity
@@ -20,7 +20,7 @@ from shared.broker.consumer import run
 from shared.broker.metrics import Metrics
 from shared.db import Database
 from shared.egress import Egress
-from shared.messages import CompressBatch, CompressIsolatedBatch, Fetched, FetchIsolatedBatch, FetchSlowBatch
+from shared.messages import Batch, CompressBatch, CompressIsolatedBatch, Fetched, QuickBatch
 from shared.settings import from_environment
 
 PATIENCE_SECONDS = 60
@@ -31,14 +31,13 @@ def main() -> None:
     settings = from_environment(WorkerSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
     connected = broker.connect(settings.redis_url, middleware=[Metrics()], retries=REDIS_RETRIES)
-    connected.prefetch |= {FetchSlowBatch.queue: max(1, settings.threads // 4)}
-    connected.prefetch |= {FetchIsolatedBatch.queue: 1, CompressIsolatedBatch.queue: 1}
+    connected.prefetch |= settings.prefetch
+    fleet = Fleet(connected.probe, settings.threads)
     store = blobs.connect(settings.blob_url)
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
     identity.introduce(database, store)
     egress = Egress(settings.fetch_allow, connect_seconds=settings.connect_seconds)
     pool = _codec_pool(settings)
-    threads = ThreadPoolExecutor(settings.threads * 8, thread_name_prefix="io")
     fetcher = Fetcher(
         database=database,
         egress=egress,
@@ -46,27 +45,30 @@ def main() -> None:
         limits=settings,
         send_group=partial(broker.send_group, connected),
     )
-    compressor = Compressor(database=database, blobs=store, pool=pool)
-
-    def batches_in_hand() -> list[tuple[CompressBatch, Fetched]]:
-        kinds = (CompressBatch, CompressIsolatedBatch)
-        return [held for kind in kinds for held in broker.in_hand(connected, kind, Fetched)]
+    compressor = Compressor(database=database, blobs=store, pool=pool, begun_before=fleet.begun_before)
 
     def give_up() -> None:
         fetcher.give_up()
         pool.close()
 
     ended = Event()
-    keeper = partial(keep_claims, database, batches_in_hand, ended, longest=settings.compress_seconds)
+    in_hand = partial(_batches_in_hand, connected)
+    keeper = partial(keep_claims, database, in_hand, ended, longest=settings.compress_seconds)
     Thread(target=keeper, name="keep claims", daemon=True).start()
+    Thread(target=fleet.announce_until, args=(ended,), name="announce", daemon=True).start()
+    actors = Actors(fetcher=fetcher, compressor=compressor, fleet=fleet)
     try:
-        run(connected, Actors(fetcher=fetcher, compressor=compressor), settings, database=database, give_up=give_up)
+        run(connected, actors, settings, database=database, give_up=give_up)
     finally:
         ended.set()
         pool.close()
         egress.close()
-        threads.shutdown(wait=False, cancel_futures=True)
         database.close()
+
+
+def _batches_in_hand(connected: broker.Broker) -> list[tuple[Batch, Fetched]]:
+    kinds: tuple[type[Batch], ...] = (QuickBatch, CompressBatch, CompressIsolatedBatch)
+    return [held for kind in kinds for held in broker.in_hand(connected, kind, Fetched)]
 
 
 def _codec_pool(settings: WorkerSettings) -> CodecPool:

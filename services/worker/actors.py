@@ -1,6 +1,7 @@
 """The worker's actors: each translates a message and calls one function.
 
-Priorities: dispatch, then compress, then fetch, so that fetched images are finished before more are fetched.
+Priorities: dispatch, then what is quick, then compress, then fetch, so that fetched images are finished before more are
+fetched. How many threads each queue may hold is in settings.py.
 """
 
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from threading import Lock
 from services.worker.compress import Compressor, compress_batch
 from services.worker.dispatch import dispatch_group, dispatch_request
 from services.worker.fetch import Fetcher, fetch_batch
+from services.worker.fleet import Fleet
 from shared.broker import receives
 from shared.messages import (
     CompressBatch,
@@ -19,6 +21,7 @@ from shared.messages import (
     Fetched,
     FetchIsolatedBatch,
     FetchSlowBatch,
+    QuickBatch,
 )
 
 
@@ -28,11 +31,12 @@ class Actors:
 
     fetcher: Fetcher
     compressor: Compressor
+    fleet: Fleet
     isolated: Lock = field(default_factory=Lock)
 
     @receives(DispatchRequest, priority=0)
     def dispatch_request(self, message: DispatchRequest) -> None:
-        dispatch_request(self.fetcher.database, self.fetcher.send_group, message.request_id)
+        dispatch_request(self.fetcher.database, self.fetcher.send_group, message.request_id, window=self.fleet.window())
 
     @receives(DispatchGroup, priority=0)
     def dispatch_group(self, message: DispatchGroup) -> None:
@@ -42,7 +46,12 @@ class Actors:
             message.request_id,
             group=message.group,
             seen=message.dispatch_no,
+            window=self.fleet.window(),
         )
+
+    @receives(QuickBatch, priority=5)
+    def quick_batch(self, message: QuickBatch) -> None:
+        compress_batch(self.compressor, message, fetch_batch(self.fetcher, message))
 
     @receives(CompressBatch, priority=10, piped=Fetched)
     def compress_batch(self, message: CompressBatch, fetched: Fetched) -> None:

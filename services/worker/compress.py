@@ -1,18 +1,18 @@
-"""Compress a batch (step 6): take the claim over, run the codec in its child processes, store, settle.
+"""Compress a batch (step 6): under the claim of its fetch, run the codec in its child processes, store, settle.
 
 A missing source is not the image's error: the image is pending again, due now.
 """
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from hashlib import sha256
 from threading import Event
 from uuid import UUID
 
-from services.worker.claim import claim, renew
-from services.worker.codec import Rendition
+from services.worker.claim import renew, take_over
+from services.worker.codec import FileInfo, Rendition
 from services.worker.codec_pool import CodecPool, Made, PoolClosedError
 from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import BlobMissing, Blobs, Put, erase_files, identity, output_key, source_key
@@ -21,9 +21,10 @@ from shared.errors import ImageError, StorageError
 from shared.formats import EXTENSIONS
 from shared.lifecycle import ImageState
 from shared.log import get_logger
-from shared.messages import CompressBatch, Fetched, FetchedImage
+from shared.messages import Batch, FetchBatch, Fetched, FetchedImage
 
 RENEW_SECONDS = 30.0
+_FILE_COLUMNS = tuple(field.name for field in fields(FileInfo))
 
 log = get_logger(__name__)
 
@@ -35,16 +36,17 @@ class Compressor:
     database: Database
     blobs: Blobs
     pool: CodecPool
+    begun_before: Callable[[UUID], bool | None]  # worker/fleet.py
 
 
-def compress_batch(compressor: Compressor, batch: CompressBatch, fetched: Fetched) -> None:
+def compress_batch(compressor: Compressor, batch: Batch, fetched: Fetched) -> None:
     """Make and store the renditions of the images that are still ours, then settle them in one statement."""
-    if fetched.images and not _settled(compressor, batch, fetched.images):
+    if fetched.images and not _settled(compressor, batch, fetched):
         _erase_if_deleted(compressor.database, compressor.blobs, batch.request_id)
 
 
 def keep_claims(
-    database: Database, in_hand: Callable[[], Iterable[tuple[CompressBatch, Fetched]]], stop: Event, *, longest: float
+    database: Database, in_hand: Callable[[], Iterable[tuple[Batch, Fetched]]], stop: Event, *, longest: float
 ) -> None:
     """Until `stop`, renew the claims of batches in hand: behind slow codecs they may wait for a thread for minutes.
 
@@ -79,21 +81,19 @@ def _erase_if_deleted(database: Database, blobs: Blobs, request_id: UUID) -> Non
         erase_files(blobs, request_id)
 
 
-def _settled(compressor: Compressor, batch: CompressBatch, fetched: Sequence[FetchedImage]) -> int:
+def _settled(compressor: Compressor, batch: Batch, fetched: Fetched) -> int:
     """Returns how many images were ours from the claim to the end."""
-    numbers = [image.number for image in fetched]
-    attempts = compressor.database.transact(lambda session: claim(session, batch, numbers))
-    images = [image for image in fetched if image.number in attempts]
+    images = take_over(compressor.database, compressor.begun_before, batch, fetched)
     if not images:
         return 0
     try:
         results = _compress(compressor, batch, images)
     except PoolClosedError:  # the worker is stopping: another one continues at once
         results = [due_again(image.number, delay=0, refund=True) for image in images]
-    return compressor.database.transact(lambda session: settle(session, batch, results))
+    return compressor.database.run(lambda connection: settle(connection, batch, results))
 
 
-def _compress(compressor: Compressor, batch: CompressBatch, images: Sequence[FetchedImage]) -> list[Result]:
+def _compress(compressor: Compressor, batch: Batch, images: Sequence[FetchedImage]) -> list[Result]:
     """Renditions are stored while the codec goes on; their results count once all of their names are on the disk."""
     blobs, results = compressor.blobs, dict[int, Result | StorageError]()
     sources = [partial(blobs.open, source_key(batch.request_id, image.sha256)) for image in images]
@@ -112,15 +112,16 @@ def _is_rendition(result: Result | StorageError) -> bool:
     return isinstance(result, Result) and result.state == ImageState.COMPLETED
 
 
-def _renew(database: Database, batch: CompressBatch, fetched: Fetched) -> None:
-    numbers = [image.number for image in fetched.images]
+def _renew(database: Database, batch: Batch, fetched: Fetched) -> None:
+    images = batch.images if isinstance(batch, FetchBatch) else fetched.images
+    numbers = [image.number for image in images]
     try:
-        database.transact(lambda session: renew(session, batch, numbers))
+        database.run(lambda connection: renew(connection, batch, numbers))
     except Exception:  # the other batches' claims go on
         log.exception("claim_not_renewed", request_id=str(batch.request_id), group=batch.group)
 
 
-def _result(blobs: Blobs, put: Put, batch: CompressBatch, image: FetchedImage, made: Made) -> Result | StorageError:
+def _result(blobs: Blobs, put: Put, batch: Batch, image: FetchedImage, made: Made) -> Result | StorageError:
     outcome = made.outcome
     try:
         if isinstance(outcome, StorageError) or not _is_whole(blobs, batch, image, made):
@@ -134,7 +135,7 @@ def _result(blobs: Blobs, put: Put, batch: CompressBatch, image: FetchedImage, m
     return _completed(image.number, outcome)
 
 
-def _is_whole(blobs: Blobs, batch: CompressBatch, image: FetchedImage, made: Made) -> bool:
+def _is_whole(blobs: Blobs, batch: Batch, image: FetchedImage, made: Made) -> bool:
     """Sources are not synced to disk, so after a power cut one may be spoilt; it is deleted then, to be fetched again.
 
     The child says what it read, unless the picture killed it.
@@ -148,7 +149,7 @@ def _is_whole(blobs: Blobs, batch: CompressBatch, image: FetchedImage, made: Mad
 
 def _completed(number: int, made: Rendition) -> Result:
     files = {"source": made.source, "rendition": made.info}
-    columns = {f"{file}_{name}": value for file in files for name, value in asdict(files[file]).items()}
+    columns = {f"{file}_{name}": getattr(info, name) for file, info in files.items() for name in _FILE_COLUMNS}
     return Result(
         number=number,
         state=ImageState.COMPLETED,

@@ -1,6 +1,7 @@
 """Dispatch (step 4): waiting groups of a request until its window is full, or one group again if there is room.
 
-Mark first, commit, then send: a group that the broker did not take is reconciled again in five seconds.
+Mark first, commit, then send: a group that the broker did not take is reconciled again in five seconds. The window may
+be thousands of images, so it is filled in several transactions: the first groups are fetched while others are marked.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,15 +15,27 @@ from sqlmodel import Session, col, update
 
 from shared.db import Database, execute
 from shared.ids import uuid7
-from shared.lifecycle import DUE, IMAGES_PER_BATCH, WINDOW, GroupState, RequestStatus, images_of
-from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone
+from shared.lifecycle import DUE, IMAGES_PER_BATCH, QUICK_IMAGES, WINDOW, GroupState, RequestStatus, images_of
+from shared.messages import (
+    CompressBatch,
+    CompressIsolatedBatch,
+    FetchBatch,
+    FetchIsolatedBatch,
+    GroupDone,
+    QuickBatch,
+)
 from shared.schemas.tables import ImageGroup, ProcessingRequest
 
 RESEND_SECONDS = 60
 """The sweeper sends `DispatchRequest` again after this time, in case the message that fills the window is lost."""
 UNSENT_SECONDS = 5
 LONGEST_RECONCILE_DELAY = 600
-Pipeline = tuple[FetchBatch, CompressBatch]
+GROUPS_AT_ONCE = 8
+"""Groups that one transaction marks."""
+PAGES = 64
+"""Of waiting groups that one transaction looks at, in case none of them is due."""
+Pipeline = tuple[FetchBatch, CompressBatch | None]
+"""A quick batch has no second half: it is compressed by the same message."""
 Orders = dict[GroupDone, list[Pipeline]]
 """Groups that were marked as dispatched and are now to be sent, by the callback that ends them."""
 Row = dict[str, Any]
@@ -34,18 +47,26 @@ class SendGroup(Protocol):
     def __call__(self, pipelines: list[Pipeline], *, done: GroupDone) -> bool: ...
 
 
-def dispatch_request(database: Database, send_group: SendGroup, request_id: UUID) -> int:
-    """Dispatch waiting groups until the window is full; returns how many."""
-    orders = _marked(database, lambda session: _open_window(session, request_id))
-    return _send(database, send_group, orders)
+def dispatch_request(database: Database, send_group: SendGroup, request_id: UUID, *, window: int = WINDOW) -> int:
+    """Dispatch waiting groups until `window` images are on their way; returns how many groups."""
+    dispatched, after, full = 0, 0, False
+    while not full:
+        mark = partial(_open_window, request_id=request_id, window=window, after=after)
+        orders = _marked(database, mark)
+        dispatched += _send(database, send_group, orders)
+        after = max((done.group for done in orders), default=0)
+        full = len(orders) < GROUPS_AT_ONCE
+    return dispatched
 
 
-def dispatch_group(database: Database, send_group: SendGroup, request_id: UUID, *, group: int, seen: int) -> int:
+def dispatch_group(
+    database: Database, send_group: SendGroup, request_id: UUID, *, group: int, seen: int, window: int = WINDOW
+) -> int:
     """Dispatch the due images of a group again, unless it was dispatched since dispatch number `seen`.
 
     Where the window is full, the group waits with the others.
     """
-    orders = _marked(database, lambda session: _again(session, request_id, group, seen))
+    orders = _marked(database, lambda session: _again(session, request_id, group, seen, window=window))
     return _send(database, send_group, orders)
 
 
@@ -66,44 +87,57 @@ def _send(database: Database, send_group: SendGroup, orders: Orders) -> int:
     return len(orders)
 
 
-def _open_window(session: Session, request_id: UUID) -> Orders:
+def _open_window(session: Session, request_id: UUID, *, window: int = WINDOW, after: int = 0) -> Orders:
+    """Mark at most `GROUPS_AT_ONCE` of the groups that come after number `after`."""
     request = _lock_running(session, request_id)
     if request is None:
         return {}
-    waiting = execute(
-        session,
-        """
-        SELECT number, dispatch_no, images - completed - failed - cancelled AS open
-        FROM image_group WHERE request_id = %(id)s AND state = 'waiting' ORDER BY number LIMIT %(most)s
-        """,
-        {"id": request_id, "most": WINDOW + 1},  # one more than can go out, to know whether more are waiting
-    )
     orders: Orders = {}
-    room = _room(session, request_id) if waiting else 0
-    for group in waiting:
-        if group["open"] > room:
+    room, waits = None, False
+    for group in _waiting(session, request_id, after):
+        room = _room(session, request_id, window) if room is None else room
+        if group["open"] > room or len(orders) == GROUPS_AT_ONCE:
+            waits = True
             break
         if due := _due(session, request, group["number"]):
             orders |= _mark(session, request, group["number"], group["dispatch_no"], due)
             room -= group["open"]
         else:  # it went out before, and the rest of it is under a claim, or lost with its last attempt
             _reconcile_now(session, request_id, group["number"])
-    _mark_request(session, request_id, waits=len(orders) < len(waiting))
+            waits = True
+    _mark_request(session, request_id, waits=waits)
     return orders
 
 
-def _again(session: Session, request_id: UUID, group: int, seen: int) -> Orders:
+def _waiting(session: Session, request_id: UUID, after: int) -> Iterator[Row]:
+    """Groups that wait, by number: a page at a time, since there may be thousands and room for one."""
+    for _ in range(PAGES):
+        page = execute(
+            session,
+            """
+            SELECT number, dispatch_no, images - completed - failed - cancelled AS open FROM image_group
+            WHERE request_id = %(id)s AND state = 'waiting' AND number > %(after)s ORDER BY number LIMIT %(most)s
+            """,
+            {"id": request_id, "after": after, "most": GROUPS_AT_ONCE + 1},
+        )
+        yield from page
+        if len(page) <= GROUPS_AT_ONCE:
+            return
+        after = page[-1]["number"]
+
+
+def _again(session: Session, request_id: UUID, group: int, seen: int, *, window: int = WINDOW) -> Orders:
     request = _lock_running(session, request_id)
     if request is None:
         return {}
     due = _due(session, request, group)
-    if len(due) > _room(session, request_id, without=group):
+    if len(due) > _room(session, request_id, window, without=group):
         _wait(session, request_id, group, seen)
         return {}
     return _mark(session, request, group, seen, due)
 
 
-def _room(session: Session, request_id: UUID, *, without: int = 0) -> int:
+def _room(session: Session, request_id: UUID, window: int, *, without: int = 0) -> int:
     """Images that may still go out. A group that goes out again counts as if it were not out."""
     rows = execute(
         session,
@@ -113,7 +147,7 @@ def _room(session: Session, request_id: UUID, *, without: int = 0) -> int:
         """,
         {"id": request_id, "without": without},
     )
-    return WINDOW - int(rows[0]["in_flight"])
+    return window - int(rows[0]["in_flight"])
 
 
 def _wait(session: Session, request_id: UUID, group: int, seen: int) -> None:
@@ -134,16 +168,17 @@ def _wait(session: Session, request_id: UUID, group: int, seen: int) -> None:
 
 
 def _lock_running(session: Session, request_id: UUID) -> Row | None:
+    """By its id alone: `finished_at IS NULL` would offer the planner the index of all open requests."""
     rows = execute(
         session,
         """
-        SELECT id, run, quality, mode, format, max_side FROM processing_request
-        WHERE id = %(id)s AND stop_reason IS NULL AND finished_at IS NULL
+        SELECT id, run, quality, mode, format, max_side, stop_reason IS NULL AND finished_at IS NULL AS running
+        FROM processing_request WHERE id = %(id)s
         FOR NO KEY UPDATE
         """,
         {"id": request_id},
     )
-    return rows[0] if rows else None
+    return rows[0] if rows and rows[0]["running"] else None
 
 
 def _mark(session: Session, request: Row, group: int, seen: int, due: list[Row]) -> Orders:
@@ -225,14 +260,17 @@ def _group(request_id: UUID, group: int) -> Update:
 
 
 def _pipelines(request: Row, done: GroupDone, images: list[Row]) -> Iterator[Pipeline]:
-    """At most 8 images each; an image that may have killed its worker travels isolated."""
+    """At most 16 images each; what may have killed its worker travels isolated, a request's first images quickly."""
     recipe = {name: request[name] for name in ("quality", "mode", "format", "max_side")}
     common = done.model_dump() | {"run": request["run"], "recipe": recipe}
     together = [image for image in images if not image["isolated"]]
     for start in range(0, len(together), IMAGES_PER_BATCH):
         batch = {"claim": uuid7(), "images": together[start : start + IMAGES_PER_BATCH]}
-        fetch = FetchBatch.model_validate(common | batch)
-        yield fetch, CompressBatch.after(fetch)
+        if together[start]["number"] <= QUICK_IMAGES:
+            yield QuickBatch.model_validate(common | batch), None
+        else:
+            fetch = FetchBatch.model_validate(common | batch)
+            yield fetch, CompressBatch.after(fetch)
     for image in images:
         if image["isolated"]:
             alone = FetchIsolatedBatch.model_validate(common | {"claim": uuid7(), "images": [image]})

@@ -4,6 +4,7 @@ The batch's thread hands all URLs to the egress loop at once, then hashes and st
 """
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -64,8 +65,9 @@ class Fetcher:
 def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     """Fetch the images that the claim gave; the answer lists the sources in the blob store, and may be empty."""
     numbers = [image.number for image in batch.images]
-    attempts = fetcher.database.transact(
-        lambda session: claim(session, batch, numbers, seconds=fetcher.limits.claim_seconds)
+    until = time.time() + fetcher.limits.claim_seconds
+    attempts = fetcher.database.run(
+        lambda connection: claim(connection, batch, numbers, seconds=fetcher.limits.claim_seconds)
     )
     if not attempts:
         return Fetched()
@@ -74,10 +76,11 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     slow = [number for number, outcome in outcomes.items() if first and isinstance(outcome, FetchTimeout)]
     results = _results(batch, {number: outcomes[number] for number in outcomes if number not in slow}, attempts)
     if results:
-        fetcher.database.transact(lambda session: settle(session, batch, results))
+        fetcher.database.run(lambda connection: settle(connection, batch, results))
     if slow:
         _send_slow(fetcher, batch, slow)
-    return Fetched(images=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, FetchedImage)))
+    images = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, FetchedImage))
+    return Fetched(images=images, until=until) if images else Fetched()
 
 
 def retry_delay(error: ImageError, *, attempts: int, random: Callable[[], float]) -> float | None:
@@ -138,8 +141,8 @@ def _results(batch: FetchBatch, outcomes: dict[int, Outcome], attempts: dict[int
 
 def _send_slow(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:
     """Send the images of slow hosts as a group of their own, so that they delay no other image."""
-    ours = fetcher.database.transact(
-        lambda session: defer(session, batch, slow, seconds=fetcher.limits.deferred_seconds)
+    ours = fetcher.database.run(
+        lambda connection: defer(connection, batch, slow, seconds=fetcher.limits.deferred_seconds)
     )
     if not ours:
         return
@@ -148,4 +151,4 @@ def _send_slow(fetcher: Fetcher, batch: FetchBatch, slow: list[int]) -> None:
     fetch = FetchSlowBatch.after(batch, images=images)
     compress = CompressIsolatedBatch.after(fetch) if batch.isolated else CompressBatch.after(fetch)
     if not fetcher.send_group([(fetch, compress)], done=done):
-        fetcher.database.transact(lambda session: release(session, batch, ours))
+        fetcher.database.run(lambda connection: release(connection, batch, ours))

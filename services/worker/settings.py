@@ -7,6 +7,13 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from services.worker.claim import CLAIM_SECONDS
 from shared.lifecycle import IMAGES_PER_BATCH
+from shared.messages import (
+    CompressIsolatedBatch,
+    FetchBatch,
+    FetchIsolatedBatch,
+    FetchSlowBatch,
+    QuickBatch,
+)
 from shared.settings import ConsumerSettings
 
 FetchSeconds = Annotated[PositiveFloat, Field(le=600)]
@@ -32,7 +39,7 @@ class FetchLimits(BaseModel):
 
 
 class WorkerSettings(FetchLimits, ConsumerSettings):
-    """`threads` run messages (a quarter of them at most on slow hosts); `codec_processes` run the codec."""
+    """`threads` run messages; `codec_processes` run the codec."""
 
     codec_processes: PositiveInt = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
@@ -43,7 +50,23 @@ class WorkerSettings(FetchLimits, ConsumerSettings):
     max_frames: PositiveInt = 500
 
     @property
+    def prefetch(self) -> dict[str, int]:
+        """How many messages of a queue are in hand at most; of the other queues two per thread.
+
+        What is in hand may hold a thread. Hosts that are slow leave one thread for what waits for no host, and quick
+        batches leave half of the threads to the others, however many small requests there are.
+        """
+        quarter = max(1, self.threads // 4)
+        return {
+            FetchBatch.queue: max(1, self.threads - quarter - 1),
+            FetchSlowBatch.queue: quarter,
+            QuickBatch.queue: max(1, self.threads // 2),
+            FetchIsolatedBatch.queue: 1,
+            CompressIsolatedBatch.queue: 1,
+        }
+
+    @property
     def compress_seconds(self) -> float:
-        """How long a batch may be in hand: one fetch, then the codec on all that is prefetched (two per thread)."""
-        images = 2 * self.threads * IMAGES_PER_BATCH
+        """How long a batch may be in hand: one fetch, then the codec on all that is prefetched."""
+        images = (2 * self.threads + self.prefetch[QuickBatch.queue]) * IMAGES_PER_BATCH
         return self.claim_seconds + images * self.codec_seconds / self.codec_processes

@@ -4,15 +4,15 @@ Renditions are in the blob store before their rows are written. A completed imag
 retry also needs the claim, or a worker that was slow would overrule the one that took its place.
 """
 
+from collections import Counter as Tally
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from prometheus_client import Counter
-from sqlalchemy import event
-from sqlmodel import Session
 
 from shared.blobs import BlobMissing
-from shared.db import execute
+from shared.db import Transaction, execute
 from shared.errors import ImageError, StorageError
 from shared.lifecycle import ImageState
 from shared.log import get_logger
@@ -63,29 +63,32 @@ def unstored(batch: Batch, failures: Sequence[tuple[int, StorageError]]) -> list
     ]
 
 
-def settle(session: Session, batch: Batch, results: Sequence[Result]) -> int:
-    """Write `results`; returns how many images were written: 0 if others settled them, or the run is over."""
+def settle(transaction: Transaction, batch: Batch, results: Sequence[Result]) -> int:
+    """Write `results`; returns how many images were written: 0 if others settled them, or the run is over.
+
+    For `Database.run`: when the statement answers, it is committed, and the results are counted.
+    """
     if not results:
         return 0
-    columns = {name: [getattr(result, name) for result in results] for name in _FIELDS}
-    rows = execute(session, SETTLE, _identity(batch) | columns)
+    rows = execute(transaction, SETTLE, _parameters(batch, results))
     written = set(rows[0]["numbers"]) if rows else set()
-    _count(session, [result for result in results if result.number in written])
+    counted = Tally((result.state, result.error_code or "") for result in results if result.number in written)
+    for labels, times in counted.items():
+        RESULTS.labels(*labels).inc(times)
     return len(written)
 
 
-def _count(session: Session, written: Sequence[Result]) -> None:
-    """After the commit: a transaction may be run again, or rolled back."""
-
-    def count(_: Session) -> None:
-        for result in written:
-            RESULTS.labels(result.state, result.error_code or "").inc()
-
-    event.listen(session, "after_commit", count, once=True)
-
-
-def _identity(batch: Batch) -> dict[str, Any]:
-    return {"request_id": batch.request_id, "group": batch.group, "run": batch.run, "claim": batch.claim}
+def _parameters(batch: Batch, results: Sequence[Result]) -> dict[str, Any]:
+    """The results as JSON: as an array for each column they cost psycopg and PostgreSQL several times as much."""
+    rows = [{name: getattr(result, name) for name in _FIELDS} for result in results]
+    return {
+        "request_id": batch.request_id,
+        "group": batch.group,
+        "run": batch.run,
+        "claims": batch.claims,
+        "numbers": [result.number for result in results],
+        "results": orjson.dumps(rows).decode(),
+    }
 
 
 _TYPES = {"delay": "float8", "refund": "bool"} | {
@@ -93,7 +96,7 @@ _TYPES = {"delay": "float8", "refund": "bool"} | {
     for column in Image.__table__.columns  # type: ignore[attr-defined]
 }
 _FIELDS = tuple(Result.model_fields)
-_ARRAYS = ", ".join(f"%({name})s::{_TYPES[name]}[]" for name in _FIELDS)
+_COLUMNS = ", ".join(f"{name} {_TYPES[name]}" for name in _FIELDS)
 _ASSIGNMENTS = ", ".join(f"{name} = t.{name}" for name in ImageResult.model_fields)
 
 # The group is locked before its images, as everywhere: `held` is read by the join that finds the images. Both columns
@@ -102,7 +105,7 @@ SETTLE = f"""
 WITH held AS MATERIALIZED (
     SELECT number FROM image_group WHERE request_id = %(request_id)s AND number = %(group)s FOR UPDATE
 ), result AS (
-    SELECT * FROM unnest({_ARRAYS}) AS t ({", ".join(_FIELDS)})
+    SELECT * FROM json_to_recordset(%(results)s) AS t ({_COLUMNS})
 ), written AS (
     UPDATE image i
     SET claimed_by = NULL,
@@ -110,8 +113,8 @@ WITH held AS MATERIALIZED (
         not_before = now() + make_interval(secs => coalesce(t.delay, 0)),
         {_ASSIGNMENTS}
     FROM held, result t
-    WHERE i.request_id = %(request_id)s AND i.number = ANY(%(number)s::int[]) AND i.number = t.number
-      AND i.state = 'pending' AND i.run = %(run)s AND (t.state = 'completed' OR i.claimed_by = %(claim)s)
+    WHERE i.request_id = %(request_id)s AND i.number = ANY(%(numbers)s::int[]) AND i.number = t.number
+      AND i.state = 'pending' AND i.run = %(run)s AND (t.state = 'completed' OR i.claimed_by = ANY(%(claims)s))
     RETURNING i.number, i.state, i.source_bytes, i.rendition_bytes
 ), sums AS (
     SELECT count(*) AS written, array_agg(number) AS numbers,

@@ -151,9 +151,12 @@ def send(broker: Broker, message: Message) -> bool:
     return True
 
 
-def send_group(broker: Broker, pipelines: Iterable[tuple[FetchBatch, CompressBatch]], *, done: GroupDone) -> bool:
+def send_group(
+    broker: Broker, pipelines: Iterable[tuple[FetchBatch, CompressBatch | None]], *, done: GroupDone
+) -> bool:
     """Send `fetch | compress` pipelines as one group that ends with `done`; False where Redis did not take them all."""
-    children = [dramatiq.pipeline([_raw(fetch), _raw(compress)], broker=broker) for fetch, compress in pipelines]
+    halves = [[_raw(half) for half in pipeline if half] for pipeline in pipelines]
+    children = [dramatiq.pipeline(messages, broker=broker) for messages in halves]
     group = dramatiq.group(children, broker=broker)  # type: ignore[no-untyped-call]
     group.add_completion_callback(_raw(done))  # type: ignore[no-untyped-call]
     try:

@@ -50,9 +50,12 @@ def declare(broker: Broker, actors: object) -> None:
 
 
 def in_hand(broker: Broker, message: type[AnyMessage], piped: type[Piped]) -> list[tuple[AnyMessage, Piped]]:
-    """The messages of a class that are under way or wait for a thread in this process, with their piped results."""
+    """The messages of a class that are under way or wait for a thread in this process, with their piped results.
+
+    An empty one for messages that begin a pipeline.
+    """
     held = [one.args for one in list(broker.in_hand[message.queue].values()) if one.actor_name == message.actor]
-    return [(message.model_validate(payload), piped.model_validate(result)) for payload, result in held]
+    return [(message.model_validate(payload), piped.model_validate(*result or [{}])) for payload, *result in held]
 
 
 def _translated(

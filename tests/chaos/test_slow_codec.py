@@ -10,16 +10,16 @@ import redis
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.client import Client
-from shared.lifecycle import IMAGES_PER_BATCH
+from shared.messages import QuickBatch
 from tests.origin import Origin, body, late
 from tests.pictures import encode, photo
 from tests.stack import ROOT, Stack, until
 
 pytestmark = pytest.mark.chaos
 IMAGES = 32
-"""Four batches: both threads of a worker fetch two of them each, and then compress two while two wait."""
+"""Two batches, both quick: a worker of two threads has one in hand, the other waits."""
 CODEC_SECONDS = 9
-"""The last batch begins after 16 pictures, when a claim that is not renewed has ended."""
+"""A batch takes 16 of them: longer than a claim that is not renewed."""
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_what_waits_behind_a_slow_codec_is_fetched_once_and_stays_together(stack
         urls = [origin.on(path, late(picture, seconds=1)) for path, picture in zip(paths, pictures, strict=True)]
         stack.kill("worker-2", signal.SIGSTOP)  # so that the other takes it all, and this one is free later
         request_id = api.upload(manifest([("1", "Slow", urls)]))["request_id"]
-        until(lambda: in_hand(stack) == IMAGES / IMAGES_PER_BATCH, within=60)
+        until(lambda: in_hand(stack) == 1, within=60)
         stack.kill("worker-2", signal.SIGCONT)
         request = api.finished(request_id, within=2 * IMAGES * CODEC_SECONDS)
         hits = {path: origin.hits(path) for path in paths if origin.hits(path) != 1}
@@ -57,6 +57,6 @@ def test_what_waits_behind_a_slow_codec_is_fetched_once_and_stays_together(stack
 
 
 def in_hand(stack: Stack) -> int:
-    """The messages for compressing that workers have taken from Redis: under way, or waiting for a thread."""
+    """The quick messages that workers have taken from Redis: under way, or waiting for a thread."""
     with redis.Redis.from_url(stack.redis_url) as client:
-        return sum(client.scard(key) for key in client.scan_iter("dramatiq:__acks__.*.compress"))
+        return sum(client.scard(key) for key in client.scan_iter(f"dramatiq:__acks__.*.{QuickBatch.queue}"))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from services.worker.claim import claim
-from services.worker.dispatch import Pipeline
+from services.worker.dispatch import Pipeline, dispatch_request
 from services.worker.settle import Result, settle
 from shared.db import Database
 from shared.errors import HttpStatus
@@ -20,6 +20,7 @@ from shared.messages import (
     ImageRef,
 )
 from shared.recipe import Recipe
+from tests.integration.seed import add_request
 
 SOURCE_BYTES = 1000
 RENDITION_BYTES = 400
@@ -72,7 +73,7 @@ def compress_after(fetch: FetchBatch) -> CompressBatch:
 
 def take(database: Database, batch: Batch, numbers: Sequence[int]) -> dict[int, int]:
     """Claim in a transaction of its own; returns attempts by image number."""
-    return database.transact(lambda session: claim(session, batch, numbers))
+    return database.run(lambda connection: claim(connection, batch, numbers))
 
 
 def claimed_batch(database: Database, request_id: UUID, numbers: Sequence[int]) -> FetchBatch:
@@ -84,7 +85,7 @@ def claimed_batch(database: Database, request_id: UUID, numbers: Sequence[int]) 
 
 def report(database: Database, batch: Batch, results: Sequence[Result]) -> int:
     """Settle in a transaction of its own; returns how many were written."""
-    return database.transact(lambda session: settle(session, batch, results))
+    return database.run(lambda connection: settle(connection, batch, results))
 
 
 def done(number: int, *, source_bytes: int = SOURCE_BYTES, rendition_bytes: int = RENDITION_BYTES) -> Result:
@@ -105,3 +106,19 @@ def done(number: int, *, source_bytes: int = SOURCE_BYTES, rendition_bytes: int 
         rendition_quality=50,
         kept_original=False,
     )
+
+
+def numbers_of(batch: FetchBatch) -> list[int]:
+    return [image.number for image in batch.images]
+
+
+def dispatched(database: Database, *, images: int) -> tuple[UUID, Post]:
+    """A new request, and the groups of it that were sent."""
+    request_id, post = add_request(database, images=images), Post()
+    dispatch_request(database, post, request_id)
+    return request_id, post
+
+
+def settle_all(database: Database, batches: list[FetchBatch]) -> None:
+    for batch in batches:
+        report(database, batch, [done(number) for number in numbers_of(batch)])

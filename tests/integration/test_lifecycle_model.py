@@ -32,9 +32,10 @@ from shared.http.problems import Problem
 from shared.ids import uuid7
 from shared.messages import CompressBatch, DispatchRequest, GroupDone
 from shared.schemas.tables import DEFAULT_ACCOUNT
+from tests.integration import world
 from tests.integration.invariants import Invariants
 from tests.integration.seed import add_request, sql
-from tests.integration.world import Fetched, World
+from tests.integration.world import SecondHalf, World
 
 T = TypeVar("T")
 ROUNDS = 12
@@ -132,16 +133,22 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(index=which)
     def renew(self, index: int) -> None:
-        waiting = [(letter.message, letter.numbers) for letter in self.world.mail if isinstance(letter, Fetched)]
+        waiting = [(letter.message, letter.numbers) for letter in self.world.mail if isinstance(letter, SecondHalf)]
         begun = [(work.batch, [*work.attempts]) for work in self.world.hands if isinstance(work.batch, CompressBatch)]
         for batch, numbers in _one([*waiting, *begun], index):
             self._do(partial(renew, batch=batch, numbers=numbers))
+
+    @rule(away=st.booleans())
+    def valkey_knows_nothing(self, *, away: bool) -> None:
+        """Of batches that began: it forgot them, or cannot be asked for a while."""
+        self.world.begun = None if away else set()
 
     @rule(lost=st.booleans(), begins=st.booleans(), batches=st.integers(0, 4))
     def wipe_broker(self, *, lost: bool, begins: bool, batches: int) -> None:
         """And repair it, or a part of it."""
         if lost:
             self.world.mail.clear()
+            self.world.begun = set()
         if begins:
             self._do(partial(wiped_broker.begin_epoch, seen=self._do(wiped_broker.epoch), new=uuid7()))
         for _ in range(batches):
@@ -228,7 +235,10 @@ def _one(things: Sequence[T], index: int) -> Sequence[T]:
 def test_whatever_happens_everything_adds_up_and_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "IMAGES_PER_GROUP", 4)
     monkeypatch.setattr(dispatch, "IMAGES_PER_BATCH", 2)
-    monkeypatch.setattr(dispatch, "WINDOW", 8)
+    monkeypatch.setattr(dispatch, "GROUPS_AT_ONCE", 2)
+    monkeypatch.setattr(dispatch, "PAGES", 1)
+    monkeypatch.setattr(dispatch, "QUICK_IMAGES", 4)
+    monkeypatch.setattr(world, "WINDOW", 8)
     Lifecycle.database = database
     run_state_machine_as_test(
         Lifecycle,

@@ -3,7 +3,8 @@
 The caller decides what happens when.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
@@ -12,20 +13,24 @@ from sqlmodel import Session
 
 from services.notifier import sweep
 from services.notifier.reconcile import Reconciler
-from services.worker.claim import defer
+from services.worker.claim import CLAIM_SECONDS, defer, take_over
 from services.worker.dispatch import Pipeline, dispatch_group, dispatch_request
 from services.worker.fetch import retry_delay
 from services.worker.settle import Result, due_again, failed
 from shared.db import Database
 from shared.errors import ConnectFailure
+from shared.lifecycle import WINDOW
 from shared.messages import (
     Batch,
     CompressBatch,
     DispatchGroup,
     DispatchRequest,
+    Fetched,
+    FetchedImage,
     FetchSlowBatch,
     GroupDone,
     Message,
+    QuickBatch,
 )
 from tests.integration.batches import NOT_FOUND, compress_after, done, report, take
 from tests.integration.seed import pass_time
@@ -34,15 +39,19 @@ T = TypeVar("T")
 REFUSED = ConnectFailure("images.example refused the connection.")
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """The second half of a pipeline and the images that the first one hands on."""
+@dataclass(slots=True)
+class SecondHalf:
+    """Of a pipeline, with what the first one hands on."""
 
     message: CompressBatch
-    numbers: tuple[int, ...]
+    fetched: Fetched
+
+    @property
+    def numbers(self) -> list[int]:
+        return [image.number for image in self.fetched.images]
 
 
-Letter = Message | Pipeline | Fetched
+Letter = Message | Pipeline | SecondHalf
 
 
 @dataclass(slots=True)
@@ -56,28 +65,35 @@ class Work:
 
 @dataclass(slots=True)
 class World:
-    """`mail` is on its way, `hands` is being worked on; of a group the broker takes `takes` and then fails."""
+    """`mail` is on its way, `hands` is being worked on; of a group the broker takes `takes` and then fails.
+
+    `begun`: the claims of batches that began, as Valkey knows them; None while it cannot be asked.
+    """
 
     database: Database
     requests: list[UUID]
     mail: list[Letter] = field(default_factory=list)
     hands: list[Work] = field(default_factory=list)
     takes: int | None = None
+    begun: set[UUID] | None = field(default_factory=set)
 
     def receive(self, letter: Letter) -> None:
         """Do what the actor does with a message, up to where it begins to work on images."""
         match letter:
             case DispatchRequest():
-                dispatch_request(self.database, self._send_group, letter.request_id)
+                dispatch_request(self.database, self._send_group, letter.request_id, window=WINDOW)
             case DispatchGroup():
                 number, seen = letter.group, letter.dispatch_no
-                dispatch_group(self.database, self._send_group, letter.request_id, group=number, seen=seen)
+                dispatch_group(
+                    self.database, self._send_group, letter.request_id, group=number, seen=seen, window=WINDOW
+                )
             case GroupDone():
                 self.reconcile(letter.request_id, letter.group, dispatch_no=letter.dispatch_no)
-            case Fetched():
-                self._begin(letter, letter.message, letter.numbers)
+            case SecondHalf():
+                images = take_over(self.database, self._begun_before, letter.message, letter.fetched)
+                self._begin(letter, letter.message, {image.number: 1 for image in images})
             case (fetch, _):
-                self._begin(letter, fetch, [image.number for image in fetch.images])
+                self._begin(letter, fetch, take(self.database, fetch, [image.number for image in fetch.images]))
             case _:
                 pass  # a delivery, which has tests of its own
 
@@ -108,6 +124,11 @@ class World:
     def pass_time(self, seconds: float) -> None:
         for request_id in self.requests:
             pass_time(self.database, request_id, seconds)
+        letters = [*self.mail, *(work.letter for work in self.hands)]
+        for letter in {id(letter): letter for letter in letters}.values():
+            if isinstance(letter, SecondHalf):
+                earlier = {"until": letter.fetched.until - seconds}
+                letter.fetched = letter.fetched.model_copy(update=earlier)
 
     def deliver_all(self, outcome: Callable[[int], str]) -> None:
         """Everything that is on its way arrives, and every worker reports at once."""
@@ -132,13 +153,19 @@ class World:
         self.mail.append(done)  # the callback, which may come before its time
         return True
 
-    def _begin(self, letter: Letter, batch: Batch, numbers: Sequence[int]) -> None:
-        attempts = take(self.database, batch, numbers)
+    def _begun_before(self, claim: UUID) -> bool | None:
+        if self.begun is None:
+            return None
+        before = claim in self.begun
+        self.begun.add(claim)
+        return before
+
+    def _begin(self, letter: Letter, batch: Batch, attempts: dict[int, int]) -> None:
         if attempts:
             self.hands.append(Work(letter, batch, attempts))
 
     def _result(self, work: Work, number: int, outcome: str) -> Result | None:
-        compressing = isinstance(work.batch, CompressBatch)
+        compressing = isinstance(work.batch, CompressBatch | QuickBatch)
         if outcome == "failed":
             return failed(number, NOT_FOUND)
         if outcome == "unstored":
@@ -148,13 +175,18 @@ class World:
         if outcome == "retry":
             delay = retry_delay(REFUSED, attempts=work.attempts[number], random=lambda: 0.5)
             return failed(number, REFUSED) if delay is None else due_again(number, delay=delay, error=REFUSED)
-        return done(number) if compressing else None
+        slow = outcome == "slow" and not isinstance(work.batch, CompressBatch)
+        return done(number) if compressing and not slow else None
 
     def _move_on(self, work: Work, outcomes: dict[int, str]) -> None:
         """After fetching: what came goes to be compressed, what was slow to the slow queue."""
         assert isinstance(work.letter, tuple)
         fetch, compress = work.letter
-        self.mail.append(Fetched(compress, tuple(number for number, outcome in outcomes.items() if outcome == "ok")))
+        came = [
+            FetchedImage(number=number, bytes=1, sha256="") for number, outcome in outcomes.items() if outcome == "ok"
+        ]
+        if compress:
+            self.mail.append(SecondHalf(compress, Fetched(images=tuple(came), until=time.time() + CLAIM_SECONDS)))
         slow = [number for number, outcome in outcomes.items() if outcome == "slow"]
         ours = self.database.transact(lambda session: defer(session, fetch, slow, seconds=300))
         if ours:

@@ -135,7 +135,7 @@ def test_a_settled_group_makes_room_for_those_that_wait(
 def test_images_that_are_due_are_to_be_dispatched_again(
     database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
-    request_id, post = dispatched(database, images=16)
+    request_id, post = dispatched(database, images=32)
     complete(database, post.batches[0])
     reconciler.run(request_id, 1, dispatch_no=1)
     assert sent == [DispatchGroup(request_id=request_id, group=1, dispatch_no=1)]

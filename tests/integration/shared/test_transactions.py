@@ -8,9 +8,10 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 from sqlmodel import Session
 
-from shared.db import TRIES, Database, execute, is_down, is_overloaded, sqlstate
+from shared.db import TRIES, Connection, Database, Transaction, execute, is_down, is_overloaded, sqlstate
 from tests.integration.race import together
 from tests.integration.seed import add_request, group_row, request_row, sql
 
@@ -23,8 +24,8 @@ def patient(database: Database) -> Iterator[Database]:
     patient.close()
 
 
-def touch(session: Session, request_id: UUID) -> None:
-    execute(session, "UPDATE processing_request SET products = products + 1 WHERE id = %(id)s", {"id": request_id})
+def touch(transaction: Transaction, request_id: UUID) -> None:
+    execute(transaction, "UPDATE processing_request SET products = products + 1 WHERE id = %(id)s", {"id": request_id})
 
 
 def test_a_deadlock_is_run_again(database: Database) -> None:
@@ -60,6 +61,34 @@ def test_work_that_raises_is_undone_and_not_run_again(database: Database) -> Non
     with pytest.raises(BrokenBarrierError):
         database.transact(work)
     assert (len(runs), request_row(database, request_id)["products"]) == (1, 1)
+
+
+def test_a_hot_statement_is_a_transaction_of_its_own_and_its_plan_is_kept(patient: Database) -> None:
+    request_id = add_request(patient, images=1)
+
+    def hot(connection: Connection) -> int:
+        touch(connection, request_id)
+        assert connection.info.transaction_status == TransactionStatus.IDLE  # no COMMIT is left to send
+        return int(request_row(patient, request_id)["products"])
+
+    kept = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE 'UPDATE%'"
+    assert [patient.run(hot) for _ in range(2)] == [2, 3]
+    assert patient.run(lambda connection: execute(connection, kept)) == [{"generic_plans": 2, "custom_plans": 0}]
+
+
+def test_a_hot_statement_that_fails_is_run_again_like_a_transaction(patient: Database) -> None:
+    pids: list[int] = []
+
+    def hot(connection: Connection) -> list[int]:
+        pids.append(execute(connection, "SELECT pg_backend_pid() AS pid")[0]["pid"])
+        if len(pids) == 1:
+            execute(connection, "SELECT pg_terminate_backend(pg_backend_pid())")
+        if len(pids) == 2:
+            execute(connection, "DO $$ BEGIN RAISE USING ERRCODE = 'deadlock_detected'; END $$")
+        return pids
+
+    first, second, third = patient.run(hot)
+    assert first != second == third
 
 
 def test_a_wrong_statement_is_raised_at_once_with_its_sqlstate(database: Database) -> None:

@@ -1,5 +1,6 @@
 """A worker's steps in this process: a real image host to fetch from, a codec of the tests' own to compress with."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -8,11 +9,13 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 import pytest
+import redis
 
 from services.worker.codec import FileInfo, Rendition
 from services.worker.codec_pool import Made
 from services.worker.compress import Compressor
 from services.worker.fetch import Fetcher
+from services.worker.fleet import Fleet
 from services.worker.settings import FetchLimits
 from shared.blobs import Blobs, connect, source_key
 from shared.db import Database
@@ -74,14 +77,15 @@ def source_of(number: int) -> bytes:
     return b"picture number %d, as fetched" % number
 
 
-def fetched(*numbers: int) -> Fetched:
-    """What the fetch of these images hands on."""
+def fetched(*numbers: int, claimed_for: float = 120) -> Fetched:
+    """What the fetch of these images hands on, with so many seconds of its claim left."""
     sources = {number: source_of(number) for number in numbers or BATCH}
     return Fetched(
         images=tuple(
             FetchedImage(number=number, bytes=len(source), sha256=sha256(source).hexdigest())
             for number, source in sources.items()
-        )
+        ),
+        until=time.time() + claimed_for,
     )
 
 
@@ -139,9 +143,16 @@ def codec() -> Codec:
 
 
 @pytest.fixture
-def compressor(database: Database, codec: Codec, blobs: Blobs) -> Compressor:
+@pytest.fixture
+def fleet(redis_url: str) -> Iterator[Fleet]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield Fleet(client, threads=8)
+
+
+@pytest.fixture
+def compressor(database: Database, codec: Codec, blobs: Blobs, fleet: Fleet) -> Compressor:
     pool: Any = codec
-    return Compressor(database=database, blobs=blobs, pool=pool)
+    return Compressor(database=database, blobs=blobs, pool=pool, begun_before=fleet.begun_before)
 
 
 @pytest.fixture

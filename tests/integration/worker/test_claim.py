@@ -224,6 +224,16 @@ def test_renewing_prolongs_only_ones_own_claim(database: Database, request_id: U
     assert [number for number, row in rows.items() if row["due_in"] > 100] == [1, 2, 3]
 
 
+def test_a_claim_that_was_just_made_is_not_written_again(database: Database, request_id: UUID) -> None:
+    fetch = claimed_batch(database, request_id, BATCH)
+    pass_time(database, request_id, 10)
+    database.run(lambda connection: renew(connection, fetch, BATCH))
+    assert all(row["due_in"] <= 110 for row in image_rows(database, request_id).values())
+    pass_time(database, request_id, 15)
+    database.run(lambda connection: renew(connection, fetch, BATCH))
+    assert all(row["due_in"] > 110 for row in image_rows(database, request_id).values())
+
+
 def test_a_cancel_that_comes_while_a_claim_waits_is_either_before_or_after_it(
     database: Database, request_id: UUID
 ) -> None:

@@ -1,19 +1,23 @@
-"""Take over, compress, store, settle; a codec of the tests' own in place of the child processes."""
+"""Compress, store, settle; a codec of the tests' own in place of the child processes."""
 
 import os
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from stat import S_ISDIR
 from uuid import UUID
 
 import pytest
+import redis
 
 from services.worker.compress import Compressor, compress_batch
+from services.worker.fleet import Fleet
 from shared.blobs import output_key, source_key
+from shared.ids import uuid7
 from shared.messages import CompressBatch, Fetched, FetchedImage
-from tests.integration.batches import fetch_of, take
-from tests.integration.seed import group_row, image_rows, pass_time, stop
+from tests.integration.batches import compress_after, fetch_isolated, fetch_of, take
+from tests.integration.seed import group_row, image_rows, pass_time, set_images, stop
 from tests.integration.worker.conftest import BATCH, Codec, fetched, halved, key_of, source_of
 
 
@@ -116,23 +120,98 @@ def test_nothing_fetched_is_nothing_to_do(compressor: Compressor, compress: Comp
     assert codec.seen == []
 
 
-def test_images_that_are_no_longer_ours_are_not_compressed(
+def test_what_comes_in_time_is_compressed_under_the_claim_of_its_fetch_and_written_once(
+    compressor: Compressor, compress: CompressBatch, request_id: UUID, codec: Codec
+) -> None:
+    claims: list[object] = []
+    codec.meanwhile = lambda: claims.extend(
+        row["claimed_by"] for row in image_rows(compressor.database, request_id).values()
+    )
+    compress_batch(compressor, compress, fetched())
+    assert claims == [compress.takes_over] * len(BATCH)
+
+
+def test_a_failure_is_settled_under_the_claim_of_the_fetch_unless_others_took_the_image(
+    compressor: Compressor, compress: CompressBatch, request_id: UUID, codec: Codec
+) -> None:
+    digest = sha256(b"corrupt").hexdigest()
+    compressor.blobs.put(source_key(request_id, digest), b"corrupt", durable=False)
+    codec.meanwhile = lambda: set_images(compressor.database, request_id, [2], claimed_by=uuid7())
+    images = tuple(FetchedImage(number=number, bytes=7, sha256=digest) for number in (1, 2))
+    compress_batch(compressor, compress, fetched().model_copy(update={"images": images}))
+    rows = image_rows(compressor.database, request_id)
+    assert [rows[number]["state"] for number in (1, 2)] == ["failed", "pending"]
+
+
+@pytest.mark.parametrize("claimed_for", [120, -1])
+def test_a_message_that_comes_again_since_its_worker_died_is_broken_up(
+    compressor: Compressor, compress: CompressBatch, request_id: UUID, codec: Codec, claimed_for: float
+) -> None:
+    _killed(compressor, compress, fetched(claimed_for=claimed_for), codec)
+    compress_batch(compressor, compress, fetched(claimed_for=claimed_for))
+    assert len(codec.seen) == len(BATCH)  # by the first worker alone
+    rows = image_rows(compressor.database, request_id).values()
+    assert {(row["claimed_by"], row["isolated"], row["attempts"], row["due_in"] <= 0) for row in rows} == {
+        (None, True, 1, True)
+    }
+
+
+def test_an_isolated_image_that_kills_its_workers_is_begun_five_times_and_no_more(
+    compressor: Compressor, request_id: UUID, codec: Codec
+) -> None:
+    fetch = fetch_isolated(request_id, 1)
+    take(compressor.database, fetch, [1])
+    compressor.blobs.put(key_of(request_id, 1), source_of(1), durable=False)
+    compress = compress_after(fetch)
+    for _ in range(5):
+        _killed(compressor, compress, fetched(1), codec)
+    compress_batch(compressor, compress, fetched(1))
+    assert len(codec.seen) == 5
+    assert image_rows(compressor.database, request_id)[1]["attempts"] == 5
+
+
+def test_without_valkey_the_claim_is_taken_over_in_the_database(
+    compressor: Compressor, compress: CompressBatch, request_id: UUID, codec: Codec
+) -> None:
+    away = Fleet(redis.Redis(port=1, socket_connect_timeout=1), threads=8)
+    compressor = replace(compressor, begun_before=away.begun_before)
+    for _ in range(2):
+        _killed(compressor, compress, fetched(), codec)
+    assert len(codec.seen) == len(BATCH)
+    assert {row["isolated"] for row in image_rows(compressor.database, request_id).values()} == {True}
+
+
+def test_of_what_waited_longer_than_its_claim_only_what_is_still_ours_is_compressed(
     compressor: Compressor, compress: CompressBatch, request_id: UUID, codec: Codec
 ) -> None:
     pass_time(compressor.database, request_id, 121)
     take(compressor.database, fetch_of(request_id, [1, 2]), [1, 2])
-    compress_batch(compressor, compress, fetched())
+    compress_batch(compressor, compress, fetched(claimed_for=-1))
     assert codec.seen == [source_of(number) for number in BATCH[2:]]
     states = [row["state"] for row in image_rows(compressor.database, request_id).values()]
     assert states == ["pending"] * 2 + ["completed"] * 6
 
 
-def test_a_stopped_request_is_not_compressed(
+def test_a_stopped_request_is_not_compressed_once_the_claim_of_its_fetch_has_ended(
     compressor: Compressor, compress: CompressBatch, request_id: UUID, codec: Codec
 ) -> None:
     stop(compressor.database, request_id, "cancelled")
-    compress_batch(compressor, compress, fetched())
+    compress_batch(compressor, compress, fetched(claimed_for=-1))
     assert codec.seen == []
+
+
+class Killed(BaseException):
+    """The worker ends here."""
+
+
+def _killed(compressor: Compressor, compress: CompressBatch, fetched: Fetched, codec: Codec) -> None:
+    def die() -> None:
+        raise Killed
+
+    codec.meanwhile = die
+    with suppress(Killed):
+        compress_batch(compressor, compress, fetched)
+    codec.meanwhile = lambda: None
 
 
 def test_a_store_that_cannot_be_read_costs_no_attempt(

@@ -1,57 +1,33 @@
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import pytest
 from sqlmodel import Session
 
 from services.worker.claim import defer
 from services.worker.dispatch import _again, _open_window, dispatch_group, dispatch_request
-from services.worker.settle import due_again
 from shared.db import Database
-from shared.lifecycle import IMAGES_PER_GROUP, WINDOW
-from shared.messages import CompressBatch, FetchBatch, GroupDone
+from shared.messages import CompressBatch, FetchBatch, GroupDone, QuickBatch
 from shared.recipe import Mode, Recipe, TargetFormat
-from tests.integration.batches import Post, done, report, take
+from tests.integration.batches import Post, dispatched, numbers_of, settle_all, take
 from tests.integration.race import overtaken, together
 from tests.integration.seed import add_request, group_row, pass_time, request_row, set_images, sql, stop
 
 
-def numbers_of(batch: FetchBatch) -> list[int]:
-    return [image.number for image in batch.images]
-
-
-def dispatched(database: Database, *, images: int) -> tuple[UUID, Post]:
-    """A new request, and the groups of it that were sent."""
-    request_id, post = add_request(database, images=images), Post()
-    dispatch_request(database, post, request_id)
-    return request_id, post
-
-
-def settle_all(database: Database, batches: list[FetchBatch]) -> None:
-    for batch in batches:
-        report(database, batch, [done(number) for number in numbers_of(batch)])
-
-
-def back_off(database: Database, batches: list[FetchBatch], *, delay: float) -> None:
-    for batch in batches:
-        take(database, batch, numbers_of(batch))
-        report(database, batch, [due_again(number, delay=delay) for number in numbers_of(batch)])
-
-
-def in_flight(database: Database, request_id: UUID) -> int:
-    statement = "SELECT sum(in_flight)::int AS sum FROM image_group WHERE request_id = %(id)s"
-    return int(sql(database, statement, id=request_id)[0]["sum"])
-
-
-def test_a_request_goes_out_in_batches_of_eight_that_cover_every_image_once(database: Database) -> None:
+def test_a_request_goes_out_in_batches_of_sixteen_that_cover_every_image_once(database: Database) -> None:
     request_id = add_request(database, images=130)
     post = Post()
     assert dispatch_request(database, post, request_id) == 2
-    assert [len(batch.images) for batch in post.batches] == [8] * 16 + [2]
+    assert [len(batch.images) for batch in post.batches] == [16] * 8 + [2]
     assert [number for batch in post.batches for number in numbers_of(batch)] == list(range(1, 131))
     assert post.batches[0].images[2].url == "https://images.example/3.jpg"
-    assert len({batch.claim for batch in post.batches}) == 17
+    assert len({batch.claim for batch in post.batches}) == 9
+
+
+def test_the_first_images_of_a_request_are_quick(database: Database) -> None:
+    _, post = dispatched(database, images=130)
+    sent = [tuple(type(half) for half in pipeline if half) for _, pipelines in post.groups for pipeline in pipelines]
+    assert sent == [(QuickBatch,)] * 4 + [(FetchBatch, CompressBatch)] * 5
 
 
 def test_dispatching_marks_the_request_and_its_groups(database: Database) -> None:
@@ -68,56 +44,17 @@ def test_dispatching_marks_the_request_and_its_groups(database: Database) -> Non
 
 
 def test_every_message_of_a_pipeline_carries_run_recipe_and_the_claim_it_takes_over(database: Database) -> None:
-    request_id = add_request(database, images=1)
+    request_id = add_request(database, images=65)
     sql(database, "UPDATE processing_request SET run = 3, quality = 40, mode = 'bytes', format = 'webp', max_side = 99")
     sql(database, "UPDATE image SET run = 3")
     post = Post()
     dispatch_request(database, post, request_id)
-    fetch, compress = post.groups[0][1][0]
+    fetch, compress = post.groups[0][1][-1]
+    assert compress is not None
     assert fetch.recipe == Recipe(quality=40, mode=Mode.BYTES, format=TargetFormat.WEBP, max_side=99)
     assert (fetch.group, fetch.dispatch_no, fetch.run, fetch.takes_over) == (1, 1, 3, None)
     assert compress == CompressBatch.after(fetch).model_copy(update={"claim": compress.claim})
     assert (compress.takes_over, compress.claim != fetch.claim) == (fetch.claim, True)
-
-
-def test_the_window_holds_512_images(database: Database) -> None:
-    request_id, post = dispatched(database, images=1000)
-    assert len(post.groups) == 4
-    assert in_flight(database, request_id) == WINDOW
-    request = request_row(database, request_id)
-    assert 50 < (request["dispatch_at"] - request["now"]).seconds <= 60
-    assert dispatch_request(database, post, request_id) == 0
-    assert group_row(database, request_id, 5)["state"] == "waiting"
-
-
-def test_a_window_full_of_groups_with_one_image_each_leaves_the_others_their_timer(database: Database) -> None:
-    request_id = add_request(database, images=1)
-    sql(
-        database,
-        """
-        WITH groups AS (
-            INSERT INTO image_group (request_id, number, images)
-            SELECT %(id)s, n, 1 FROM generate_series(2, %(groups)s) AS n
-        )
-        INSERT INTO image (request_id, number, url, not_before)
-        SELECT %(id)s, (n - 1) * %(size)s + 1, 'https://images.example/', now() - interval '1 s'
-        FROM generate_series(2, %(groups)s) AS n
-        """,
-        id=request_id,
-        groups=WINDOW + 1,
-        size=IMAGES_PER_GROUP,
-    )
-    assert dispatch_request(database, Post(), request_id) == WINDOW
-    assert group_row(database, request_id, WINDOW + 1)["state"] == "waiting"
-    assert request_row(database, request_id)["dispatch_at"] is not None
-
-
-def test_the_window_holds_when_two_dispatch_at_once(database: Database) -> None:
-    request_id = add_request(database, images=1000)
-    open_window = partial(_open_window, request_id=request_id)
-    first, second = overtaken(database, open_window, open_window)
-    assert (len(first), second) == (4, {})
-    assert in_flight(database, request_id) == WINDOW
 
 
 def test_of_many_dispatchers_at_once_each_group_goes_out_once(database: Database) -> None:
@@ -128,34 +65,14 @@ def test_of_many_dispatchers_at_once_each_group_goes_out_once(database: Database
     assert {sent.dispatch_no for sent, _ in post.groups} == {1}
 
 
-def test_settled_images_make_room(database: Database) -> None:
-    request_id, post = dispatched(database, images=1000)
-    settle_all(database, post.batches[:15])
-    assert dispatch_request(database, post, request_id) == 0
-    settle_all(database, post.batches[15:16])
-    assert dispatch_request(database, post, request_id) == 1
-    assert in_flight(database, request_id) == WINDOW
-
-
-def test_images_that_wait_for_a_retry_do_not_fill_the_window(database: Database) -> None:
-    request_id, post = dispatched(database, images=1000)
-    back_off(database, post.batches[:32], delay=60)
-    assert dispatch_request(database, post, request_id) == 2
-
-
-def test_a_full_window_holds_up_no_other_request(database: Database) -> None:
-    dispatched(database, images=1000)
-    assert dispatch_request(database, Post(), add_request(database, images=3)) == 1
-
-
 def test_a_group_goes_out_again_under_the_next_number(database: Database) -> None:
     request_id, post = dispatched(database, images=20)
     settle_all(database, post.batches[:1])
     assert dispatch_group(database, post, request_id, group=1, seen=1) == 1
     sent, pipelines = post.groups[1]
     assert sent.dispatch_no == group_row(database, request_id)["dispatch_no"] == 2
-    assert [number for fetch, _ in pipelines for number in numbers_of(fetch)] == list(range(9, 21))
-    assert {message.dispatch_no for pipeline in pipelines for message in pipeline} == {2}
+    assert [number for fetch, _ in pipelines for number in numbers_of(fetch)] == list(range(17, 21))
+    assert {message.dispatch_no for pipeline in pipelines for message in pipeline if message} == {2}
 
 
 def test_a_second_dispatch_of_the_same_number_is_void(database: Database) -> None:
@@ -206,13 +123,13 @@ def test_after_five_attempts_an_image_is_not_sent_again(database: Database) -> N
 def test_an_image_that_lost_a_claim_gets_a_pipeline_of_its_own(database: Database) -> None:
     request_id, post = dispatched(database, images=20)
     set_images(database, request_id, [3], isolated=True)
-    take(database, post.batches[1], [9, 10])
+    take(database, post.batches[1], [17, 18])
     pass_time(database, request_id, 121)
     dispatch_group(database, post, request_id, group=1, seen=1)
     sent = [numbers_of(fetch) for fetch, _ in post.groups[1][1]]
-    assert sent == [[1, 2, 4, 5, 6, 7, 8, 11], [12, 13, 14, 15, 16, 17, 18, 19], [20], [3], [9], [10]]
-    assert [fetch.isolated for fetch, _ in post.groups[1][1]] == [False] * 3 + [True] * 3
-    assert all(fetch.isolated == compress.isolated for fetch, compress in post.groups[1][1])
+    assert sent == [[1, 2, *range(4, 17), 19], [20], [3], [17], [18]]
+    assert [fetch.isolated for fetch, _ in post.groups[1][1]] == [False] * 2 + [True] * 3
+    assert all(fetch.isolated == compress.isolated for fetch, compress in post.groups[1][1] if compress)
 
 
 def test_an_image_that_waited_in_vain_for_the_slow_queue_or_has_its_last_attempt_goes_with_the_others(
@@ -225,28 +142,6 @@ def test_an_image_that_waited_in_vain_for_the_slow_queue_or_has_its_last_attempt
     pass_time(database, request_id, 301)
     dispatch_group(database, post, request_id, group=1, seen=1)
     assert [(fetch.isolated, numbers_of(fetch)) for fetch, _ in post.groups[1][1]] == [(False, list(range(1, 9)))]
-
-
-def test_a_group_whose_retries_find_the_window_full_waits(database: Database) -> None:
-    request_id, post = dispatched(database, images=1000)
-    back_off(database, post.batches[:16], delay=5)
-    assert dispatch_request(database, post, request_id) == 1  # group 5 takes the room of group 1
-    pass_time(database, request_id, 6)
-    sql(database, "UPDATE processing_request SET dispatch_at = NULL")
-    assert dispatch_group(database, post, request_id, group=1, seen=1) == 0
-    group = group_row(database, request_id, 1)
-    assert (group["state"], group["reconcile_at"], group["dispatch_no"]) == ("waiting", None, 1)
-    assert request_row(database, request_id)["dispatch_at"] is not None
-    settle_all(database, post.batches[16:32])
-    assert dispatch_request(database, post, request_id) == 1
-    assert post.groups[-1][0] == GroupDone(request_id=request_id, group=1, dispatch_no=2)
-    assert in_flight(database, request_id) == WINDOW
-
-
-def test_a_full_window_of_lost_messages_goes_out_again(database: Database) -> None:
-    request_id, post = dispatched(database, images=1000)
-    assert [dispatch_group(database, post, request_id, group=group, seen=1) for group in (1, 2, 3, 4)] == [1] * 4
-    assert in_flight(database, request_id) == WINDOW
 
 
 def test_a_group_that_the_broker_did_not_take_is_reconciled_within_five_seconds(database: Database) -> None:

@@ -104,6 +104,7 @@ def test_a_slow_image_is_fetched_in_the_slow_queue(
     ((done, [(slow, compress)]),) = post.groups
     assert isinstance(slow, FetchSlowBatch)
     assert [image.number for image in slow.images] == [7]
+    assert compress is not None
     assert (slow.takes_over, compress.takes_over) == (batch.claim, slow.claim)
     assert (done.group, done.dispatch_no) == (batch.group, batch.dispatch_no)
     fetched = fetch_batch(fetcher, slow)

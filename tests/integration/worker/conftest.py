@@ -143,7 +143,6 @@ def codec() -> Codec:
 
 
 @pytest.fixture
-@pytest.fixture
 def fleet(redis_url: str) -> Iterator[Fleet]:
     with redis.Redis.from_url(redis_url) as client:
         yield Fleet(client, threads=8)

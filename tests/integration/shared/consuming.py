@@ -27,5 +27,3 @@ def consuming(broker: Broker, actors: Held, *, threads: int = 4) -> Iterator[dra
         worker.resume()
         worker.stop()
         broker.close()
-        broker.client.close()
-        broker.probe.close()

@@ -23,6 +23,7 @@ from shared.settings import ConsumerSettings
 log = get_logger(__name__)
 HAND_BACK_MS = 1_500
 CLOSED_SECONDS = 0.01
+"""So that threads that have not yet been told to end do not spin on a closed queue."""
 
 
 class WorkQueue(PriorityQueue[Any]):
@@ -32,7 +33,7 @@ class WorkQueue(PriorityQueue[Any]):
         super().__init__()
         self._closed = False
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as in the base class
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as in the base
         with self.not_empty:
             while not self._qsize():
                 if not block or not self.not_empty.wait(CLOSED_SECONDS if self._closed else timeout) or self._closed:
@@ -44,6 +45,21 @@ class WorkQueue(PriorityQueue[Any]):
         with self.not_empty:
             self._closed = True
             self.not_empty.notify_all()
+
+
+class Worker(dramatiq.Worker):
+    """Dramatiq's worker, whose threads sleep while there is nothing to do and yet end at once when it stops."""
+
+    broker: Broker
+
+    def __init__(self, broker: Broker, *, threads: int, block_ms: int = int(BLOCK_SECONDS * 1000)) -> None:
+        super().__init__(broker, worker_threads=threads, worker_timeout=block_ms)
+        self.work_queue = self._sleepers = WorkQueue()
+
+    def stop(self, timeout: int = 600_000) -> None:
+        self.broker.drain()
+        self._sleepers.close()
+        super().stop(timeout)
 
 
 def run(
@@ -64,23 +80,18 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     declare(broker, actors)
-    worker = dramatiq.Worker(broker, worker_threads=settings.threads, worker_timeout=int(BLOCK_SECONDS * 1000))
-    worker.work_queue = work_queue = WorkQueue()
+    worker = Worker(broker, threads=settings.threads)
     worker.start()
-    server = health.serve(settings.health_host, settings.health_port, ready=lambda: _answers(database))
+    health.serve(settings.health_host, settings.health_port, ready=lambda: _answers(database))
     log.info("ready", threads=settings.threads, queues=sorted(broker.get_declared_queues()))
     watchdog = Watchdog(broker, worker)
     while not stop.wait(watchdog.seconds):
         watchdog.check()
     log.info("stopping")
-    broker.drain()
-    work_queue.close()
     worker.stop(timeout=int(settings.shutdown_seconds * 1000))
     if any(thread.is_alive() for thread in worker.workers):
         give_up()
         join_all(worker.workers, HAND_BACK_MS)  # type: ignore[no-untyped-call]
-    if server:
-        server.shutdown()
     log.info("stopped")
 
 

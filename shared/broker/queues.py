@@ -33,6 +33,7 @@ BLOCK_SECONDS = 5.0
 """How long an idle consumer waits in Valkey. Less than the timeout of the heartbeat: a process that is stopped while it
 waits must not be given messages once it counts as dead."""
 BEAT_SECONDS = 4.0
+NEVER = float("-inf")
 DRAINING_SECONDS = 0.05
 """How often a consumer looks whether it may end while the process stops: heartbeats go on until then."""
 
@@ -48,10 +49,17 @@ redis.call('RPUSH', KEYS[2], ARGV[2])
 return 1
 """
 
+# A process that died before its first heartbeat after Valkey was wiped is known by its list alone. One that starts
+# (ARGV[5]) counts it as heard now, and so it is dead soon.
 BEAT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])
+if ARGV[5] == '1' then
+    for _, taken in ipairs(redis.call('KEYS', ARGV[4] .. '*')) do
+        redis.call('ZADD', KEYS[1], 'NX', now, string.sub(taken, #ARGV[4] + 1))
+    end
+end
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])) do
     local taken = ARGV[4] .. dead
     for _, message in ipairs(redis.call('LRANGE', taken, 0, -1)) do
@@ -109,7 +117,7 @@ class Broker(dramatiq.Broker):
         self.heard_at = time.monotonic()
         self.draining = Event()
         self.consumers: list[_Consumer] = []
-        self._beat_at = float("-inf")
+        self._beat_at = NEVER
         self._beating = Lock()
         self._finish = client.register_script(FINISH)
         self._beat = client.register_script(BEAT)
@@ -150,7 +158,8 @@ class Broker(dramatiq.Broker):
         """Say that this process lives, and give back what dead ones had taken. Does nothing if it was just done."""
         with self._beating:
             if time.monotonic() >= self._beat_at + BEAT_SECONDS:
-                self._beat(keys=[WORKERS], args=[self.name, HEARTBEAT_TIMEOUT_MS, QUEUE, TAKEN])
+                starts = int(self._beat_at == NEVER)
+                self._beat(keys=[WORKERS], args=[self.name, HEARTBEAT_TIMEOUT_MS, QUEUE, TAKEN, starts])
                 self._beat_at = time.monotonic()
 
     def finish(self, message: Taken) -> None:

@@ -3,8 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from queue import Empty
-from threading import Event, Thread, Timer
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -13,10 +12,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from shared.broker import Broker, connect, declare, queues, receives, send, send_group
-from shared.broker.consumer import WorkQueue
 from shared.broker.queues import Following, Taken
 from shared.messages import CompressBatch, Deliver, FetchBatch, Fetched, FetchedImage, GroupDone
 from tests.integration.batches import compress_after, fetch_of
+from tests.integration.shared.consuming import Held, consuming, waiting
 from tests.stack import until
 
 QUEUE = queues.QUEUE + Deliver.queue
@@ -55,6 +54,7 @@ class Courier:
 
     def __init__(self, actors: Actors) -> None:
         self._actors = actors
+        self.go_on = actors.go_on
 
     @receives(Deliver)
     def deliver(self, message: Deliver) -> None:
@@ -62,21 +62,13 @@ class Courier:
 
 
 @contextmanager
-def process(redis_url: str, actors: object, *, prefetch: int = 9, blocks_ms: int = LONG) -> Iterator[Broker]:
-    """A process that consumes, as `consumer.run` would."""
+def process(redis_url: str, actors: Held, *, prefetch: int = 9, block_ms: int = LONG) -> Iterator[Broker]:
+    """A process that consumes; its messages may go on when it ends."""
     broker = connect(redis_url)
     broker.prefetch[Deliver.queue] = prefetch
     declare(broker, actors)
-    worker = dramatiq.Worker(broker, worker_threads=2, worker_timeout=blocks_ms)
-    worker.work_queue = work_queue = WorkQueue()
-    worker.start()
-    try:
+    with consuming(broker, actors, threads=2, block_ms=block_ms):
         yield broker
-    finally:
-        broker.drain()
-        work_queue.close()
-        worker.stop(timeout=5000)
-        broker.close()
 
 
 @pytest.fixture
@@ -95,12 +87,6 @@ def broker(redis_url: str) -> Iterator[Broker]:
 
 def deliver() -> Deliver:
     return Deliver(delivery_id=uuid4())
-
-
-def waiting(broker: Broker) -> int:
-    """Consumers that are blocked in Valkey."""
-    info: Any = broker.probe.info("clients")
-    return int(info["blocked_clients"])
 
 
 def calls(broker: Broker) -> dict[str, int]:
@@ -170,7 +156,7 @@ def test_what_a_dead_process_had_in_hand_wakes_an_idle_one(
     monkeypatch.setattr(queues, "BEAT_SECONDS", 0.0)
     send(broker, deliver())
     take(broker)
-    with process(redis_url, Courier(actors), blocks_ms=50):
+    with process(redis_url, Courier(actors), block_ms=50):
         assert not actors.received
         broker.client.zadd(queues.WORKERS, {broker.name: 1})  # silent since 1970
         until(lambda: actors.received)
@@ -186,47 +172,28 @@ def test_a_process_beats_before_it_takes_anything(broker: Broker) -> None:
     assert broker.client.zscore(queues.WORKERS, broker.name)
 
 
+def test_a_process_that_starts_finds_what_a_wiped_valkey_no_longer_knows_of(
+    redis_url: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(broker, deliver())
+    take(broker)
+    broker.client.delete(queues.WORKERS)
+    monkeypatch.setattr(queues, "BEAT_SECONDS", 0.0)
+    other = connect(redis_url)
+    other.beat()
+    assert broker.client.llen(QUEUE) == 0, "it may be alive"
+    monkeypatch.setattr(queues, "HEARTBEAT_TIMEOUT_MS", -1)
+    other.beat()
+    assert broker.client.llen(QUEUE) == 1
+    other.close()
+
+
 def test_an_idle_process_beats_and_asks_for_no_more(redis_url: str, broker: Broker, actors: Actors) -> None:
     with process(redis_url, Courier(actors)):
         until(lambda: waiting(broker) == 1)
         reset(broker)
         time.sleep(1)
         assert calls(broker) == {}
-
-
-def test_consumers_that_are_blocked_are_called_back_to_stop(redis_url: str, actors: Actors) -> None:
-    with process(redis_url, actors) as broker:
-        until(lambda: waiting(broker) == len(broker.queues))
-        draining = Thread(target=broker.drain, daemon=True)
-        draining.start()
-        draining.join(queues.BLOCK_SECONDS / 2)
-        assert not draining.is_alive()
-        send(broker, deliver())
-        time.sleep(0.1)
-        assert (waiting(broker), broker.client.llen(QUEUE)) == (0, 1)
-
-
-def test_heartbeats_go_on_while_messages_under_way_are_finished(
-    redis_url: str, actors: Actors, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queues, "BEAT_SECONDS", 0.0)
-    with process(redis_url, Courier(actors)) as broker:
-        broker.drain()
-        broker.client.zadd(queues.WORKERS, {broker.name: 1})
-        until(lambda: not (score := broker.client.zscore(queues.WORKERS, broker.name)) or score != 1)
-
-
-def test_idle_threads_end_at_once() -> None:
-    queue, ended = WorkQueue(), Event()
-
-    def idle() -> None:
-        with pytest.raises(Empty):
-            queue.get(timeout=60)
-        ended.set()
-
-    Thread(target=idle, daemon=True).start()
-    queue.close()
-    assert ended.wait(10)
 
 
 def test_what_follows_is_handed_on_once(broker: Broker) -> None:
@@ -269,15 +236,6 @@ def test_a_message_that_cannot_be_read_is_dropped_and_harms_no_other(
         until(lambda: actors.received)
         actors.go_on.set()
         until(lambda: not broker.client.exists(reader.taken))
-
-
-def test_what_is_not_begun_is_given_back_at_the_end(redis_url: str, broker: Broker, actors: Actors) -> None:
-    with process(redis_url, Courier(actors)):
-        for _ in range(4):
-            send(broker, deliver())
-        until(lambda: not broker.client.exists(QUEUE) and len(actors.received) == 2)  # two have no thread
-        Timer(0.3, actors.go_on.set).start()
-    assert (len(actors.received), broker.client.llen(QUEUE)) == (2, 2)
 
 
 def test_a_group_of_eight_pipelines_costs_few_commands(redis_url: str, broker: Broker, actors: Actors) -> None:

@@ -147,7 +147,7 @@ def test_a_process_that_holds_all_it_may_asks_again_when_there_is_room(
         until(lambda: not any(consumer.blocked for consumer in busy.consumers))
         assert "blmove" not in calls(broker)
         actors.go_on.set()
-        until(lambda: len(actors.received) == 2)
+        until(lambda: len(actors.received) == 2, within=queues.BLOCK_SECONDS / 2)
 
 
 def test_what_a_dead_process_had_in_hand_wakes_an_idle_one(

@@ -7,10 +7,10 @@ from threading import Thread
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 
-def serve(host: str, port: int, *, ready: Callable[[], bool]) -> ThreadingHTTPServer | None:
-    """Serve in a daemon thread; port 0 means no server. `ready` must answer fast and not raise."""
+def serve(host: str, port: int, *, ready: Callable[[], bool]) -> None:
+    """Serve in a daemon thread until the process ends; port 0 means no server. `ready` must answer fast, not raise."""
     if not port:
-        return None
+        return
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -33,5 +33,5 @@ def serve(host: str, port: int, *, ready: Callable[[], bool]) -> ThreadingHTTPSe
 
     server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True
-    Thread(target=server.serve_forever, name="health", daemon=True).start()
-    return server
+    # The interval is that of the wait for `shutdown`, which nobody calls.
+    Thread(target=server.serve_forever, args=(3600,), name="health", daemon=True).start()

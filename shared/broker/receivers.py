@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import dramatiq
 from pydantic import BaseModel
 
-from shared.broker.connection import Broker
+from shared.broker.queues import Broker
 from shared.messages import Message
 
 Method = TypeVar("Method", bound=Callable[..., BaseModel | None])

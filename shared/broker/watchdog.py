@@ -10,7 +10,7 @@ from typing import NoReturn
 import dramatiq
 import redis
 
-from shared.broker.connection import Broker
+from shared.broker.queues import Broker
 from shared.log import get_logger
 
 log = get_logger(__name__)
@@ -28,7 +28,7 @@ class Watchdog:
         self._broker = broker
         self._worker = worker
         self._ailing: str | None = None
-        self._strays: dict[str, set[str]] = {}
+        self._strays: set[bytes] = set()
 
     def check(self) -> None:
         """Check threads and heartbeat, then look for strays."""
@@ -37,8 +37,7 @@ class Watchdog:
             _exit(ailment)
         self._ailing = ailment
         try:
-            for queue_name in self._broker.get_declared_queues():
-                self._give_back_strays(queue_name)
+            self._give_back_strays()
         except (redis.RedisError, OSError):
             self._strays.clear()
 
@@ -57,14 +56,15 @@ class Watchdog:
         except (redis.RedisError, OSError):
             return False
 
-    def _give_back_strays(self, queue_name: str) -> None:
+    def _give_back_strays(self) -> None:
         """A message that was astray at the last check too is not on its way: it is lost."""
-        strays = self._broker.strays(queue_name)
-        lost = strays & self._strays.get(queue_name, set())
+        strays = self._broker.strays()
+        lost = strays & self._strays
         if lost:
-            log.warning("messages_astray", queue=queue_name, messages=len(lost))
-            self._broker.do_requeue(queue_name, *lost)
-        self._strays[queue_name] = strays - lost
+            log.warning("messages_astray", messages=len(lost))
+        for message in lost:
+            self._broker.give_back(message)
+        self._strays = strays - lost
 
 
 def _exit(ailment: str) -> NoReturn:

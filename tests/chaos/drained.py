@@ -9,27 +9,21 @@ from pathlib import Path
 import psutil
 import redis
 
+from shared.broker.queues import QUEUE, TAKEN
 from shared.messages import all_messages
 from tests.chaos.invariants import Database, rows_of
 
-NAMESPACE = "dramatiq"
 Resources = dict[str, int]
 QUEUES = sorted({message.queue for message in all_messages()})
 
 
 def messages(client: "redis.Redis") -> Iterator[str]:
-    """Queues, their messages, what a consumer has in hand, and dead letters."""
+    """Those that wait, and those that a consumer has in hand."""
     for queue in QUEUES:
-        for name, size in (
-            (queue, client.llen(f"{NAMESPACE}:{queue}")),
-            (f"{queue}.msgs", client.hlen(f"{NAMESPACE}:{queue}.msgs")),
-            (f"{queue}.XQ", client.zcard(f"{NAMESPACE}:{queue}.XQ")),
-            (f"{queue}.DQ", client.llen(f"{NAMESPACE}:{queue}.DQ")),
-        ):
-            if size:
-                yield f"{name} holds {size}"
-    for key in client.scan_iter(f"{NAMESPACE}:__acks__.*"):
-        yield f"{key.decode()} holds {client.scard(key)}"
+        if size := client.llen(f"{QUEUE}{queue}"):
+            yield f"{queue} holds {size}"
+    for key in client.scan_iter(f"{TAKEN}*"):
+        yield f"{key.decode()} holds {client.llen(key)}"
 
 
 def database(connection: Database) -> Iterator[str]:

@@ -17,6 +17,7 @@ from standardwebhooks import Webhook
 from deploy.demo.pictures import draw
 from deploy.demo.receiver import Arrival
 from shared.blobs import output_key
+from shared.broker.queues import QUEUE, TAKEN
 from shared.db import Database
 from shared.schemas.tables import Delivery, DeliveryAttempt, Event, RejectedRow
 from tests.chaos import audit, drained
@@ -217,16 +218,9 @@ def test_progress_that_goes_back_and_an_end_that_changes_are_noted(
 def test_messages_that_stay_behind_are_found(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         assert list(drained.messages(client)) == []
-        client.rpush("dramatiq:fetch", "id")
-        client.hset("dramatiq:fetch.msgs", "id", "{}")
-        client.sadd("dramatiq:__acks__.worker.compress", "id")
-        client.zadd("dramatiq:notify.XQ", {"id": 1})
-        assert list(drained.messages(client)) == [
-            "fetch holds 1",
-            "fetch.msgs holds 1",
-            "notify.XQ holds 1",
-            "dramatiq:__acks__.worker.compress holds 1",
-        ]
+        client.rpush(f"{QUEUE}fetch", "{}", "{}")
+        client.rpush(f"{TAKEN}process", "{}")
+        assert list(drained.messages(client)) == ["fetch holds 2", "halftone:taken:process holds 1"]
 
 
 def test_a_file_half_written_is_found_unless_its_writer_was_killed(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import orjson
 import psycopg
 import pytest
 import redis
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.client import Client
+from shared.broker.queues import TAKEN
 from shared.messages import QuickBatch
 from tests.origin import Origin, body, late
 from tests.pictures import encode, photo
@@ -59,4 +62,5 @@ def test_what_waits_behind_a_slow_codec_is_fetched_once_and_stays_together(stack
 def in_hand(stack: Stack) -> int:
     """The quick messages that workers have taken from Redis: under way, or waiting for a thread."""
     with redis.Redis.from_url(stack.redis_url) as client:
-        return sum(client.scard(key) for key in client.scan_iter(f"dramatiq:__acks__.*.{QuickBatch.queue}"))
+        taken: list[Any] = [client.lrange(key, 0, -1) for key in client.scan_iter(f"{TAKEN}*")]
+    return sum(orjson.loads(message)["queue_name"] == QuickBatch.queue for held in taken for message in held)

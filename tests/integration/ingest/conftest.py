@@ -11,6 +11,7 @@ import redis
 
 from services.ingest.app import create
 from services.ingest.settings import IngestSettings
+from shared.broker.queues import QUEUE
 from shared.db import Database
 from tests.integration import seed
 from tests.serving import serving
@@ -61,7 +62,7 @@ def sent(redis_url: str) -> Iterator[Sent]:
     with redis.Redis.from_url(redis_url) as server:
 
         def payloads(queue: str) -> list[dict[str, Any]]:
-            messages: Any = server.hgetall(f"dramatiq:{queue}.msgs")
-            return [orjson.loads(message)["args"][0] for message in messages.values()]
+            messages: Any = server.lrange(f"{QUEUE}{queue}", 0, -1)
+            return [orjson.loads(message)["args"][0] for message in messages]
 
         yield payloads

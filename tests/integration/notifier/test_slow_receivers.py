@@ -58,7 +58,6 @@ def notifier(database: Database, reconciler: Reconciler, redis_url: str, receive
     worker.stop()
     egress.close()
     broker.close()
-    broker.client.close()
 
 
 def test_a_group_is_reconciled_while_receivers_that_never_answer_hold_all_the_threads_they_can(

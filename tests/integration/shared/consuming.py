@@ -1,13 +1,12 @@
-"""A `dramatiq.Worker` on real Valkey whose actors hold what they get until they may go on."""
+"""A worker on real Valkey whose actors hold what they get until they may go on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
-from typing import Protocol
-
-import dramatiq
+from typing import Any, Protocol
 
 from shared.broker import Broker
+from shared.broker.consumer import Worker
 
 
 class Held(Protocol):
@@ -17,15 +16,19 @@ class Held(Protocol):
 
 
 @contextmanager
-def consuming(broker: Broker, actors: Held, *, threads: int = 4) -> Iterator[dramatiq.Worker]:
-    worker = dramatiq.Worker(broker, worker_threads=threads, worker_timeout=20)
+def consuming(broker: Broker, actors: Held, *, threads: int = 4, block_ms: int = 20) -> Iterator[Worker]:
+    worker = Worker(broker, threads=threads, block_ms=block_ms)
     worker.start()
     try:
         yield worker
     finally:
         actors.go_on.set()
         worker.resume()
-        worker.stop()
+        worker.stop(timeout=10_000)
         broker.close()
-        broker.client.close()
-        broker.probe.close()
+
+
+def waiting(broker: Broker) -> int:
+    """Consumers of all processes that are blocked in Valkey."""
+    info: Any = broker.probe.info("clients")
+    return int(info["blocked_clients"])

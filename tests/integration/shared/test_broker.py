@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from shared.broker import Broker, connect, declare, receives, send, send_group
+from shared.broker.queues import QUEUE
 from shared.messages import (
     CompressBatch,
     Deliver,
@@ -105,8 +106,7 @@ def group_of_three(request_id: UUID) -> tuple[list[tuple[FetchBatch, CompressBat
 
 def idle(broker: Broker) -> bool:
     """Whether no message is left, in a queue or in a worker."""
-    keys = [f"dramatiq:{queue}.msgs" for queue in broker.get_declared_queues()]
-    return not broker.client.exists(*keys)
+    return not broker.client.exists(broker.taken, *(QUEUE + queue for queue in broker.get_declared_queues()))
 
 
 def test_a_message_arrives_as_it_was_sent(working: Working, actors: Actors) -> None:
@@ -121,8 +121,8 @@ def test_sending_declares_no_queue_so_a_sender_swallows_nothing(redis_url: str) 
     broker = connect(redis_url)
     assert send(broker, DispatchRequest(request_id=uuid4()))
     assert broker.get_declared_queues() == set()
-    assert broker.client.exists("dramatiq:dispatch.msgs")
-    broker.client.close()
+    assert broker.client.exists(f"{QUEUE}dispatch")
+    broker.close()
 
 
 def test_a_group_of_pipelines_hands_on_every_result_and_ends_with_one_callback(
@@ -191,7 +191,7 @@ def test_a_broker_that_is_down_says_no_and_says_it_soon(*, retries: int, seconds
         pipelines, done = group_of_three(uuid4())
         assert not send_group(broker, pipelines, done=done)
         assert time.monotonic() - begun < 2 * seconds
-    broker.client.close()
+    broker.close()
 
 
 def test_messages_that_could_not_be_sent_are_counted() -> None:
@@ -201,7 +201,7 @@ def test_messages_that_could_not_be_sent_are_counted() -> None:
     send(broker, Deliver(delivery_id=uuid4()))
     send_group(broker, pipelines, done=done)
     assert (_unsent(Deliver), _unsent(GroupDone)) == (before[0] + 1, before[1] + 1)
-    broker.client.close()
+    broker.close()
 
 
 def _unsent(message: type[Message]) -> float:

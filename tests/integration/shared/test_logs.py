@@ -61,7 +61,6 @@ def _work_on(redis_url: str, messages: list[dramatiq.Message[None]], logs: io.St
     finally:
         worker.stop()
         broker.close()
-        broker.client.close()
 
 
 def _by_psycopg(session: Session) -> None:

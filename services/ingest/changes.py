@@ -14,7 +14,7 @@ from shared.db import execute
 from shared.http.problems import Problem, not_found
 from shared.lifecycle import RequestStatus, StopReason
 from shared.schemas.api import Counts, request_view, timestamp
-from shared.schemas.tables import ProcessingRequest
+from shared.schemas.tables import Erasure, ProcessingRequest
 
 PROMPT_GROUPS = 8
 """Open groups that are reconciled right after a cancel; the sweeper finds the others within seconds."""
@@ -169,10 +169,11 @@ def _begin_run(session: Session, request_id: UUID, run: int, *, settled: int, de
     )
 
 
-def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:
-    """Delete a finished request and every row that belongs to it, pending deliveries included.
+def erase_request(session: Session, account: UUID, request_id: UUID) -> bool:
+    """Delete a finished request, pending deliveries included: no call finds it any more.
 
-    Its files are deleted only after the commit. If the process dies in between, housekeeping removes them as orphans.
+    Returns whether its rows are gone too, and its files are to be deleted after the commit; if the process dies in
+    between, housekeeping removes them as orphans. Rows and files of a large request are left to housekeeping.
 
     Raises:
         Problem: 404, 409 while it is running.
@@ -184,6 +185,8 @@ def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:
         state = "being cancelled; try again in a moment" if cancelled else "still running; cancel it first"
         raise Problem(409, "not_terminal", f"The request is {state}.")
     session.delete(request)
+    session.flush()
+    return session.get(Erasure, request_id) is None
 
 
 def redeliver(session: Session, account: UUID, delivery_id: UUID) -> dict[str, Any]:

@@ -83,12 +83,8 @@ def cancel_request(http_request: HttpRequest) -> Response:
 def delete_request(http_request: HttpRequest) -> Response:
     context, account, request_id = _context_of(http_request), account_of(http_request), id_of(http_request)
 
-    def work(session: Session) -> None:
-        allow_time(session, context.settings.accept_timeout_seconds)
-        changes.erase_rows(session, account, request_id)
-
-    context.database.transact(work)
-    erase_files(context.blobs, request_id)
+    if context.database.transact(lambda session: changes.erase_request(session, account, request_id)):
+        erase_files(context.blobs, request_id)
     return Response(None, 204)
 
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from sqlmodel import Session
 
-from services.ingest.changes import cancel, erase_rows, retry
+from services.ingest.changes import cancel, erase_request, retry
 from services.notifier import sweep, wiped_broker
 from services.worker import dispatch
 from services.worker.claim import renew
@@ -33,7 +33,7 @@ from shared.ids import uuid7
 from shared.messages import CompressBatch, DispatchRequest, GroupDone
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.invariants import Invariants
-from tests.integration.seed import add_request, sql
+from tests.integration.seed import add_request, empty, sql
 from tests.integration.world import Fetched, World
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Lifecycle(RuleBasedStateMachine):
     )
     def accept(self, *, sizes: list[int], begun: bool, end: list[str]) -> None:
         self.end = end
-        sql(self.database, "TRUNCATE processing_request CASCADE")
+        empty(self.database)
         requests = [add_request(self.database, images=size) for size in sizes]
         self.world = World(self.database, requests)
         self.world.mail = [DispatchRequest(request_id=request_id) for request_id in requests]
@@ -180,7 +180,7 @@ class Lifecycle(RuleBasedStateMachine):
         """Messages and claims may then name a request that does not exist."""
         with suppress(Problem):
             if really:
-                self.database.transact(lambda session: erase_rows(session, DEFAULT_ACCOUNT, self._request(index)))
+                self.database.transact(lambda session: erase_request(session, DEFAULT_ACCOUNT, self._request(index)))
 
     @invariant()
     def everything_adds_up(self) -> None:

@@ -152,6 +152,19 @@ def test_delete_removes_rows_and_files(client: httpx.Client, finished: str, sql:
     assert client.delete(f"/v1/requests/{finished}").status_code == 404
 
 
+def test_a_large_request_is_gone_at_once_and_its_rows_and_files_are_left_to_housekeeping(
+    client: httpx.Client, finished: str, sql: Sql, settings: IngestSettings
+) -> None:
+    blobs, key = connect(settings.blob_url), source_key(UUID(finished), "a" * 64)
+    blobs.put(key, b"picture")
+    sql("UPDATE processing_request SET images = 1001")
+    assert client.delete(f"/v1/requests/{finished}").status_code == 204
+    assert problem(client.delete(f"/v1/requests/{finished}")) == (404, "not_found")
+    assert sql("SELECT next_number, last_number FROM erasure") == [{"next_number": 1, "last_number": 1001}]
+    assert sql("SELECT count(*) AS n FROM image") == [{"n": 300}]
+    assert blobs.exists(key)
+
+
 @pytest.mark.parametrize("status", ["pending", "delivered", "stopped", "exhausted"])
 def test_redeliver_makes_a_delivery_due_in_any_state(
     client: httpx.Client, finished: str, sql: Sql, sent: Sent, status: str

@@ -61,7 +61,6 @@ def huge(database: Database) -> UUID:
 
 
 def _upload(session: Session, request_id: UUID) -> None:
-    execute(session, "SET LOCAL session_replication_role = replica")  # or a million checks of the foreign key
     execute(
         session,
         """

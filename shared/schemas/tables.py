@@ -50,6 +50,7 @@ class ProcessingRequest(SQLModel, table=True):
             postgresql_where=text("finished_at IS NOT NULL AND sources_deleted_at IS NULL"),
         ),
         Index("request_open", "deadline_at", postgresql_where=text("finished_at IS NULL")),
+        Index("request_stopped", "id", postgresql_where=text("finished_at IS NULL AND stop_reason IS NOT NULL")),
         Index("request_dispatch_at", "dispatch_at", postgresql_where=text("dispatch_at IS NOT NULL")),
         Index(
             "request_idempotency",

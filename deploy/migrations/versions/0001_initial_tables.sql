@@ -51,6 +51,7 @@ CREATE INDEX request_finished_at ON processing_request (finished_at) WHERE finis
 CREATE INDEX request_with_sources ON processing_request (finished_at)
     WHERE finished_at IS NOT NULL AND sources_deleted_at IS NULL;
 CREATE INDEX request_open ON processing_request (deadline_at) WHERE finished_at IS NULL;
+CREATE INDEX request_stopped ON processing_request (id) WHERE finished_at IS NULL AND stop_reason IS NOT NULL;
 CREATE INDEX request_dispatch_at ON processing_request (dispatch_at) WHERE dispatch_at IS NOT NULL;
 CREATE UNIQUE INDEX request_idempotency ON processing_request (account_id, idempotency_key)
     WHERE idempotency_key IS NOT NULL;

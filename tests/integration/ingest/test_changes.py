@@ -123,17 +123,13 @@ def test_a_change_that_does_not_fit_the_state_is_409(
     assert detail in refused.json()["detail"]
 
 
-def test_cancel_stops_the_request_and_has_its_groups_reconciled(
-    client: httpx.Client, running: str, sql: Sql, sent: Sent
-) -> None:
+def test_cancel_stops_the_request_and_has_it_closed(client: httpx.Client, running: str, sql: Sql, sent: Sent) -> None:
     answer = client.post(f"/v1/requests/{running}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "pending")
     assert sql("SELECT stop_reason, dispatch_at FROM processing_request") == [
         {"stop_reason": "cancelled", "dispatch_at": None}
     ]
-    assert sql("SELECT count(*) AS n FROM image_group WHERE reconcile_at <= now()") == [{"n": 3}]
-    assert sorted(message["group"] for message in sent("notify")) == [1, 2, 3]
-    assert {message["dispatch_no"] for message in sent("notify")} == {-1}
+    assert sent("notify") == [{"request_id": running}]
 
 
 def test_cancel_twice_is_the_same_as_once(client: httpx.Client, running: str) -> None:

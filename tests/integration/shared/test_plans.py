@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
-from services.notifier import close, metrics, sweep, wiped_broker
+from services.notifier import close, housekeeping, metrics, sweep, wiped_broker
 from services.notifier.reconcile import reconcile
 from services.status import products, queries
 from services.worker.claim import claim, defer, release, renew
@@ -164,6 +164,15 @@ def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
         assert touched(step, lambda session: close.close(session, huge, public_url=""))
         after = sql(database, "SELECT open_groups FROM processing_request WHERE id = %(id)s", id=huge)[0]["open_groups"]
         assert after == before - 1
+    monkeypatch.setattr(housekeeping, "ERASED_AT_ONCE", IMAGES_PER_GROUP)
+    last = {"id": huge, "next": IMAGES - IMAGES_PER_GROUP + 1, "last": IMAGES}
+    sql(
+        database,
+        "INSERT INTO erasure (request_id, next_number, last_number) VALUES (%(id)s, %(next)s, %(last)s)",
+        **last,
+    )
+    assert touched("erase", lambda session: housekeeping.erase_batch(session, huge))
+    touched("erased", lambda session: housekeeping.erased(session, huge))
 
 
 @pytest.mark.parametrize("status", [None, "pending"])

@@ -161,6 +161,15 @@ class GroupDone(Message):
     dispatch_no: int
 
 
+class CloseRequest(Message):
+    """Close some open groups of a stopped request; the receiver sends it again while more are open."""
+
+    actor = "notifier.close_request"
+    queue = "notify"
+
+    request_id: UUID
+
+
 class Deliver(Message):
     """A delivery is due. On its own queue: receivers may be slow, so a process prefetches fewer than it has threads."""
 
@@ -173,4 +182,13 @@ class Deliver(Message):
 def all_messages() -> tuple[type[Message], ...]:
     """Every message that is sent, for the contract test."""
     fetching = (QuickBatch, FetchBatch, FetchSlowBatch, FetchIsolatedBatch)
-    return (DispatchRequest, DispatchGroup, *fetching, CompressBatch, CompressIsolatedBatch, GroupDone, Deliver)
+    return (
+        DispatchRequest,
+        DispatchGroup,
+        *fetching,
+        CompressBatch,
+        CompressIsolatedBatch,
+        GroupDone,
+        CloseRequest,
+        Deliver,
+    )

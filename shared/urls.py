@@ -4,8 +4,9 @@ No name is looked up here. Where a name leads is judged when it is dialled (`sha
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address
 from urllib.parse import quote, urljoin
 
@@ -27,10 +28,10 @@ REFUSED_PORTS = frozenset((
 # fmt: on
 
 # Nearly every URL in a manifest looks like this and is well formed; only the others are parsed.
-_PLAIN = re.compile(
-    r"https?://(?=[^/]{1,253}/)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.){1,9}[a-z]{2,24}/[a-z0-9._~%!$&'()*+,;=:@/?-]*",
-    re.IGNORECASE | re.ASCII,
+_PLAIN_ORIGIN = re.compile(
+    r"https?://(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.){1,9}[a-z]{2,24}", re.IGNORECASE | re.ASCII
 )
+_PLAIN_PATH = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~%!$&'()*+,;=:@/?-"
 _FORBIDDEN = re.compile(
     r'[\x00-\x20\x7f-\xa0\\"<>\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff\ud800-\udfff]'
 )
@@ -129,13 +130,32 @@ def refusal(url: str, *, max_length: int = MAX_LENGTH) -> str | None:
     """Why the URL is refused by its length or form, as a sentence for a person; None if it is well formed."""
     if len(url) > max_length:
         return f"The URL has {len(url)} characters; at most {max_length} are allowed."
-    if _PLAIN.fullmatch(url):
+    if are_plain((url,)):
         return None
     try:
         Target.parse(url)
     except InvalidUrl as error:
         return str(error)
     return None
+
+
+def are_plain(urls: Sequence[str]) -> bool:
+    """Whether all are well formed at a first glance; only the others need `refusal`. The caller bounds their length.
+
+    Judged together, because a manifest has a million: which characters there are, and each distinct origin once.
+    """
+    try:
+        if "".join(urls).encode().translate(None, _PLAIN_PATH):
+            return False
+        origins = {url[: url.index("/", 8)] for url in urls}  # after `http://` and a name, or after `https://`
+    except ValueError:  # no path
+        return False
+    return all(map(_is_plain_origin, origins))
+
+
+@lru_cache(maxsize=1024)  # a manifest names few hosts
+def _is_plain_origin(origin: str) -> bool:
+    return bool(_PLAIN_ORIGIN.fullmatch(origin))
 
 
 def allowed_pair(text: str) -> str:

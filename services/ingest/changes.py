@@ -14,10 +14,7 @@ from shared.db import execute
 from shared.http.problems import Problem, not_found
 from shared.lifecycle import RequestStatus, StopReason
 from shared.schemas.api import Counts, request_view, timestamp
-from shared.schemas.tables import ProcessingRequest
-
-PROMPT_GROUPS = 8
-"""Open groups that are reconciled right after a cancel; the sweeper finds the others within seconds."""
+from shared.schemas.tables import Erasure, ProcessingRequest
 
 
 def locked_request(session: Session, account: UUID, request_id: UUID) -> ProcessingRequest:
@@ -59,12 +56,10 @@ def view(session: Session, request: ProcessingRequest, *, public_url: str) -> Ma
     return request_view(request, counts, public_url=public_url, now=now)
 
 
-def cancel(session: Session, account: UUID, request_id: UUID) -> tuple[ProcessingRequest, list[int]]:
-    """Stop the request: nothing more of it is claimed or dispatched, and `reconcile` closes its groups.
+def cancel(session: Session, account: UUID, request_id: UUID) -> ProcessingRequest:
+    """Stop the request: nothing more of it is claimed or dispatched, and `CloseRequest` or the sweeper closes it.
 
     An image that is being compressed may still be completed, if it settles first. Cancelling twice is the same as once.
-
-    Returns the request and some of its open groups.
 
     Raises:
         Problem: 404, 409 if it is terminal.
@@ -75,19 +70,7 @@ def cancel(session: Session, account: UUID, request_id: UUID) -> tuple[Processin
         raise Problem(409, "terminal", "The request is already finished.")
     request.stop_reason = request.stop_reason or StopReason.CANCELLED
     request.dispatch_at = None
-    session.flush()
-    groups = execute(
-        session,
-        """
-        UPDATE image_group SET reconcile_at = now()
-        WHERE request_id = %(id)s AND number IN (
-            SELECT number FROM image_group WHERE request_id = %(id)s AND state <> 'settled' ORDER BY number FOR UPDATE
-        )
-        RETURNING number
-        """,
-        {"id": request_id},
-    )
-    return request, sorted(group["number"] for group in groups)[:PROMPT_GROUPS]
+    return request
 
 
 def retry(session: Session, account: UUID, request_id: UUID, *, deadline: timedelta) -> ProcessingRequest:
@@ -169,10 +152,11 @@ def _begin_run(session: Session, request_id: UUID, run: int, *, settled: int, de
     )
 
 
-def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:
-    """Delete a finished request and every row that belongs to it, pending deliveries included.
+def erase_request(session: Session, account: UUID, request_id: UUID) -> bool:
+    """Delete a finished request, pending deliveries included: no call finds it any more.
 
-    Its files are deleted only after the commit. If the process dies in between, housekeeping removes them as orphans.
+    Returns whether its rows are gone too, and its files are to be deleted after the commit; if the process dies in
+    between, housekeeping removes them as orphans. Rows and files of a large request are left to housekeeping.
 
     Raises:
         Problem: 404, 409 while it is running.
@@ -184,6 +168,8 @@ def erase_rows(session: Session, account: UUID, request_id: UUID) -> None:
         state = "being cancelled; try again in a moment" if cancelled else "still running; cancel it first"
         raise Problem(409, "not_terminal", f"The request is {state}.")
     session.delete(request)
+    session.flush()
+    return session.get(Erasure, request_id) is None
 
 
 def redeliver(session: Session, account: UUID, delivery_id: UUID) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from shared.blobs import erase_files
 from shared.db import allow_time
 from shared.http.context import account_of, context_of, id_of
 from shared.http.problems import Problem
-from shared.messages import Deliver, DispatchRequest, GroupDone
+from shared.messages import CloseRequest, Deliver, DispatchRequest
 
 LARGE = {Kind.CSV: 4_000_000, Kind.JSON: 256_000}
 """Bytes above which an upload counts as large. Parsed JSON needs up to 35 times its size in memory."""
@@ -69,26 +69,20 @@ def retry_request(http_request: HttpRequest) -> Response:
 def cancel_request(http_request: HttpRequest) -> Response:
     context, account, request_id = _context_of(http_request), account_of(http_request), id_of(http_request)
 
-    def work(session: Session) -> tuple[Mapping[str, Any], list[int]]:
-        request, groups = changes.cancel(session, account, request_id)
-        return changes.view(session, request, public_url=context.settings.public_url), groups
+    def work(session: Session) -> Mapping[str, Any]:
+        request = changes.cancel(session, account, request_id)
+        return changes.view(session, request, public_url=context.settings.public_url)
 
-    body, groups = context.database.transact(work)
-    for group in groups:
-        if not context.send(GroupDone(request_id=request_id, group=group, dispatch_no=-1)):
-            break
+    body = context.database.transact(work)
+    context.send(CloseRequest(request_id=request_id))
     return _json(body, 202, _poll(body))
 
 
 def delete_request(http_request: HttpRequest) -> Response:
     context, account, request_id = _context_of(http_request), account_of(http_request), id_of(http_request)
 
-    def work(session: Session) -> None:
-        allow_time(session, context.settings.accept_timeout_seconds)
-        changes.erase_rows(session, account, request_id)
-
-    context.database.transact(work)
-    erase_files(context.blobs, request_id)
+    if context.database.transact(lambda session: changes.erase_request(session, account, request_id)):
+        erase_files(context.blobs, request_id)
     return Response(None, 204)
 
 

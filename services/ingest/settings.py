@@ -11,8 +11,8 @@ from shared.settings import Duration, HttpSettings
 class IngestSettings(HttpSettings, Limits):
     """Limits of one upload (JSON has its own: it is parsed in memory, CSV is streamed), and times of a request.
 
-    `upload_seconds`: to receive the body. `accept_timeout_seconds`: for each statement that stores, retries or deletes
-    a whole request.
+    `upload_seconds`: to receive the body. `accept_timeout_seconds`: for each statement that stores or retries a
+    whole request.
     """
 
     max_upload_bytes: PositiveInt = 100_000_000

@@ -66,12 +66,13 @@ class Spool:
                 return
 
     def _add(self, product: Product) -> None:
-        numbers = []
-        for url in product.urls:
-            before = len(self._numbering)
-            numbers.append(number := self._numbering.number(url))
-            if number > before:
-                self.images.write(f"{self._prefix}{number}\t{url}\n".encode())
+        newest, prefix, lines = len(self._numbering), self._prefix, []
+        numbers = self._numbering.numbers(product.urls)
+        for number, url in zip(numbers, product.urls, strict=True):
+            if number > newest:
+                newest = number
+                lines.append(f"{prefix}{number}\t{url}\n")
+        self.images.write("".join(lines).encode())
         if len(self._numbering) > self._limits.max_images:
             detail = f"Up to this row, the manifest has more than {self._limits.max_images} distinct image URLs."
             self._reject(product.error(Code.TOO_MANY_IMAGES, detail))

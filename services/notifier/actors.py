@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from services.notifier.deliver import WebhookSender, deliver
 from services.notifier.reconcile import Reconciler
 from shared.broker import receives
-from shared.messages import Deliver, GroupDone
+from shared.messages import CloseRequest, Deliver, GroupDone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,10 @@ class Actors:
     @receives(GroupDone, priority=0)
     def group_done(self, message: GroupDone) -> None:
         self.reconciler.run(message.request_id, message.group, dispatch_no=message.dispatch_no)
+
+    @receives(CloseRequest, priority=5)
+    def close_request(self, message: CloseRequest) -> None:
+        self.reconciler.close(message.request_id)
 
     @receives(Deliver, priority=10)
     def deliver(self, message: Deliver) -> None:

@@ -1,9 +1,9 @@
 """Finishes a request whose last group is settled: its state, its event and its delivery, in one transaction."""
 
-from datetime import datetime
+from uuid import UUID
 
 import orjson
-from sqlmodel import Session
+from sqlmodel import Session, func, select
 
 from shared.lifecycle import StopReason, final_status
 from shared.messages import Deliver
@@ -11,11 +11,12 @@ from shared.schemas.api import counts_of, request_view, timestamp
 from shared.schemas.tables import Delivery, Event, ProcessingRequest
 
 
-def finish(session: Session, request: ProcessingRequest, *, now: datetime, public_url: str) -> Deliver | None:
+def finish(session: Session, request_id: UUID, *, public_url: str) -> Deliver | None:
     """Make the request terminal and record the one event of this run; returns the message if there is a webhook.
 
     The caller holds the request's lock and has found no open group.
     """
+    request, now = session.exec(select(ProcessingRequest, func.now()).where(ProcessingRequest.id == request_id)).one()
     stop = StopReason(request.stop_reason) if request.stop_reason else None
     request.status = final_status(stop=stop, completed=request.completed)
     request.finished_at, request.dispatch_at = now, None

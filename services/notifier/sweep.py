@@ -10,17 +10,20 @@ from threading import Event, Thread
 from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlmodel import Session, col, func, tuple_, update
+from sqlmodel import Session, col, func, select, tuple_, update
 
 from services.notifier import metrics, wiped_broker
-from services.notifier.periodic import TimeBudget, for_each, repeat, run_tasks
+from services.notifier.close import close
+from services.notifier.periodic import BATCH_ROWS, TimeBudget, for_each, repeat, run_tasks
 from services.notifier.reconcile import Reconciler
 from shared.broker.epoch import EpochKey
 from shared.db import execute
 from shared.ids import uuid7
+from shared.log import get_logger
 from shared.messages import Deliver, DispatchRequest, Message
 from shared.schemas.tables import Delivery, ImageGroup, ProcessingRequest
 
+log = get_logger(__name__)
 TASK_SECONDS = 2.0
 TAKEN_SECONDS = 30
 """Requests and groups that a sweeper took are due again after this, in case it dies or its message is lost."""
@@ -50,7 +53,7 @@ class Sweeper:
         tasks = (
             self.repair_wiped_broker,
             self.expire_requests,
-            self.close_expired_groups,
+            self.close_stopped_requests,
             self.dispatch_requests,
             self.reconcile_groups,
             self.enqueue_due_deliveries,
@@ -81,8 +84,30 @@ class Sweeper:
     def expire_requests(self, budget: TimeBudget) -> int:
         return for_each(self.reconciler.database, expire_requests, lambda _: None, budget)
 
-    def close_expired_groups(self, budget: TimeBudget) -> int:
-        return for_each(self.reconciler.database, close_expired_groups, lambda _: None, budget)
+    def close_stopped_requests(self, budget: TimeBudget) -> int:
+        """In turn, some groups of each: a huge one does not hold up the others."""
+        database, closed = self.reconciler.database, 0
+        while stopped := database.transact(lambda session: stopped_requests(session, BATCH_ROWS)):
+            done = sum(self._close_some(request_id) for request_id in stopped if not budget.is_spent())
+            closed += done
+            if not done or budget.is_spent():
+                break
+        return closed
+
+    def _close_some(self, request_id: UUID) -> bool:
+        """Whether some were closed; False if another transaction holds the request, or it fails."""
+        reconciler = self.reconciler
+        try:
+            messages = reconciler.database.transact(
+                lambda session: close(session, request_id, public_url=reconciler.public_url, wait=False)
+            )
+        except Exception:
+            log.exception("not_closed", request_id=str(request_id))
+            return False
+        for message in messages or ():
+            if isinstance(message, Deliver):  # the next batch is ours
+                self._send(message)
+        return messages is not None
 
     def dispatch_requests(self, budget: TimeBudget) -> int:
         take, give_back = take_requests_to_dispatch, give_back_requests
@@ -122,7 +147,7 @@ class Sweeper:
 
 
 def expire_requests(session: Session, limit: int) -> list[UUID]:
-    """Stop requests whose deadline has come. Their groups follow in batches: there may be thousands."""
+    """Stop requests whose deadline has come; `close_stopped_requests` does the rest."""
     return _ids(
         session,
         """
@@ -138,28 +163,11 @@ def expire_requests(session: Session, limit: int) -> list[UUID]:
     )
 
 
-def close_expired_groups(session: Session, limit: int) -> list[Group]:
-    """Make groups of expired requests due; reconciling each then fails what is left of it.
-
-    Groups that are due, or that a sweeper has taken, are left out: so a run that was killed goes on where it was.
-    """
-    return _groups(
-        session,
-        """
-        WITH open AS MATERIALIZED (
-            SELECT g.request_id, g.number
-            FROM processing_request r JOIN image_group g ON g.request_id = r.id
-            WHERE r.deadline_at <= now() AND r.finished_at IS NULL AND r.stop_reason IS NOT NULL
-              AND g.state <> 'settled'
-              AND (g.reconcile_at IS NULL OR g.reconcile_at > now() + make_interval(secs => %(taken)s))
-            LIMIT %(limit)s FOR NO KEY UPDATE OF g SKIP LOCKED
-        )
-        UPDATE image_group g SET reconcile_at = now()
-        FROM open o WHERE g.request_id = o.request_id AND g.number = o.number
-        RETURNING g.request_id, g.number
-        """,
-        {"limit": limit, "taken": TAKEN_SECONDS},
-    )
+def stopped_requests(session: Session, limit: int) -> list[UUID]:
+    """Requests to close, by the index `request_stopped`."""
+    r = ProcessingRequest
+    stopped = select(r.id).where(col(r.finished_at).is_(None), col(r.stop_reason).is_not(None))
+    return list(session.exec(stopped.order_by(col(r.id)).limit(limit)))
 
 
 def take_requests_to_dispatch(session: Session, limit: int) -> list[UUID]:

@@ -50,6 +50,7 @@ class ProcessingRequest(SQLModel, table=True):
             postgresql_where=text("finished_at IS NOT NULL AND sources_deleted_at IS NULL"),
         ),
         Index("request_open", "deadline_at", postgresql_where=text("finished_at IS NULL")),
+        Index("request_stopped", "id", postgresql_where=text("finished_at IS NULL AND stop_reason IS NOT NULL")),
         Index("request_dispatch_at", "dispatch_at", postgresql_where=text("dispatch_at IS NOT NULL")),
         Index(
             "request_idempotency",
@@ -102,7 +103,7 @@ class Product(SQLModel, table=True):
 
     __tablename__ = "product"
 
-    request_id: UUID = Field(primary_key=True, foreign_key="processing_request.id", ondelete="CASCADE")
+    request_id: UUID = Field(primary_key=True)
     row: int = Field(primary_key=True, sa_type=Integer)
     serial_number: str = Field(sa_type=Text)
     name: str = Field(sa_type=Text)
@@ -114,7 +115,7 @@ class RejectedRow(SQLModel, table=True):
 
     __tablename__ = "rejected_row"
 
-    request_id: UUID = Field(primary_key=True, foreign_key="processing_request.id", ondelete="CASCADE")
+    request_id: UUID = Field(primary_key=True)
     number: int = Field(primary_key=True, sa_type=Integer)
     error: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
 
@@ -130,7 +131,7 @@ class ImageGroup(SQLModel, table=True):
         Index("group_counted", "request_id", "number", postgresql_where=text("state <> 'settled' AND dispatch_no > 0")),
     )
 
-    request_id: UUID = Field(primary_key=True, foreign_key="processing_request.id", ondelete="CASCADE")
+    request_id: UUID = Field(primary_key=True)
     number: int = Field(primary_key=True, sa_type=Integer)
     state: str = Field(default=GroupState.WAITING, sa_type=Text)
     dispatch_no: int = Field(default=0, sa_type=Integer)
@@ -173,7 +174,7 @@ class Image(ImageResult, table=True):
 
     __tablename__ = "image"
 
-    request_id: UUID = Field(primary_key=True, foreign_key="processing_request.id", ondelete="CASCADE")
+    request_id: UUID = Field(primary_key=True)
     number: int = Field(primary_key=True, sa_type=Integer)
     url: str = Field(sa_type=Text)
     run: int = Field(default=1, sa_type=Integer)
@@ -182,6 +183,20 @@ class Image(ImageResult, table=True):
     claimed_by: UUID | None = None
     deferred: bool = False
     isolated: bool = False
+
+
+class Erasure(SQLModel, table=True):
+    """A deleted request whose rows from `next_number` to `last_number`, and whose files, are still to be erased.
+
+    A trigger of the database writes it where a request with many rows is deleted.
+    """
+
+    __tablename__ = "erasure"
+
+    request_id: UUID = Field(primary_key=True)
+    next_number: int = Field(default=1, sa_type=Integer)
+    last_number: int = Field(sa_type=Integer)
+    created_at: datetime = _time(nullable=False, default=True)
 
 
 class Event(SQLModel, table=True):

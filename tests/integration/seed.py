@@ -16,6 +16,11 @@ def sql(database: Database, statement: LiteralString, /, **params: Any) -> list[
     return database.transact(lambda session: execute(session, statement, params))
 
 
+def empty(database: Database) -> None:
+    """Without any request."""
+    sql(database, "TRUNCATE processing_request, product, rejected_row, image_group, image, erasure CASCADE")
+
+
 def add_request(database: Database, *, images: int, webhook_url: str | None = None) -> UUID:
     """A request with as many products, all URLs distinct, nothing dispatched."""
     request_id = uuid7()

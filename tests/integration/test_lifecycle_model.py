@@ -22,19 +22,19 @@ from hypothesis.stateful import (
 )
 from sqlmodel import Session
 
-from services.ingest.changes import cancel, erase_rows, retry
-from services.notifier import sweep, wiped_broker
+from services.ingest.changes import cancel, erase_request, retry
+from services.notifier import close, sweep, wiped_broker
 from services.worker import dispatch
 from services.worker.claim import renew
 from shared import lifecycle
 from shared.db import Database
 from shared.http.problems import Problem
 from shared.ids import uuid7
-from shared.messages import CompressBatch, DispatchRequest, GroupDone
+from shared.messages import CloseRequest, CompressBatch, DispatchRequest
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration import world
 from tests.integration.invariants import Invariants
-from tests.integration.seed import add_request, sql
+from tests.integration.seed import add_request, empty, sql
 from tests.integration.world import SecondHalf, World
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Lifecycle(RuleBasedStateMachine):
     )
     def accept(self, *, sizes: list[int], begun: bool, end: list[str]) -> None:
         self.end = end
-        sql(self.database, "TRUNCATE processing_request CASCADE")
+        empty(self.database)
         requests = [add_request(self.database, images=size) for size in sizes]
         self.world = World(self.database, requests)
         self.world.mail = [DispatchRequest(request_id=request_id) for request_id in requests]
@@ -122,6 +122,10 @@ class Lifecycle(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.world.sweep()
 
+    @rule()
+    def close_some(self) -> None:
+        self.world.close_some()
+
     @rule(index=which)
     def sweep_without_time(self, index: int) -> None:
         """What the sweeper took is given back, after a message has come in between."""
@@ -169,9 +173,8 @@ class Lifecycle(RuleBasedStateMachine):
             )
         elif how != "not at all":
             with suppress(Problem):
-                _, groups = self.database.transact(lambda session: cancel(session, DEFAULT_ACCOUNT, request_id))
-                heard = groups if "heard" in how else []
-                self.world.mail += [GroupDone(request_id=request_id, group=group, dispatch_no=0) for group in heard]
+                self.database.transact(lambda session: cancel(session, DEFAULT_ACCOUNT, request_id))
+                self.world.mail += [CloseRequest(request_id=request_id)] if "heard" in how else []
 
     @rule(index=which, heard=st.booleans())
     def retry(self, *, index: int, heard: bool) -> None:
@@ -187,7 +190,7 @@ class Lifecycle(RuleBasedStateMachine):
         """Messages and claims may then name a request that does not exist."""
         with suppress(Problem):
             if really:
-                self.database.transact(lambda session: erase_rows(session, DEFAULT_ACCOUNT, self._request(index)))
+                self.database.transact(lambda session: erase_request(session, DEFAULT_ACCOUNT, self._request(index)))
 
     @invariant()
     def everything_adds_up(self) -> None:
@@ -239,6 +242,7 @@ def test_whatever_happens_everything_adds_up_and_ends(database: Database, monkey
     monkeypatch.setattr(dispatch, "PAGES", 1)
     monkeypatch.setattr(dispatch, "QUICK_IMAGES", 4)
     monkeypatch.setattr(world, "WINDOW", 8)
+    monkeypatch.setattr(close, "GROUPS_AT_ONCE", 1)
     Lifecycle.database = database
     run_state_machine_as_test(
         Lifecycle,

@@ -6,12 +6,14 @@ The caller decides what happens when.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from sqlmodel import Session
 
 from services.notifier import sweep
+from services.notifier.close import close
 from services.notifier.reconcile import Reconciler
 from services.worker.claim import CLAIM_SECONDS, defer, take_over
 from services.worker.dispatch import Pipeline, dispatch_group, dispatch_request
@@ -22,6 +24,7 @@ from shared.errors import ConnectFailure
 from shared.lifecycle import WINDOW
 from shared.messages import (
     Batch,
+    CloseRequest,
     CompressBatch,
     DispatchGroup,
     DispatchRequest,
@@ -87,6 +90,8 @@ class World:
                 dispatch_group(
                     self.database, self._send_group, letter.request_id, group=number, seen=seen, window=WINDOW
                 )
+            case CloseRequest():
+                self._reconciler.close(letter.request_id)
             case GroupDone():
                 self.reconcile(letter.request_id, letter.group, dispatch_no=letter.dispatch_no)
             case SecondHalf():
@@ -112,11 +117,16 @@ class World:
     def sweep(self) -> None:
         """What the sweeper does about requests and groups."""
         self._take(sweep.expire_requests)
-        self._take(sweep.close_expired_groups)
+        self.close_some()
         for request_id in self._take(sweep.take_requests_to_dispatch):
             self._send(DispatchRequest(request_id=request_id))
         for request_id, group in self._take(sweep.take_due_groups):
             self.reconcile(request_id, group, dispatch_no=None)
+
+    def close_some(self) -> None:
+        """What the sweeper does once about every stopped request."""
+        for request_id in self._take(sweep.stopped_requests):
+            self.database.transact(partial(close, request_id=request_id, public_url="", wait=False))
 
     def _take(self, take: Callable[[Session, int], list[T]]) -> list[T]:
         return self.database.transact(lambda session: take(session, 200))

@@ -51,12 +51,15 @@ CREATE INDEX request_finished_at ON processing_request (finished_at) WHERE finis
 CREATE INDEX request_with_sources ON processing_request (finished_at)
     WHERE finished_at IS NOT NULL AND sources_deleted_at IS NULL;
 CREATE INDEX request_open ON processing_request (deadline_at) WHERE finished_at IS NULL;
+CREATE INDEX request_stopped ON processing_request (id) WHERE finished_at IS NULL AND stop_reason IS NOT NULL;
 CREATE INDEX request_dispatch_at ON processing_request (dispatch_at) WHERE dispatch_at IS NOT NULL;
 CREATE UNIQUE INDEX request_idempotency ON processing_request (account_id, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 
+-- No foreign keys from here to `erasure`: a million checks took longer than the COPY itself, and a million cascades held
+-- their locks for a minute. Rows are made with their request, in one transaction, and `erase_rows` deletes them.
 CREATE TABLE product (
-    request_id    uuid NOT NULL REFERENCES processing_request (id) ON DELETE CASCADE,
+    request_id    uuid NOT NULL,
     row           integer NOT NULL,
     serial_number text NOT NULL,
     name          text NOT NULL,
@@ -65,14 +68,14 @@ CREATE TABLE product (
 );
 
 CREATE TABLE rejected_row (
-    request_id uuid NOT NULL REFERENCES processing_request (id) ON DELETE CASCADE,
+    request_id uuid NOT NULL,
     number     integer NOT NULL,
     error      jsonb NOT NULL,
     PRIMARY KEY (request_id, number)
 );
 
 CREATE TABLE image_group (
-    request_id      uuid NOT NULL REFERENCES processing_request (id) ON DELETE CASCADE,
+    request_id      uuid NOT NULL,
     number          integer NOT NULL,
     state           text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'dispatched', 'settled')),
     dispatch_no     integer NOT NULL DEFAULT 0,
@@ -94,7 +97,7 @@ CREATE INDEX group_open ON image_group (request_id, state, number) WHERE state <
 CREATE INDEX group_counted ON image_group (request_id, number) WHERE state <> 'settled' AND dispatch_no > 0;
 
 CREATE TABLE image (
-    request_id        uuid NOT NULL REFERENCES processing_request (id) ON DELETE CASCADE,
+    request_id        uuid NOT NULL,
     number            integer NOT NULL,
     url               text NOT NULL,
     state             text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'completed', 'failed', 'cancelled')),
@@ -122,6 +125,14 @@ CREATE TABLE image (
     CHECK (state <> 'completed' OR rendition_sha256 IS NOT NULL),
     CHECK (state NOT IN ('failed', 'cancelled') OR error_code IS NOT NULL)
 ) WITH (fillfactor = 35);  -- a settled row is thrice as long: both updates stay on its page, and write no index
+
+-- Deleted requests with more rows than were deleted with them: housekeeping deletes the rest in batches, then the files.
+CREATE TABLE erasure (
+    request_id  uuid PRIMARY KEY,
+    next_number integer NOT NULL DEFAULT 1,
+    last_number integer NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
 
 CREATE TABLE event (
     id         uuid PRIMARY KEY,
@@ -191,3 +202,27 @@ CREATE TRIGGER request_stays_terminal BEFORE UPDATE ON processing_request FOR EA
     WHEN (OLD.status IN ('completed', 'failed', 'cancelled') AND NEW.status IS DISTINCT FROM OLD.status
           AND NEW.run <= OLD.run)
     EXECUTE FUNCTION refuse_change('id', 'status');
+
+-- Products, rejected rows, groups and images are all numbered from 1: erase those from `first` to `last`.
+CREATE FUNCTION erase_rows(request uuid, first integer, last integer) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM product WHERE request_id = request AND row BETWEEN first AND last;
+    DELETE FROM rejected_row WHERE request_id = request AND number BETWEEN first AND last;
+    DELETE FROM image_group WHERE request_id = request AND number BETWEEN first AND last;
+    DELETE FROM image WHERE request_id = request AND number BETWEEN first AND last;
+$$;
+
+-- The rows of a small request go with it; those of a large one are out of reach at once and erased later.
+CREATE FUNCTION erase_with_request() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    last integer := greatest(OLD.images, (SELECT max(row) FROM product WHERE request_id = OLD.id),
+                             (SELECT max(number) FROM rejected_row WHERE request_id = OLD.id));
+BEGIN
+    IF last <= 1000 THEN
+        PERFORM erase_rows(OLD.id, 1, last);
+    ELSE
+        INSERT INTO erasure (request_id, last_number) VALUES (OLD.id, last);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER request_is_erased AFTER DELETE ON processing_request FOR EACH ROW EXECUTE FUNCTION erase_with_request();

@@ -123,17 +123,13 @@ def test_a_change_that_does_not_fit_the_state_is_409(
     assert detail in refused.json()["detail"]
 
 
-def test_cancel_stops_the_request_and_has_its_groups_reconciled(
-    client: httpx.Client, running: str, sql: Sql, sent: Sent
-) -> None:
+def test_cancel_stops_the_request_and_has_it_closed(client: httpx.Client, running: str, sql: Sql, sent: Sent) -> None:
     answer = client.post(f"/v1/requests/{running}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "pending")
     assert sql("SELECT stop_reason, dispatch_at FROM processing_request") == [
         {"stop_reason": "cancelled", "dispatch_at": None}
     ]
-    assert sql("SELECT count(*) AS n FROM image_group WHERE reconcile_at <= now()") == [{"n": 3}]
-    assert sorted(message["group"] for message in sent("notify")) == [1, 2, 3]
-    assert {message["dispatch_no"] for message in sent("notify")} == {-1}
+    assert sent("notify") == [{"request_id": running}]
 
 
 def test_cancel_twice_is_the_same_as_once(client: httpx.Client, running: str) -> None:
@@ -150,6 +146,19 @@ def test_delete_removes_rows_and_files(client: httpx.Client, finished: str, sql:
         assert sql(f"SELECT count(*) AS n FROM {table}") == [{"n": 0}]
     assert not blobs.exists(key)
     assert client.delete(f"/v1/requests/{finished}").status_code == 404
+
+
+def test_a_large_request_is_gone_at_once_and_its_rows_and_files_are_left_to_housekeeping(
+    client: httpx.Client, finished: str, sql: Sql, settings: IngestSettings
+) -> None:
+    blobs, key = connect(settings.blob_url), source_key(UUID(finished), "a" * 64)
+    blobs.put(key, b"picture")
+    sql("UPDATE processing_request SET images = 1001")
+    assert client.delete(f"/v1/requests/{finished}").status_code == 204
+    assert problem(client.delete(f"/v1/requests/{finished}")) == (404, "not_found")
+    assert sql("SELECT next_number, last_number FROM erasure") == [{"next_number": 1, "last_number": 1001}]
+    assert sql("SELECT count(*) AS n FROM image") == [{"n": 300}]
+    assert blobs.exists(key)
 
 
 @pytest.mark.parametrize("status", ["pending", "delivered", "stopped", "exhausted"])

@@ -7,17 +7,21 @@ from functools import partial
 from uuid import UUID
 
 import pytest
+from sqlmodel import Session
 
+from services.notifier import close
+from services.notifier.periodic import TimeBudget
 from services.notifier.reconcile import Reconciler
-from services.notifier.sweep import close_expired_groups, expire_requests, take_due_groups
+from services.notifier.sweep import Sweeper, expire_requests, stopped_requests
 from services.worker.dispatch import dispatch_group, dispatch_request
-from services.worker.settle import Result, failed
-from shared.db import Database
-from shared.messages import DispatchGroup, FetchBatch, Message
+from services.worker.settle import Result, failed, settle
+from shared.db import Database, execute
+from shared.messages import CloseRequest, Deliver, DispatchGroup, FetchBatch, Message
 from tests.integration.batches import NOT_FOUND, done, fetch_isolated, report, take
 from tests.integration.notifier.conftest import complete, dispatched
-from tests.integration.race import together
+from tests.integration.race import overtaken, together
 from tests.integration.seed import (
+    add_request,
     events_of,
     group_row,
     image_rows,
@@ -53,6 +57,58 @@ def test_a_cancel_closes_what_is_not_settled_also_in_groups_that_were_never_disp
     assert [event["type"] for event in events_of(database, request_id)] == ["request.cancelled"]
 
 
+def test_some_groups_at_a_time_are_closed_and_a_message_goes_on(
+    database: Database, reconciler: Reconciler, sent: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(close, "GROUPS_AT_ONCE", 2)
+    request_id, post = dispatched(database, images=700)
+    for batch in post.batches[16:32]:
+        complete(database, batch)
+    reconciler.run(request_id, 2, dispatch_no=1)  # so that a settled group lies between open ones
+    sent.clear()
+    stop(database, request_id, "cancelled")
+    open_groups = []
+    while not isinstance(sent[-1] if sent else None, Deliver):
+        reconciler.close(request_id)
+        open_groups.append(request_row(database, request_id)["open_groups"])
+    assert open_groups == [4, 2, 0]
+    assert sent[:-1] == [CloseRequest(request_id=request_id)] * 2
+    assert states(database, request_id) == {"completed": 128, "cancelled": 572}
+    reconciler.close(request_id)  # a message that comes twice
+    assert len(sent) == 3
+
+
+def test_two_huge_requests_are_closed_in_turn_and_one_that_is_held_holds_up_no_other(
+    database: Database, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(close, "GROUPS_AT_ONCE", 1)
+    held, *others = [add_request(database, images=300) for _ in range(3)]
+    for request_id in (held, *others):
+        stop(database, request_id, "cancelled")
+    with Session(database.engine) as session, session.begin():
+        execute(session, "SELECT 1 FROM processing_request WHERE id = %(id)s FOR UPDATE", {"id": held})
+        sweeper.close_stopped_requests(TimeBudget(10, sweeper.stop))
+    assert [request_row(database, request_id)["open_groups"] for request_id in (held, *others)] == [3, 0, 0]
+    settled = [
+        sql(database, "SELECT request_id FROM image_group WHERE state = 'settled' ORDER BY xmin::text::int8, number")
+    ]
+    turns = [row["request_id"] for row in settled[0]]
+    assert turns == others * 3
+
+
+def test_a_worker_that_holds_a_group_meanwhile_is_waited_for_and_counted(database: Database) -> None:
+    request_id, post = dispatched(database, images=8)
+    take(database, post.batches[0], range(1, 9))
+    stop(database, request_id, "cancelled")
+    overtaken(
+        database,
+        lambda session: settle(session, post.batches[0], [done(1), done(2)]),
+        lambda session: close.close(session, request_id, public_url=""),
+    )
+    request = request_row(database, request_id)
+    assert (request["completed"], request["cancelled"], request["status"]) == (2, 6, "cancelled")
+
+
 def test_a_cancelled_request_is_cancelled_even_if_everything_was_done_in_time(
     database: Database, reconciler: Reconciler
 ) -> None:
@@ -65,15 +121,14 @@ def test_a_cancelled_request_is_cancelled_even_if_everything_was_done_in_time(
 
 @pytest.mark.parametrize(("finished", "status"), [((), "failed"), ((1,), "completed")])
 def test_the_deadline_fails_what_is_left(
-    database: Database, reconciler: Reconciler, finished: tuple[int, ...], status: str
+    database: Database, sweeper: Sweeper, finished: tuple[int, ...], status: str
 ) -> None:
     request_id, post = dispatched(database, images=200)
     report(database, post.batches[0], [done(number) for number in finished])
     pass_time(database, request_id, 24 * 3600 + 1)
     assert database.transact(partial(expire_requests, limit=10)) == [request_id]
-    database.transact(partial(close_expired_groups, limit=10))
-    for _, group in database.transact(partial(take_due_groups, limit=10)):
-        reconciler.run(request_id, group, dispatch_no=None)
+    assert database.transact(partial(stopped_requests, limit=10)) == [request_id]
+    sweeper.run_once()
     assert request_row(database, request_id)["status"] == status
     assert image_rows(database, request_id)[2]["error_code"] == "expired"
     assert states(database, request_id)["failed"] == 200 - len(finished)

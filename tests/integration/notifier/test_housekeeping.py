@@ -1,85 +1,24 @@
 """What housekeeping deletes and when, with real rows and real files."""
 
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from threading import Event
 from uuid import UUID
 
 import pytest
 from sqlmodel import Session
 
 from services.notifier import orphans, periodic
-from services.notifier.housekeeping import Housekeeper, forget_request, sources_deleted
+from services.notifier.housekeeping import forget_request, sources_deleted
 from services.notifier.reconcile import Reconciler
-from services.notifier.settings import NotifierSettings
-from shared.blobs import Blobs, connect, identity, output_key, source_key
-from shared.blobs.disk import DiskBlobs
+from shared.blobs import Blobs, connect, identity, output_key
 from shared.db import Database, execute
 from shared.errors import StorageError
 from shared.ids import uuid7
-from tests.integration.notifier.conftest import finished
-from tests.integration.race import _waiting, together
+from tests.integration.notifier.conftest import Housekeepers, Watched, finished, has_source, known, put_files
+from tests.integration.race import together
 from tests.integration.seed import add_request, pass_time, request_row, sql
-from tests.stack import until
 
 DAY = 24 * 3600
-
-
-class Watched(DiskBlobs):
-    """Fails for chosen prefixes and records its calls."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.failing: dict[str, BaseException] = {}
-        self.listed = 0
-        self.ages: list[str] = []
-
-    def delete_prefix(self, prefix: str) -> None:
-        if failure := self.failing.get(prefix):
-            raise failure
-        super().delete_prefix(prefix)
-
-    def folders(self) -> Iterator[str]:
-        self.listed += 1
-        return super().folders()
-
-    def changed_at(self, folder: str) -> datetime | None:
-        self.ages.append(folder)
-        return super().changed_at(folder)
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> Watched:
-    return Watched(tmp_path / "blobs")
-
-
-Housekeepers = Callable[..., Housekeeper]
-
-
-@pytest.fixture
-def housekeepers(database: Database, blobs: Watched) -> Housekeepers:
-    def make(database: Database = database, blobs: Blobs = blobs, **settings: float) -> Housekeeper:
-        # A copy is not validated: with a negative age files that were just written are orphans.
-        chosen = NotifierSettings(database_url="postgresql://unused", retention_days=30).model_copy(update=settings)
-        return Housekeeper(database=database, blobs=blobs, settings=chosen, stop=Event())
-
-    return make
-
-
-def put_files(blobs: Blobs, request_id: UUID) -> None:
-    blobs.put(source_key(request_id, "5" * 64), b"source", durable=False)
-    blobs.put(output_key(request_id, "a" * 64, "jpg"), b"output", durable=False)
-
-
-def has_source(blobs: Blobs, request_id: UUID) -> bool:
-    return blobs.exists(source_key(request_id, "5" * 64))
-
-
-def known(database: Database) -> set[UUID]:
-    return {row["id"] for row in sql(database, "SELECT id FROM processing_request")}
 
 
 def old_requests(database: Database, reconciler: Reconciler, blobs: Blobs, count: int, *, days: float) -> list[UUID]:
@@ -171,23 +110,6 @@ def test_a_request_with_a_pending_delivery_is_not_forgotten(
     assert known(database) == {request_id}
     sql(database, "UPDATE delivery SET status = 'exhausted'")
     housekeepers().run_once()
-    assert known(database) == set()
-
-
-def test_a_large_request_may_take_longer_to_forget_than_any_other_statement(
-    database: Database, reconciler: Reconciler, blobs: Watched, housekeepers: Housekeepers
-) -> None:
-    """Its cascade waits for a row here, for longer than the time limit."""
-    old_requests(database, reconciler, blobs, 1, days=31)
-    hasty = Database(database.engine.url.render_as_string(hide_password=False), statement_timeout_ms=300)
-    with ThreadPoolExecutor(1) as pool:
-        with Session(database.engine) as session, session.begin():
-            execute(session, "SELECT 1 FROM image FOR UPDATE")
-            forgetting = pool.submit(housekeepers(hasty, source_retention_hours=1e6).run_once)
-            until(lambda: _waiting(database))
-            time.sleep(0.6)
-        forgetting.result(timeout=10)
-    hasty.close()
     assert known(database) == set()
 
 

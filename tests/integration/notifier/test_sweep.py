@@ -7,11 +7,10 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
-from services.notifier import sweep
+from services.notifier import close, sweep
 from services.notifier.reconcile import Reconciler
 from services.notifier.sweep import (
     Sweeper,
-    close_expired_groups,
     expire_requests,
     take_due_deliveries,
     take_due_groups,
@@ -40,21 +39,12 @@ def overdue(database: Database, _: Reconciler) -> UUID:
     return request_id
 
 
-def expired(database: Database, _: Reconciler) -> UUID:
-    """A request of five groups, none of them dispatched, that is stopped already."""
-    request_id = add_request(database, images=5 * 128)
-    pass_time(database, request_id, 25 * 3600)
-    assert taken(database, expire_requests) == [request_id]
-    return request_id
-
-
 @pytest.mark.parametrize(
     ("take", "prepare"),
     [
         (take_requests_to_dispatch, overdue),
         (take_due_groups, overdue),
         (expire_requests, overdue),
-        (close_expired_groups, expired),
         (take_due_deliveries, finished),
     ],
 )
@@ -117,24 +107,18 @@ def test_a_stopped_request_is_not_expired_too(database: Database) -> None:
     assert taken(database, expire_requests) == taken(database, take_requests_to_dispatch) == []
 
 
-def test_groups_of_an_expired_request_become_due_in_batches_and_a_killed_sweeper_leaves_the_rest_to_the_next(
-    database: Database, reconciler: Reconciler, sweeper: Sweeper
+def test_a_killed_sweeper_leaves_the_groups_of_an_expired_request_to_the_next(
+    database: Database, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request_id = expired(database, reconciler)
-    assert due_groups(database) == []  # the first sweeper was killed here
-    assert len(taken(database, close_expired_groups, 2)) == 2
-    assert len(due_groups(database)) == 2
-    assert len(taken(database, take_due_groups, 1)) == 1  # and is reconciled meanwhile
-    assert [len(taken(database, close_expired_groups, 2)) for _ in range(3)] == [2, 1, 0]
-    pass_time(database, request_id, 31)
+    monkeypatch.setattr(close, "GROUPS_AT_ONCE", 2)
+    request_id = add_request(database, images=5 * 128)
+    pass_time(database, request_id, 25 * 3600)
+    assert taken(database, expire_requests) == [request_id]
+    database.transact(lambda session: close.close(session, request_id, public_url=""))  # and then it was killed
+    assert request_row(database, request_id)["open_groups"] == 3
     sweeper.run_once()
     request = request_row(database, request_id)
     assert (request["status"], request["failed"], request["open_groups"]) == ("failed", 640, 0)
-
-
-def due_groups(database: Database) -> list[int]:
-    rows = sql(database, "SELECT number FROM image_group WHERE reconcile_at <= now() ORDER BY number")
-    return [row["number"] for row in rows]
 
 
 def test_a_task_that_fails_holds_up_no_other(

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
-from services.notifier import metrics, sweep, wiped_broker
+from services.notifier import close, housekeeping, metrics, sweep, wiped_broker
 from services.notifier.reconcile import reconcile
 from services.status import products, queries
 from services.worker.claim import claim, defer, release, renew
@@ -64,7 +64,6 @@ def huge(database: Database) -> UUID:
 
 
 def _upload(session: Session, request_id: UUID) -> None:
-    execute(session, "SET LOCAL session_replication_role = replica")  # or a million checks of the foreign key
     execute(
         session,
         """
@@ -144,11 +143,11 @@ def test_every_step_of_a_batch_touches_a_few_pages_of_a_large_upload(
 
 
 def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
-    database: Database, huge: UUID, touched: "_Touched"
+    database: Database, huge: UUID, touched: "_Touched", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touched.most = 2000  # a step writes 50 groups, or 128 images
     sql(database, "UPDATE processing_request SET stop_reason = NULL, dispatch_at = now(), deadline_at = now()")
-    group = next(iter(database.transact(lambda session: _open_window(session, huge)))).group
+    assert database.transact(lambda session: _open_window(session, huge))
     sql(database, "UPDATE processing_request SET dispatch_at = now() WHERE id = %(id)s", id=huge)
     assert huge in touched("take requests", lambda session: sweep.take_requests_to_dispatch(session, 50))
     touched("give back requests", lambda session: sweep.give_back_requests(session, [huge]))
@@ -157,19 +156,27 @@ def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
     assert touched("repair requests", wiped_broker.repair_batch)
     assert touched("repair groups", wiped_broker.repair_batch)
     assert huge in touched("expire requests", lambda session: sweep.expire_requests(session, 50))
-    for step in ("close expired groups", "close more expired groups"):
-        assert len(touched(step, lambda session: sweep.close_expired_groups(session, 50))) == 50
+    assert huge in touched("stopped requests", lambda session: sweep.stopped_requests(session, 50))
     groups = touched("take groups", lambda session: sweep.take_due_groups(session, 50))
     touched("give back groups", lambda session: sweep.give_back_groups(session, groups))
     touched("measure", metrics.measure)
-    touched("close a group", lambda session: reconcile(session, huge, group, dispatch_no=None, public_url=""))
-    (row,) = sql(
+    monkeypatch.setattr(close, "GROUPS_AT_ONCE", 1)
+    for step in ("close groups", "close more groups"):
+        before = sql(database, "SELECT open_groups FROM processing_request WHERE id = %(id)s", id=huge)[0][
+            "open_groups"
+        ]
+        assert touched(step, lambda session: close.close(session, huge, public_url=""))
+        after = sql(database, "SELECT open_groups FROM processing_request WHERE id = %(id)s", id=huge)[0]["open_groups"]
+        assert after == before - 1
+    monkeypatch.setattr(housekeeping, "ERASED_AT_ONCE", IMAGES_PER_GROUP)
+    last = {"id": huge, "next": IMAGES - IMAGES_PER_GROUP + 1, "last": IMAGES}
+    sql(
         database,
-        "SELECT failed FROM image_group WHERE number = %(group)s AND request_id = %(id)s",
-        group=group,
-        id=huge,
+        "INSERT INTO erasure (request_id, next_number, last_number) VALUES (%(id)s, %(next)s, %(last)s)",
+        **last,
     )
-    assert row["failed"] == IMAGES_PER_GROUP
+    assert touched("erase", lambda session: housekeeping.erase_batch(session, huge))
+    touched("erased", lambda session: housekeeping.erased(session, huge))
 
 
 @pytest.mark.parametrize("status", [None, "pending"])

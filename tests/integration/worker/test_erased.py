@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from services.ingest.changes import cancel, erase_rows
+from services.ingest.changes import cancel, erase_request
 from services.notifier.reconcile import Reconciler
 from services.worker.compress import Compressor, compress_batch
 from services.worker.fetch import Fetcher, fetch_batch
@@ -41,7 +41,7 @@ def stop_and_close(database: Database, request_id: UUID) -> None:
 
 def erase(database: Database, blobs: Blobs, request_id: UUID) -> None:
     """What `DELETE` does."""
-    database.transact(lambda session: erase_rows(session, DEFAULT_ACCOUNT, request_id))
+    database.transact(lambda session: erase_request(session, DEFAULT_ACCOUNT, request_id))
     erase_files(blobs, request_id)
 
 

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared import urls
-from shared.urls import Target, allowed_pair, refusal
+from shared.urls import Target, allowed_pair, are_plain, refusal
 
 # fmt: off
 WELL_FORMED = [
@@ -95,12 +95,42 @@ def _where(read: httpx.URL | SplitResult) -> str:
     return Target.parse(f"http://{f'[{host}]' if ':' in (host or '') else host}:{port}").host_port
 
 
-@given(
-    st.from_regex(re.compile(urls._PLAIN.pattern.replace("(?=[^/]{1,253}/)", ""), urls._PLAIN.flags), fullmatch=True)
+def _with_a_change(url: str, place: int, character: str) -> str:
+    return url[:place] + character + url[place + 1 :]
+
+
+PLAIN = st.builds(
+    "{}{}".format,
+    st.from_regex(
+        re.compile(urls._PLAIN_ORIGIN.pattern.replace("(?=.{1,253}$)", ""), urls._PLAIN_ORIGIN.flags), fullmatch=True
+    ),
+    st.text(st.sampled_from(urls._PLAIN_PATH.decode()), max_size=9).map("/".__add__),
 )
+HOSTILE = st.builds("{}{}".format, st.sampled_from(["http://", "https://", "HTTPS://", "ftp://", ""]), HOST_PIECES)
+
+
+@given(PLAIN)
 def test_what_the_fast_path_accepts_the_parser_accepts_too(url: str) -> None:
-    assume(urls._PLAIN.fullmatch(url))
+    assume(are_plain([url]))
     assert Target.parse(url).host in url.lower()
+
+
+@given(st.lists(PLAIN | HOSTILE | st.builds(_with_a_change, PLAIN, st.integers(0, 30), st.characters()), max_size=4))
+def test_the_fast_path_judges_many_urls_as_the_parser_judges_each(several: list[str]) -> None:
+    if are_plain(several):
+        assert [refusal(url) for url in several] == [None] * len(several)
+        assert all(Target.parse(url) for url in several)
+    else:
+        assert not all(are_plain([url]) for url in several)
+
+
+@pytest.mark.parametrize("url", ["https://a.example@", "https://a.b@c.example/x", "https://a.example/ü", *MALFORMED])
+def test_one_that_is_not_plain_spoils_the_others(url: str) -> None:
+    assert not are_plain(["https://a.example/x.jpg", url])
+
+
+def test_nearly_every_url_of_a_catalogue_is_plain() -> None:
+    assert are_plain([f"https://cdn-{n}.shop.example/{n}/Front%20View_(1).jpg?w=800&h=600" for n in range(9)])
 
 
 @given(st.from_regex(r"\A(http|HTTPS)://.{0,9}[.:/?#@\[%]?.{0,9}\Z"))

@@ -27,6 +27,19 @@ def test_it_is_a_dict(texts: list[str]) -> None:
     assert len(numbering) == len(known)
 
 
+@given(st.lists(st.lists(st.text("ab", max_size=3), max_size=300), max_size=9))
+def test_texts_are_numbered_together_as_one_by_one(lists: list[list[str]]) -> None:
+    """Also where the table grows between two texts of a list."""
+    together, single = Numbering(), Numbering()
+    for texts in lists:
+        assert together.numbers(texts) == [single.number(text) for text in texts]
+
+
+def test_the_table_may_grow_in_the_middle_of_a_list() -> None:
+    texts = [f"https://a.example/{number}.jpg" for number in range(5_000)]
+    assert Numbering().numbers(texts + texts) == [*range(1, 5_001)] * 2
+
+
 class Counted(array):  # type: ignore[type-arg]
     """An array that knows how often it was read."""
 

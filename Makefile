@@ -6,7 +6,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short throughput bench compose-test lock clean
+.PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short throughput bench bench-quick compose-test lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -60,8 +60,11 @@ chaos-short: $(READY) ## the same for three minutes
 throughput: $(READY) ## measure what images that need retries cost a large request
 	$(PY) -m pytest -s -m bench tests/bench/test_retries.py
 
-bench: $(READY) ## measure speeds as ratios
-	$(PY) -m pytest -s -m bench tests/bench
+bench: $(READY) ## measure speed, cost and memory on a quiet machine, and write docs/performance.md (20 to 25 minutes)
+	$(PY) -m tests.bench
+
+bench-quick: $(READY) ## check in some minutes that each figure can be measured; the page goes to .test/bench/quick
+	$(PY) -m tests.bench --quick
 
 compose-test: $(READY) ## build the containers and send one request through them
 	$(PY) -m tests.compose
@@ -74,7 +77,7 @@ lock: $(READY) ## update the pinned dependencies from pyproject.toml
 	compile() { env $${index:+"UV_DEFAULT_INDEX=$${index% }"} $${more:+"UV_INDEX=$${more% }"} $${links:+"UV_FIND_LINKS=$${links% }"} \
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --index-strategy unsafe-best-match pyproject.toml "$$@"; }; \
-	compile -o requirements.lock && compile --extra local --extra dev -o requirements-dev.lock
+	compile -o requirements.lock && compile --extra local --extra dev --extra bench -o requirements-dev.lock
 
 clean: ## remove everything that was created in this folder, including data
 	@test ! -x $(PY) || $(PY) -m deploy.local stop

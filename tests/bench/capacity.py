@@ -81,8 +81,8 @@ ROOMS = (
         50_000,
         "50,000 a second that one primary writes and vacuums",
         (
-            "Partitions of `image` by the time of the request, so that old ones are dropped and not deleted; then several "
-            "databases, by account."
+            "Partitions of `image` by the time of the request, so that old ones are dropped and not deleted; then "
+            "several databases, by account."
         ),
     ),
     (

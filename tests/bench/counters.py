@@ -41,7 +41,9 @@ class Counters:
         counts = Counter[str]()
         for part in (self._database(), self._valkey(), self._messages(), self._blobs()):
             counts.update(part)
-        counts["disk_bytes"] = sum(self._watched.written().values())
+        written = self._watched.written()
+        counts.update({f"disk {role}": float(size) for role, size in written.items()})
+        counts["disk_bytes"] = sum(written.values())
         return {"at": time.monotonic(), **counts}
 
     def _database(self) -> Counts:

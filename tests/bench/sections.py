@@ -95,6 +95,8 @@ def counts(data: Data) -> str:
         "the counters of PostgreSQL, Valkey and the kernel; counts, not CPU, are less what an idle stack counts in the "
         "same time.\n\n"
     )
+    named = "; ".join(f"{CLASSES[kind].title}: {_disk(data[kind]['counts'])}" for kind in kinds)
+    first += f"\nBytes written to disk by process, kB an image: {named}.\n"
     return (
         about
         + first
@@ -104,6 +106,11 @@ def counts(data: Data) -> str:
         + "; ".join(f"{CLASSES[kind].title}: {_commands(data[kind]['counts'])}" for kind in kinds)
         + ".\n"
     )
+
+
+def _disk(found: dict[str, float]) -> str:
+    named = {name.removeprefix("disk "): size / 1e3 for name, size in found.items() if name.startswith("disk ")}
+    return ", ".join(f"{role} {size:.0f}" for role, size in sorted(named.items(), key=lambda one: -one[1]) if size >= 1)
 
 
 def _commands(found: dict[str, float]) -> str:

@@ -4,9 +4,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 PY := .venv/bin/python
 READY := .venv/.ready
+BENCH := .venv/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short throughput bench compose-test lock clean
+.PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short throughput bench bench-quick compose-test lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -17,6 +18,10 @@ $(READY): requirements-dev.lock
 	@test -n "$(PYTHON)" || { echo "Halftone needs Python 3.11 or newer; found only: $$(python3 --version 2>&1). Try make setup PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(BENCH): $(READY) requirements-bench.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@touch $@
 
 run: $(READY) ## run the whole stack in the foreground at http://127.0.0.1:8080; Ctrl-C ends it
@@ -60,8 +65,11 @@ chaos-short: $(READY) ## the same for three minutes
 throughput: $(READY) ## measure what images that need retries cost a large request
 	$(PY) -m pytest -s -m bench tests/bench/test_retries.py
 
-bench: $(READY) ## measure speeds as ratios
-	$(PY) -m pytest -s -m bench tests/bench
+bench: $(BENCH) ## measure speed, cost and memory on a quiet machine, and write docs/performance.md (20 to 25 minutes)
+	$(PY) -m tests.bench
+
+bench-quick: $(BENCH) ## check in some minutes that each figure can be measured; the page goes to .test/bench/quick
+	$(PY) -m tests.bench --quick
 
 compose-test: $(READY) ## build the containers and send one request through them
 	$(PY) -m tests.compose
@@ -74,7 +82,8 @@ lock: $(READY) ## update the pinned dependencies from pyproject.toml
 	compile() { env $${index:+"UV_DEFAULT_INDEX=$${index% }"} $${more:+"UV_INDEX=$${more% }"} $${links:+"UV_FIND_LINKS=$${links% }"} \
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --index-strategy unsafe-best-match pyproject.toml "$$@"; }; \
-	compile -o requirements.lock && compile --extra local --extra dev -o requirements-dev.lock
+	compile -o requirements.lock && compile --extra local --extra dev -o requirements-dev.lock && \
+	compile --extra local --extra dev --extra bench -o requirements-bench.lock
 
 clean: ## remove everything that was created in this folder, including data
 	@test ! -x $(PY) || $(PY) -m deploy.local stop

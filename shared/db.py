@@ -107,7 +107,7 @@ class Database:
 
         """
         arguments, options = self.engine.dialect.create_connect_args(self.engine.url)
-        return await psycopg.AsyncConnection.connect(*arguments, **{**options, **self._options}, autocommit=True)
+        return await psycopg.AsyncConnection.connect(*arguments, **{**options, **self._options, "autocommit": True})
 
     def ping(self) -> None:
         """Raise psycopg.OperationalError unless the server takes a new connection, soon.

@@ -1,7 +1,7 @@
 """The queues: lists in Valkey that Dramatiq consumes through us, without polling (ADR 15).
 
 `halftone:queue:NAME` holds the messages that wait, `halftone:taken:PROCESS` those that a process has in hand.
-One command moves a message, so that it is always in one of them. `halftone:workers` has each process's last heartbeat.
+One command moves a message, so that it is always in one of them. `halftone:heartbeats` has each process's last heartbeat.
 """
 
 import time
@@ -26,7 +26,7 @@ log = get_logger(__name__)
 
 QUEUE = "halftone:queue:"
 TAKEN = "halftone:taken:"
-WORKERS = "halftone:workers"
+HEARTBEATS = "halftone:heartbeats"
 HEARTBEAT_TIMEOUT_MS = 15_000
 """A process that was silent for so long is dead, and its messages are given back."""
 BLOCK_SECONDS = 5.0
@@ -159,7 +159,7 @@ class Broker(dramatiq.Broker):
         with self._beating:
             if time.monotonic() >= self._beat_at + BEAT_SECONDS:
                 starts = int(self._beat_at == NEVER)
-                self._beat(keys=[WORKERS], args=[self.name, HEARTBEAT_TIMEOUT_MS, QUEUE, TAKEN, starts])
+                self._beat(keys=[HEARTBEATS], args=[self.name, HEARTBEAT_TIMEOUT_MS, QUEUE, TAKEN, starts])
                 self._beat_at = time.monotonic()
 
     def finish(self, message: Taken) -> None:

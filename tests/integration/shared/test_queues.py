@@ -158,9 +158,9 @@ def test_what_a_dead_process_had_in_hand_wakes_an_idle_one(
     take(broker)
     with process(redis_url, Courier(actors), block_ms=50):
         assert not actors.received
-        broker.client.zadd(queues.WORKERS, {broker.name: 1})  # silent since 1970
+        broker.client.zadd(queues.HEARTBEATS, {broker.name: 1})  # silent since 1970
         until(lambda: actors.received)
-        assert broker.client.zscore(queues.WORKERS, broker.name) is None
+        assert broker.client.zscore(queues.HEARTBEATS, broker.name) is None
         assert not broker.client.exists(broker.taken)
         actors.go_on.set()
 
@@ -169,7 +169,7 @@ def test_a_process_beats_before_it_takes_anything(broker: Broker) -> None:
     """If it died with its first message, others must know of it."""
     send(broker, deliver())
     take(broker)
-    assert broker.client.zscore(queues.WORKERS, broker.name)
+    assert broker.client.zscore(queues.HEARTBEATS, broker.name)
 
 
 def test_a_process_that_starts_finds_what_a_wiped_valkey_no_longer_knows_of(
@@ -177,7 +177,7 @@ def test_a_process_that_starts_finds_what_a_wiped_valkey_no_longer_knows_of(
 ) -> None:
     send(broker, deliver())
     take(broker)
-    broker.client.delete(queues.WORKERS)
+    broker.client.delete(queues.HEARTBEATS)
     monkeypatch.setattr(queues, "BEAT_SECONDS", 0.0)
     other = connect(redis_url)
     other.beat()

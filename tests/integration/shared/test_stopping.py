@@ -77,8 +77,8 @@ def test_a_worker_that_stops_takes_no_more_and_beats_until_what_is_under_way_is_
     stop = stopping(worker)
     until(lambda: waiting(broker) == 0)
     send(broker, Deliver(delivery_id=uuid4()))
-    broker.client.zadd(queues.WORKERS, {broker.name: 1})
-    until(lambda: broker.client.zscore(queues.WORKERS, broker.name) != 1)
+    broker.client.zadd(queues.HEARTBEATS, {broker.name: 1})
+    until(lambda: broker.client.zscore(queues.HEARTBEATS, broker.name) != 1)
     assert broker.client.llen(QUEUE) == 1
     actors.go_on.set()
     stop.join(10)

@@ -1,7 +1,7 @@
 """The queues: lists in Valkey that Dramatiq consumes through us, without polling (ADR 15).
 
 `halftone:queue:NAME` holds the messages that wait, `halftone:taken:PROCESS` those that a process has in hand.
-One command moves a message, so that it is always in one of them. `halftone:heartbeats` has each process's last heartbeat.
+One command moves a message, so that it is always in one of them. `halftone:heartbeats` has each process's last one.
 """
 
 import time

@@ -43,8 +43,8 @@ def database(connection: Database) -> Iterator[str]:
 
 
 def temporary(blobs: Path, folder: Path, *, kept: bool) -> Iterator[str]:
-    """Files half written. `kept`: a process was killed, whose blob files the sweeper deletes an hour later."""
-    left = [] if kept else list((blobs / ".tmp").iterdir())
+    """Files half written. `kept`: a process was killed, whose blob files go with their folder."""
+    left = [] if kept else [*(blobs / ".tmp").iterdir(), *blobs.glob("*/*/.*")]
     # The socket folder of a killed process's forkserver is no file of ours.
     left += [path for path in folder.iterdir() if not path.name.startswith("pymp-")]
     for path in left:

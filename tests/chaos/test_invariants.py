@@ -226,6 +226,11 @@ def test_messages_that_stay_behind_are_found(redis_url: str) -> None:
 def test_a_file_half_written_is_found_unless_its_writer_was_killed(tmp_path: Path) -> None:
     (tmp_path / "blobs" / ".tmp").mkdir(parents=True)
     (tmp_path / "blobs" / ".tmp" / "half").touch()
+    (tmp_path / "blobs" / "request" / "out").mkdir(parents=True)
+    (tmp_path / "blobs" / "request" / "out" / ".half").touch()
     (tmp_path / "spool").mkdir()
-    assert list(drained.temporary(tmp_path / "blobs", tmp_path / "spool", kept=False)) == [".tmp/half is left"]
+    assert list(drained.temporary(tmp_path / "blobs", tmp_path / "spool", kept=False)) == [
+        ".tmp/half is left",
+        "out/.half is left",
+    ]
     assert list(drained.temporary(tmp_path / "blobs", tmp_path / "spool", kept=True)) == []

@@ -1,6 +1,10 @@
 """One interface, two stores: a folder on disk, and obstore (its memory store stands in for the clouds)."""
 
+import fcntl
 import os
+import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +124,33 @@ def test_files_that_a_crash_left_behind_are_swept(disk: Blobs, tmp_path: Path) -
     assert disk.sweep_temporary(-1) == 2
     assert not leftover.exists()
     assert disk.exists(KEY)
+
+
+def test_a_file_is_written_beside_its_name_and_not_in_a_folder_that_all_share(
+    disk: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[Path]] = []
+
+    def sync(_: int) -> None:
+        seen.append({path.parent for path in tmp_path.rglob("*") if path.is_file()})
+
+    monkeypatch.setattr(os, "fsync", sync)
+    disk.put(OUT, b"x")
+    out = tmp_path / "blobs" / OUT
+    assert {out.parent} in seen
+    assert set().union(*seen) == {out.parent}
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ext4 is Linux's")
+def test_ext4_is_told_to_spread_the_requests_folders(disk: Blobs, tmp_path: Path) -> None:
+    disk.put(OUT, b"x")
+    if "ext" not in subprocess.check_output(("stat", "--file-system", "--format=%T", tmp_path), text=True):
+        pytest.skip("the test's folder is not on ext4")
+    descriptor = os.open(tmp_path / "blobs", os.O_RDONLY)
+    (flags,) = struct.unpack("l", fcntl.ioctl(descriptor, 0x80086601, bytes(8)))
+    os.close(descriptor)
+    assert flags & 0x20000
 
 
 def test_a_put_that_fails_leaves_nothing_and_is_a_storage_error(disk: Blobs, tmp_path: Path) -> None:

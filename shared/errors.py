@@ -30,10 +30,12 @@ class ImageError(HalftoneError):
     code: ClassVar[str]
     transient: ClassVar[bool]
 
-    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, detail: str, *, retry_after: float | None = None, asked_by: str = "") -> None:
+        """`asked_by`: the `host:port` that asked not to be asked again for `retry_after` seconds."""
         super().__init__(detail)
         self.detail = detail[:500].replace("\x00", "\ufffd")  # PostgreSQL takes no NUL, and a batch is one statement
         self.retry_after = retry_after
+        self.asked_by = asked_by
 
 
 class TransientError(ImageError):

@@ -13,6 +13,7 @@ from services.worker.codec_pool import CodecPool, PoolLimits
 from services.worker.compress import Compressor, keep_claims
 from services.worker.fetch import Fetcher
 from services.worker.fleet import Fleet
+from services.worker.politeness import Politeness
 from services.worker.settings import WorkerSettings
 from shared import blobs, broker, log
 from shared.blobs import identity
@@ -25,6 +26,7 @@ from shared.settings import from_environment
 
 PATIENCE_SECONDS = 60
 REDIS_RETRIES = 60
+LEASE_MARGIN_SECONDS = 15
 
 
 def main() -> None:
@@ -43,6 +45,7 @@ def main() -> None:
         egress=egress,
         blobs=store,
         limits=settings,
+        politeness=_politeness(connected, settings),
         send_group=partial(broker.send_group, connected),
     )
     compressor = Compressor(database=database, blobs=store, pool=pool, begun_before=fleet.begun_before)
@@ -69,6 +72,15 @@ def main() -> None:
 def _batches_in_hand(connected: broker.Broker) -> list[tuple[Batch, Fetched]]:
     kinds: tuple[type[Batch], ...] = (QuickBatch, CompressBatch, CompressIsolatedBatch)
     return [held for kind in kinds for held in broker.in_hand(connected, kind, Fetched)]
+
+
+def _politeness(connected: broker.Broker, settings: WorkerSettings) -> Politeness:
+    return Politeness(
+        connected.probe,
+        visit_seconds=settings.first_fetch_seconds,
+        lease_seconds=settings.visit_seconds + LEASE_MARGIN_SECONDS,
+        limit=settings.host_fetches,
+    )
 
 
 def _codec_pool(settings: WorkerSettings) -> CodecPool:

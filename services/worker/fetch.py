@@ -1,16 +1,19 @@
 """Fetch a batch (step 5): claim its images, fetch them at the same time, settle the failures, hand on the sources.
 
-The batch's thread hands all URLs to the egress loop at once, then hashes and stores each source as it comes.
+The batch's thread hands all URLs to the egress loop at once, then hashes and stores each source as it comes. Only of a
+host at its limit it hands over a few at a time, and images of a host that wants none now are put off.
 """
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from services.worker.claim import claim, defer, release
 from services.worker.dispatch import SendGroup
+from services.worker.politeness import Politeness, Visit
 from services.worker.settings import FetchLimits
 from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import Blobs, source_key
@@ -29,6 +32,7 @@ from shared.messages import (
     GroupDone,
     ImageRef,
 )
+from shared.urls import host_of
 
 RETRY_DELAYS = (5.0, 15.0, 60.0, 120.0)
 """Seconds after attempt 1, 2, 3, 4."""
@@ -55,6 +59,7 @@ class Fetcher:
     egress: Egress
     blobs: Blobs
     limits: FetchLimits
+    politeness: Politeness
     send_group: SendGroup
 
     def give_up(self) -> None:
@@ -96,15 +101,33 @@ def retry_delay(error: ImageError, *, attempts: int, random: Callable[[], float]
 
 
 def _fetch_all(fetcher: Fetcher, batch: FetchBatch, images: Sequence[ImageRef]) -> dict[int, Outcome]:
+    """Fetch as many as their hosts take now (ADR 16), and put off the others."""
+    hosts = defaultdict[str, list[ImageRef]](list)
+    for image in images:
+        hosts[host_of(image.url)].append(image)
+    outcomes = dict[int, Outcome]()
+    with fetcher.politeness.admit({host: len(its) for host, its in hosts.items()}) as visit:
+        for together in visit.rounds(hosts):
+            outcomes |= _fetch(fetcher, batch, together, visit)
+        for host, its in hosts.items():
+            if left := [image.number for image in its if image.number not in outcomes]:
+                outcomes |= zip(left, map(PutOff, visit.put_off(host, len(left))), strict=True)
+    return {image.number: outcomes[image.number] for image in images}
+
+
+def _fetch(fetcher: Fetcher, batch: FetchBatch, images: Sequence[ImageRef], visit: Visit) -> dict[int, Outcome]:
     """Fetch into the blob store. A source is stored and dropped before the next one is looked at."""
-    limits = fetcher.limits
+    limits, outcomes = fetcher.limits, dict[int, Outcome]()
     bodies = fetcher.egress.fetch_all(
         [image.url for image in images],
         deadline_seconds=limits.fetch_seconds if isinstance(batch, FetchSlowBatch) else limits.first_fetch_seconds,
         max_bytes=limits.max_source_bytes,
     )
-    outcomes = {images[index].number: _outcome(fetcher, batch, images[index], body) for index, body in bodies}
-    return {image.number: outcomes[image.number] for image in images}
+    for index, body in bodies:
+        outcomes[images[index].number] = outcome = _outcome(fetcher, batch, images[index], body)
+        if isinstance(outcome, ImageError) and outcome.retry_after and outcome.asked_by:
+            visit.pause(outcome.asked_by, outcome.retry_after)
+    return outcomes
 
 
 def _outcome(fetcher: Fetcher, batch: FetchBatch, image: ImageRef, body: bytearray | BaseException | None) -> Outcome:

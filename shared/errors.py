@@ -30,12 +30,10 @@ class ImageError(HalftoneError):
     code: ClassVar[str]
     transient: ClassVar[bool]
 
-    def __init__(self, detail: str, *, retry_after: float | None = None, asked_by: str = "") -> None:
-        """`asked_by`: the `host:port` that asked not to be asked again for `retry_after` seconds."""
+    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail[:500].replace("\x00", "\ufffd")  # PostgreSQL takes no NUL, and a batch is one statement
         self.retry_after = retry_after
-        self.asked_by = asked_by
 
 
 class TransientError(ImageError):
@@ -63,7 +61,16 @@ class IncompleteBody(TransientError):
 
 
 class HttpStatusTransient(TransientError):
+    """`host_port` answered with `status`, and wants not to be asked again for `retry_after` seconds."""
+
     code = "http_status"
+
+    def __init__(
+        self, detail: str, *, retry_after: float | None = None, status: int = 503, host_port: str = ""
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.status = status
+        self.host_port = host_port
 
 
 class CodecCrashed(TransientError):

@@ -65,7 +65,7 @@ class Response:
         detail = f"{target.host} answered {self.status}."
         if self.status in TRANSIENT or self.status >= 500:
             asked = retry_after(self.headers.get("retry-after"), now=datetime.now(UTC))
-            raise HttpStatusTransient(detail, retry_after=asked, asked_by=target.host_port)
+            raise HttpStatusTransient(detail, retry_after=asked, status=self.status, host_port=target.host_port)
         raise HttpStatus(detail)
 
 

@@ -180,11 +180,32 @@ def test_a_pause_ends_the_rounds_of_the_visit_that_meets_it(
 ) -> None:
     """Of a host at its limit: the images that have had no turn yet lose no attempt."""
     origin.otherwise = PICTURE
-    origin.on("/3.jpg", status(503, headers={"Retry-After": "300"}))
+    origin.on("/3.jpg", status(429, headers={"Retry-After": "300"}))
     assert came(worker(limit=1), batch_of(request_id, range(1, 6), origin)) == [1, 2]
     assert hits(origin) == 3
     assert attempts(database, request_id)[:5] == [1, 1, 1, 0, 0]
     assert image_rows(database, request_id)[5]["due_in"] > 290
+
+
+def test_a_host_that_is_overloaded_is_left_alone(request_id: UUID, worker: Workers, origin: Origin) -> None:
+    origin.otherwise = status(503, headers={"Retry-After": "300"})
+    assert came(worker(), batch_of(request_id, [1, 2], origin)) == []
+    assert came(worker(), batch_of(request_id, range(3, 19), origin)) == []
+    assert hits(origin) == 2
+
+
+def test_a_broken_image_is_no_overload_at_once_or_tried_again(
+    database: Database, request_id: UUID, worker: Workers, origin: Origin
+) -> None:
+    """Its host's other images come: 503 with `Retry-After` is what Varnish says of an image that cannot be made."""
+    origin.otherwise = PICTURE
+    origin.on("/1.jpg", status(503, headers={"Retry-After": "5"}))
+    assert came(worker(), batch_of(request_id, [1, 2], origin)) == [2]
+    assert came(worker(), batch_of(request_id, [3, 4], origin)) == [3, 4]
+    pass_time(database, request_id, 10)
+    assert came(worker(), batch_of(request_id, [1], origin)) == []
+    assert origin.hits("/1.jpg") == 2
+    assert came(worker(), batch_of(request_id, [5, 6], origin)) == [5, 6]
 
 
 def test_a_pause_is_that_of_the_host_that_asked_not_of_the_one_that_redirected_there(

@@ -79,15 +79,6 @@ end
 return answers
 """
 
-LEAVE = """#!lua
-for i, key in ipairs(KEYS) do
-    redis.call('ZREM', key, ARGV[2 * i])
-    local lasts = tonumber(ARGV[2 * i + 1])
-    if lasts > 0 then redis.call('ZADD', key, lasts, 'lasts') end
-    redis.call('PEXPIRE', key, ARGV[1])
-end
-"""
-
 PAUSE = """#!lua
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[1], 'GT', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], 'paused')
@@ -191,8 +182,8 @@ class Politeness:
         self._limit = limit
         self._lease_ms = round(lease_seconds * 1000)
         self._ttl_ms = round((LONGEST_PAUSE_SECONDS + LONGEST_QUEUE_SECONDS + lease_seconds) * 1000)
+        self._client = client
         self._admit = client.register_script(ADMIT)
-        self._leave = client.register_script(LEAVE)
         self._pause = client.register_script(PAUSE)
         self._away_until = 0.0
         self._lock = Lock()
@@ -203,7 +194,8 @@ class Politeness:
         """Ask for places for so many images of each host; one command for the whole batch."""
         visit_id, hosts = uuid4().hex, list(wanted)
         times = [self._lease_ms, round(self.visit_seconds * 1000), round(LONGEST_QUEUE_SECONDS * 1000), self._ttl_ms]
-        answers = self._ask(self._admit, hosts, [visit_id, self._limit, *times, *wanted.values()])
+        arguments: list[Any] = [visit_id, self._limit, *times, *wanted.values()]
+        answers = self._asked(lambda: self._admit([HOST + host for host in hosts], arguments))
         if answers is None:
             answers = [self._answer(host, wanted[host]) for host in hosts]
         admissions = {
@@ -216,18 +208,20 @@ class Politeness:
         return Visit(admissions, self, visit_id)
 
     def leave(self, visit: Visit, visit_id: str) -> None:
-        """Give the places back, in one command; a lease that stays behind ends by itself."""
+        """Give the places back, in one round trip; a lease that stays behind ends by itself."""
         with self._lock:
             for host, admission in visit.admissions.items():
                 self._own[host] -= admission.places
                 if not self._own[host]:
                     del self._own[host]
-        hosts = [host for host, admission in visit.admissions.items() if admission.places]
-        arguments: list[Any] = [self._ttl_ms]
-        for host in hosts:
-            arguments += [f"{visit.admissions[host].places} {visit_id}", visit.fetch_ms(host)]
-        if hosts:
-            self._ask(self._leave, hosts, arguments)
+        with self._client.pipeline(transaction=False) as commands:
+            for host, admission in visit.admissions.items():
+                if admission.places:
+                    commands.zrem(HOST + host, f"{admission.places} {visit_id}")
+                if lasts := visit.fetch_ms(host):
+                    commands.zadd(HOST + host, {"lasts": lasts})
+                    commands.pexpire(HOST + host, self._ttl_ms)
+            self._asked(commands.execute)
 
     def pause(self, host: str, seconds: float) -> None:
         """Tell all workers at once."""
@@ -235,14 +229,14 @@ class Politeness:
         with self._lock:
             self._own_pauses = {host: end for host, end in self._own_pauses.items() if end > now}
             self._own_pauses[host] = max(now + seconds, self._own_pauses.get(host, 0.0))
-        self._ask(self._pause, [host], [self._ttl_ms, round(seconds * 1000)])
+        self._asked(lambda: self._pause([HOST + host], [self._ttl_ms, round(seconds * 1000)]))
 
-    def _ask(self, script: Any, hosts: list[str], arguments: list[Any]) -> Any:
+    def _asked(self, ask: Callable[[], Any]) -> Any:
         """None where Valkey is away, or was a moment ago."""
         if time.monotonic() < self._away_until:
             return None
         try:
-            return script(keys=[HOST + host for host in hosts], args=arguments)
+            return ask()
         except (redis.RedisError, OSError) as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
             log.warning("hosts_counted_locally", error=type(error).__name__)

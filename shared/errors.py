@@ -61,7 +61,16 @@ class IncompleteBody(TransientError):
 
 
 class HttpStatusTransient(TransientError):
+    """`host_port` answered with `status`, and wants not to be asked again for `retry_after` seconds."""
+
     code = "http_status"
+
+    def __init__(
+        self, detail: str, *, retry_after: float | None = None, status: int = 503, host_port: str = ""
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.status = status
+        self.host_port = host_port
 
 
 class CodecCrashed(TransientError):

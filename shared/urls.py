@@ -153,6 +153,20 @@ def are_plain(urls: Sequence[str]) -> bool:
     return all(map(_is_plain_origin, origins))
 
 
+def host_of(url: str) -> str:
+    """`Target.host_port`, parsed once for each origin; empty for what is no URL."""
+    end = url.find("/", 8)  # after `http://` and a name, or after `https://`
+    return _host_of(url if end < 0 else url[:end])
+
+
+@lru_cache(maxsize=1024)
+def _host_of(origin: str) -> str:
+    try:
+        return Target.parse(origin).host_port
+    except InvalidUrl:
+        return ""
+
+
 @lru_cache(maxsize=1024)  # a manifest names few hosts
 def _is_plain_origin(origin: str) -> bool:
     return bool(_PLAIN_ORIGIN.fullmatch(origin))

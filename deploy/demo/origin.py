@@ -157,7 +157,7 @@ class Origin:
             with self._lock:
                 self.connections += 1
                 self._open[sock] = thread
-            thread.start()
+                thread.start()  # under the lock: `__exit__` joins every thread that it finds
 
     def _serve(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -15,6 +15,7 @@ from services.worker.codec_pool import CodecPool, PoolLimits
 from services.worker.compress import Compressor, keep_claims
 from services.worker.fetch import Fetcher
 from services.worker.fleet import Fleet
+from services.worker.politeness import Politeness
 from services.worker.settings import WorkerSettings
 from shared import blobs, broker, log
 from shared.blobs import identity
@@ -30,6 +31,7 @@ REDIS_RETRIES = 60
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _BODY_BYTES = 2**21  # most sources are smaller
 _KEPT_BYTES = 2**23  # at the end of each arena: some batches of sources
+LEASE_MARGIN_SECONDS = 15
 
 
 def main() -> None:
@@ -49,6 +51,7 @@ def main() -> None:
         egress=egress,
         blobs=store,
         limits=settings,
+        politeness=_politeness(connected, settings),
         send_group=partial(broker.send_group, connected),
     )
     compressor = Compressor(database=database, blobs=store, pool=pool, begun_before=fleet.begun_before)
@@ -83,6 +86,15 @@ def keep_freed_memory() -> None:
 def _batches_in_hand(connected: broker.Broker) -> list[tuple[Batch, Fetched]]:
     kinds: tuple[type[Batch], ...] = (QuickBatch, CompressBatch, CompressIsolatedBatch)
     return [held for kind in kinds for held in broker.in_hand(connected, kind, Fetched)]
+
+
+def _politeness(connected: broker.Broker, settings: WorkerSettings) -> Politeness:
+    return Politeness(
+        connected.probe,
+        visit_seconds=settings.first_fetch_seconds,
+        lease_seconds=settings.visit_seconds + LEASE_MARGIN_SECONDS,
+        limit=settings.host_fetches,
+    )
 
 
 def _codec_pool(settings: WorkerSettings) -> CodecPool:

@@ -1,22 +1,32 @@
 """Fetch a batch (step 5): claim its images, fetch them at the same time, settle the failures, hand on the sources.
 
-The batch's thread hands all URLs to the egress loop at once, then hashes and stores each source as it comes.
+The batch's thread hands all URLs to the egress loop at once, then hashes and stores each source as it comes. Only of a
+host at its limit it hands over a few at a time, and images of a host that wants none now are put off.
 """
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from services.worker.claim import claim, defer, release
 from services.worker.dispatch import SendGroup
+from services.worker.politeness import Politeness, Visit
 from services.worker.settings import FetchLimits
 from services.worker.settle import Result, due_again, failed, settle, unstored
 from shared.blobs import Blobs, source_key
 from shared.db import Database
 from shared.egress import Egress
-from shared.errors import ConnectFailure, FetchTimeout, ImageError, StorageError
+from shared.errors import (
+    ConnectFailure,
+    FetchTimeout,
+    HttpStatusTransient,
+    ImageError,
+    StorageError,
+    TransientError,
+)
 from shared.lifecycle import MAX_ATTEMPTS
 from shared.log import get_logger
 from shared.messages import (
@@ -29,10 +39,12 @@ from shared.messages import (
     GroupDone,
     ImageRef,
 )
+from shared.urls import host_of
 
 RETRY_DELAYS = (5.0, 15.0, 60.0, 120.0)
 """Seconds after attempt 1, 2, 3, 4."""
 LONGEST_RETRY_DELAY = 3600.0
+TOO_MANY_REQUESTS = 429
 
 log = get_logger(__name__)
 
@@ -55,6 +67,7 @@ class Fetcher:
     egress: Egress
     blobs: Blobs
     limits: FetchLimits
+    politeness: Politeness
     send_group: SendGroup
 
     def give_up(self) -> None:
@@ -71,7 +84,7 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     )
     if not attempts:
         return Fetched()
-    outcomes = _fetch_all(fetcher, batch, [image for image in batch.images if image.number in attempts])
+    outcomes = _fetch_all(fetcher, batch, attempts)
     first = not isinstance(batch, FetchSlowBatch)
     slow = [number for number, outcome in outcomes.items() if first and isinstance(outcome, FetchTimeout)]
     results = _results(batch, {number: outcomes[number] for number in outcomes if number not in slow}, attempts)
@@ -95,16 +108,52 @@ def retry_delay(error: ImageError, *, attempts: int, random: Callable[[], float]
     return min(max(delay, error.retry_after or 0.0), LONGEST_RETRY_DELAY)
 
 
-def _fetch_all(fetcher: Fetcher, batch: FetchBatch, images: Sequence[ImageRef]) -> dict[int, Outcome]:
+def _fetch_all(fetcher: Fetcher, batch: FetchBatch, attempts: dict[int, int]) -> dict[int, Outcome]:
+    """Fetch as many as their hosts take now (ADR 16), and put off the others."""
+    hosts = defaultdict[str, list[ImageRef]](list)
+    for image in batch.images:
+        if image.number in attempts:
+            hosts[host_of(image.url)].append(image)
+    outcomes = dict[int, Outcome]()
+    with fetcher.politeness.admit({host: len(its) for host, its in hosts.items()}) as visit:
+        for together in visit.rounds(hosts):
+            outcomes |= _fetch(fetcher, batch, together, visit)
+            for error in _overloads(hosts.values(), outcomes, attempts):
+                visit.pause(error.host_port, error.retry_after or 0.0)
+        for host, its in hosts.items():
+            if left := [image.number for image in its if image.number not in outcomes]:
+                outcomes |= zip(left, map(PutOff, visit.put_off(host, len(left))), strict=True)
+    return {image.number: outcomes[image.number] for image in batch.images if image.number in outcomes}
+
+
+def _fetch(fetcher: Fetcher, batch: FetchBatch, images: Sequence[ImageRef], visit: Visit) -> dict[int, Outcome]:
     """Fetch into the blob store. A source is stored and dropped before the next one is looked at."""
-    limits = fetcher.limits
+    limits, outcomes = fetcher.limits, dict[int, Outcome]()
     bodies = fetcher.egress.fetch_all(
         [image.url for image in images],
         deadline_seconds=limits.fetch_seconds if isinstance(batch, FetchSlowBatch) else limits.first_fetch_seconds,
         max_bytes=limits.max_source_bytes,
     )
-    outcomes = {images[index].number: _outcome(fetcher, batch, images[index], body) for index, body in bodies}
-    return {image.number: outcomes[image.number] for image in images}
+    for index, body in bodies:
+        outcomes[images[index].number] = outcome = _outcome(fetcher, batch, images[index], body)
+        if isinstance(outcome, HttpStatusTransient) and outcome.status == TOO_MANY_REQUESTS and outcome.retry_after:
+            visit.pause(outcome.host_port, outcome.retry_after)
+    return outcomes
+
+
+def _overloads(
+    hosts: Iterable[Sequence[ImageRef]], outcomes: dict[int, Outcome], attempts: dict[int, int]
+) -> Iterator[HttpStatusTransient]:
+    """Any other `Retry-After` is the host's where all of its answers are errors and one of them is to a first attempt.
+
+    Else it is the image's: Varnish, for one, puts one on each page that says that it cannot make this image.
+    """
+    for images in hosts:
+        tried = {image.number: outcomes[image.number] for image in images if image.number in outcomes}
+        if all(isinstance(outcome, TransientError) for outcome in tried.values()):
+            for number, error in tried.items():
+                if isinstance(error, HttpStatusTransient) and error.retry_after and attempts[number] == 1:
+                    yield error
 
 
 def _outcome(fetcher: Fetcher, batch: FetchBatch, image: ImageRef, body: bytearray | BaseException | None) -> Outcome:

@@ -8,11 +8,11 @@ put off have their turn, `lasts` how long a fetch took, in ms. While Valkey is a
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import redis
@@ -20,6 +20,7 @@ from prometheus_client import Counter
 
 from shared.log import get_logger
 
+T = TypeVar("T")
 log = get_logger(__name__)
 
 HOST = "halftone:host:"
@@ -31,6 +32,7 @@ fleet would hold 4,500 connections to a host in trouble."""
 LONGEST_PAUSE_SECONDS = 3600.0
 LONGEST_QUEUE_SECONDS = 60.0
 """How far ahead turns are given: they rest on a guess of how long a fetch takes."""
+MOST_CHANCE_SECONDS = 15.0
 AWAY_SECONDS = 5.0
 """After Valkey failed, it is not asked for so long: a batch must not wait for its timeout each time."""
 PUT_OFF = Counter("halftone_images_put_off_total", "Images not fetched now, for the sake of their host.", ["reason"])
@@ -77,36 +79,26 @@ end
 return answers
 """
 
-LEAVE = """#!lua
-for i, key in ipairs(KEYS) do
-    redis.call('ZREM', key, ARGV[3 * i - 1])
-    local lasts, pause = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
-    if lasts > 0 then redis.call('ZADD', key, lasts, 'lasts') end
-    if pause > 0 then
-        local time = redis.call('TIME')
-        local now = time[1] * 1000 + math.floor(time[2] / 1000)
-        redis.call('ZADD', key, 'GT', now + pause, 'paused')
-    end
-    redis.call('PEXPIRE', key, ARGV[1])
-end
+PAUSE = """#!lua
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], 'GT', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], 'paused')
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Of a host's images `granted` may be fetched now, `places` at once, and the others after `delays`, in seconds."""
+    """Of `wanted` images of a host `granted` may be fetched now, `places` at once.
 
+    The turn of the others begins after `start`, of one more every `between` (seconds).
+    """
+
+    wanted: int
     granted: int
     places: int
-    delays: tuple[float, ...]
-    begun: float = field(default_factory=time.monotonic)
-
-    @property
-    def fetch_ms(self) -> int:
-        """How long a fetch took, if the visit ends now; 0 where nobody needs to know, for all were fetched at once."""
-        rounds = -(-self.granted // self.places) if self.places else 0
-        at_limit = self.delays or rounds > 1
-        return round((time.monotonic() - self.begun) * 1000 / rounds) if rounds and at_limit else 0
+    start: float
+    between: float
+    is_paused: bool
 
 
 @dataclass(slots=True)
@@ -116,11 +108,48 @@ class Visit:
     admissions: dict[str, Admission]
     _politeness: "Politeness"
     _id: str
-    _pauses: dict[str, float] = field(default_factory=dict)
+    _begun: float = field(default_factory=time.monotonic)
+    _pauses: dict[str, float] = field(default_factory=dict)  # when each ends, on the monotonic clock
+    _turns: dict[str, tuple[int, float]] = field(default_factory=dict)  # how many, and when the last one ended
+
+    def rounds(self, images: Mapping[str, Sequence[T]]) -> Iterator[list[T]]:
+        """What is to be fetched at once, time after time: of each host as many images as it has places.
+
+        Ends where another round would outlast the visit. A host that asks for a pause meanwhile has no further turn.
+        """
+        left = {host: list(images[host][: admission.granted]) for host, admission in self.admissions.items()}
+        number, elapsed = 0, 0.0
+        while not number or elapsed * (number + 1) / number <= self._politeness.visit_seconds:
+            turns = {host: left[host][: self.admissions[host].places] for host in left if host not in self._pauses}
+            turns = {host: turn for host, turn in turns.items() if turn}
+            if not turns:
+                return
+            yield [image for turn in turns.values() for image in turn]
+            number, elapsed = number + 1, time.monotonic() - self._begun
+            for host, turn in turns.items():
+                left[host] = left[host][len(turn) :]
+                self._turns[host] = (number, elapsed)
 
     def pause(self, host: str, seconds: float) -> None:
-        """The host asked for it (429 or 503 with `Retry-After`): no worker begins another visit before it ends."""
-        self._pauses[host] = max(min(seconds, LONGEST_PAUSE_SECONDS), self._pauses.get(host, 0.0))
+        """The host asked for it (`Retry-After`): no worker begins another visit there before it ends."""
+        seconds = min(seconds, LONGEST_PAUSE_SECONDS)
+        end = time.monotonic() + seconds
+        if end > self._pauses.get(host, 0.0) + 1:  # the images of a batch mostly ask for the same
+            self._pauses[host] = end
+            self._politeness.pause(host, seconds)
+
+    def put_off(self, host: str, images: int) -> tuple[float, ...]:
+        """After how many seconds each of the host's images that were not fetched is due again; they are counted."""
+        admission, now = self.admissions[host], time.monotonic()
+        pause = self._pauses.get(host, 0.0) - now
+        PUT_OFF.labels("pause" if admission.is_paused or pause > 0 else "limit").inc(images)
+        return self._politeness.delays(images, max(pause, admission.start - (now - self._begun)), admission.between)
+
+    def fetch_ms(self, host: str) -> int:
+        """How long a fetch took; 0 where nobody needs to know, for all were fetched at once."""
+        turns, seconds = self._turns.get(host, (0, 0.0))
+        admission = self.admissions[host]
+        return round(seconds * 1000 / turns) if turns and admission.wanted > admission.places else 0
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +157,7 @@ class Visit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._politeness.leave(self._id, self.admissions, self._pauses)
+        self._politeness.leave(self, self._id)
 
 
 class Politeness:
@@ -148,13 +177,14 @@ class Politeness:
         limit: int = HOST_FETCHES,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self.visit_seconds = visit_seconds
         self._chance = chance
         self._limit = limit
-        self._visit_ms = round(visit_seconds * 1000)
         self._lease_ms = round(lease_seconds * 1000)
         self._ttl_ms = round((LONGEST_PAUSE_SECONDS + LONGEST_QUEUE_SECONDS + lease_seconds) * 1000)
+        self._client = client
         self._admit = client.register_script(ADMIT)
-        self._leave = client.register_script(LEAVE)
+        self._pause = client.register_script(PAUSE)
         self._away_until = 0.0
         self._lock = Lock()
         self._own: defaultdict[str, int] = defaultdict(int)  # this process's fetches under way
@@ -163,48 +193,50 @@ class Politeness:
     def admit(self, wanted: Mapping[str, int]) -> Visit:
         """Ask for places for so many images of each host; one command for the whole batch."""
         visit_id, hosts = uuid4().hex, list(wanted)
-        ahead_ms = round(LONGEST_QUEUE_SECONDS * 1000)
-        arguments = [visit_id, self._limit, self._lease_ms, self._visit_ms, ahead_ms, self._ttl_ms, *wanted.values()]
-        answers = self._ask(self._admit, hosts, arguments)
+        times = [self._lease_ms, round(self.visit_seconds * 1000), round(LONGEST_QUEUE_SECONDS * 1000), self._ttl_ms]
+        arguments: list[Any] = [visit_id, self._limit, *times, *wanted.values()]
+        answers = self._asked(lambda: self._admit([HOST + host for host in hosts], arguments))
         if answers is None:
             answers = [self._answer(host, wanted[host]) for host in hosts]
-        admissions = {}
-        for host, (granted, places, start_ms, between_us, paused) in zip(hosts, answers, strict=True):
-            refused = wanted[host] - granted
-            delays = self._delays(refused, start_ms / 1000, between_us / 1_000_000)
-            admissions[host] = Admission(granted, places, delays)
-            PUT_OFF.labels("pause" if paused else "limit").inc(refused)
+        admissions = {
+            host: Admission(wanted[host], granted, places, start_ms / 1000, between_us / 1_000_000, bool(paused))
+            for host, (granted, places, start_ms, between_us, paused) in zip(hosts, answers, strict=True)
+        }
         with self._lock:
             for host, admission in admissions.items():
                 self._own[host] += admission.places
         return Visit(admissions, self, visit_id)
 
-    def leave(self, visit_id: str, admissions: Mapping[str, Admission], pauses: Mapping[str, float]) -> None:
-        """Give the places back and begin the pauses, in one command; a lease that stays behind ends by itself."""
-        now = time.monotonic()
+    def leave(self, visit: Visit, visit_id: str) -> None:
+        """Give the places back, in one round trip; a lease that stays behind ends by itself."""
         with self._lock:
-            for host, admission in admissions.items():
+            for host, admission in visit.admissions.items():
                 self._own[host] -= admission.places
                 if not self._own[host]:
                     del self._own[host]
-            self._own_pauses = {host: end for host, end in self._own_pauses.items() if end > now}
-            for host, seconds in pauses.items():
-                self._own_pauses[host] = max(now + seconds, self._own_pauses.get(host, 0.0))
-        hosts = [host for host, admission in admissions.items() if admission.places or host in pauses]
-        arguments: list[Any] = [self._ttl_ms]
-        for host in hosts:
-            admission = admissions[host]
-            lease = f"{admission.places} {visit_id}"
-            arguments += [lease, admission.fetch_ms, round(pauses.get(host, 0.0) * 1000)]
-        if hosts:
-            self._ask(self._leave, hosts, arguments)
+        with self._client.pipeline(transaction=False) as commands:
+            for host, admission in visit.admissions.items():
+                if admission.places:
+                    commands.zrem(HOST + host, f"{admission.places} {visit_id}")
+                if lasts := visit.fetch_ms(host):
+                    commands.zadd(HOST + host, {"lasts": lasts})
+                    commands.pexpire(HOST + host, self._ttl_ms)
+            self._asked(commands.execute)
 
-    def _ask(self, script: Any, hosts: list[str], arguments: list[Any]) -> Any:
+    def pause(self, host: str, seconds: float) -> None:
+        """Tell all workers at once."""
+        now = time.monotonic()
+        with self._lock:
+            self._own_pauses = {host: end for host, end in self._own_pauses.items() if end > now}
+            self._own_pauses[host] = max(now + seconds, self._own_pauses.get(host, 0.0))
+        self._asked(lambda: self._pause([HOST + host], [self._ttl_ms, round(seconds * 1000)]))
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
         """None where Valkey is away, or was a moment ago."""
         if time.monotonic() < self._away_until:
             return None
         try:
-            return script(keys=[HOST + host for host in hosts], args=arguments)
+            return ask()
         except (redis.RedisError, OSError) as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
             log.warning("hosts_counted_locally", error=type(error).__name__)
@@ -218,11 +250,14 @@ class Politeness:
         places = min(wanted, room)
         return places, places, round(pause * 1000), 1_000_000 // self._limit, pause > 0
 
-    def _delays(self, refused: int, start: float, between: float) -> tuple[float, ...]:
+    def delays(self, images: int, start: float, between: float) -> tuple[float, ...]:
         """All come back together when there is room for them, or as many at a time as the host takes.
 
-        At least a second, for the way through the database takes longer than most fetches; and up to a quarter more by
+        At least a second, for the way through the database takes longer than most fetches; and a little more by
         chance, so that images that were put off together do not all return together.
         """
-        turns = (min(refused, self._limit * (number // self._limit + 1)) for number in range(refused))
-        return tuple(max(1.0, start + turn * between) * (1 + self._chance() / 4) for turn in turns)
+        turns = (min(images, self._limit * (number // self._limit + 1)) for number in range(images))
+        return tuple(self._a_little_later(max(1.0, start + turn * between)) for turn in turns)
+
+    def _a_little_later(self, delay: float) -> float:
+        return delay + self._chance() * min(delay / 4, MOST_CHANCE_SECONDS)

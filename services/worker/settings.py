@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from services.worker.claim import CLAIM_SECONDS
+from services.worker.politeness import HOST_FETCHES
 from shared.lifecycle import IMAGES_PER_BATCH
 from shared.messages import (
     CompressIsolatedBatch,
@@ -20,17 +21,26 @@ FetchSeconds = Annotated[PositiveFloat, Field(le=600)]
 
 
 class FetchLimits(BaseModel):
-    """A fetch has `first_fetch_seconds`; a slower one goes to the slow queue and has `fetch_seconds` there."""
+    """A fetch has `first_fetch_seconds`; a slower one goes to the slow queue and has `fetch_seconds` there.
+
+    `host_fetches`: at once from one host, by all workers together.
+    """
 
     first_fetch_seconds: FetchSeconds = 5.0
     fetch_seconds: FetchSeconds = 30.0
     connect_seconds: FetchSeconds = 5.0
     max_source_bytes: PositiveInt = 20_000_000
+    host_fetches: PositiveInt = HOST_FETCHES
 
     @property
     def claim_seconds(self) -> float:
-        """Longer than the slowest fetch, with a minute and a half in which compressing begins."""
-        return max(CLAIM_SECONDS, self.first_fetch_seconds + 90, self.fetch_seconds + 90)
+        """Longer than the slowest visit to a host (ADR 16), with a minute and a half in which compressing begins."""
+        return max(CLAIM_SECONDS, self.visit_seconds + 90)
+
+    @property
+    def visit_seconds(self) -> float:
+        """A visit's last round may begin when `first_fetch_seconds` are nearly over."""
+        return self.first_fetch_seconds + max(self.first_fetch_seconds, self.fetch_seconds)
 
     @property
     def deferred_seconds(self) -> float:

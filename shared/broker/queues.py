@@ -51,7 +51,8 @@ return 1
 
 # A process that died before its first heartbeat after Valkey was wiped is known by its list alone. One that starts
 # (ARGV[5]) counts it as heard now, and so it is dead soon.
-BEAT = """
+# Where Valkey is full it moves messages all the same: only what is taken and done makes room again.
+BEAT = """#!lua flags=allow-oom
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])
@@ -70,6 +71,8 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2]
     redis.call('ZREM', KEYS[1], dead)
 end
 """
+
+TAKE = "#!lua flags=allow-oom\nreturn redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class Broker(dramatiq.Broker):
         self._beating = Lock()
         self._finish = client.register_script(FINISH)
         self._beat = client.register_script(BEAT)
+        self._take = client.register_script(TAKE)
 
     def declare_queue(self, queue_name: str) -> None:
         """No delay queue: a message that is to wait is a time in the database."""
@@ -161,6 +165,16 @@ class Broker(dramatiq.Broker):
                 starts = int(self._beat_at == NEVER)
                 self._beat(keys=[HEARTBEATS], args=[self.name, HEARTBEAT_TIMEOUT_MS, QUEUE, TAKEN, starts])
                 self._beat_at = time.monotonic()
+
+    def take(self, queue_name: str, seconds: float) -> Any:
+        """A message; None if there is none within `seconds`."""
+        try:
+            return self.blocking.blmove(QUEUE + queue_name, self.taken, seconds)  # type: ignore[arg-type]
+        except redis.exceptions.OutOfMemoryError:  # full, and a script cannot block
+            raw = self._take([QUEUE + queue_name, self.taken])
+            if raw is None:
+                self.draining.wait(1.0)
+            return raw
 
     def finish(self, message: Taken) -> None:
         """Let Valkey forget the message and send what follows it, in one step: a killed process leaves both or none."""
@@ -214,15 +228,11 @@ class _Consumer(Consumer):
     """After an error of Redis, Dramatiq makes a new consumer while threads still work on messages of the old one."""
 
     def __init__(self, broker: Broker, queue_name: str, prefetch: int, seconds: float) -> None:
-        self.broker = broker
-        self.queue_name = queue_name
-        self.prefetch = prefetch
-        self.seconds = seconds
-        self.held = broker.in_hand[queue_name]
-        self.room = broker.room[queue_name]
-        self.blocked = (
-            False  # set before `draining` is read: `drain` waits for every consumer that may not have seen it
-        )
+        self.broker, self.queue_name = broker, queue_name
+        self.prefetch, self.seconds = prefetch, seconds
+        self.held, self.room = broker.in_hand[queue_name], broker.room[queue_name]
+        # Set before `draining` is read: `drain` waits for every consumer that may not have seen it.
+        self.blocked = False
 
     def __next__(self) -> Taken | None:
         try:
@@ -247,13 +257,7 @@ class _Consumer(Consumer):
     def _take(self) -> Taken | None:
         self.blocked = True
         try:
-            if self.broker.draining.is_set():
-                return None
-            raw: Any = self.broker.blocking.blmove(
-                QUEUE + self.queue_name,
-                self.broker.taken,
-                self.seconds,  # type: ignore[arg-type]
-            )
+            raw = None if self.broker.draining.is_set() else self.broker.take(self.queue_name, self.seconds)
         finally:
             self.blocked = False
         return self._hold(raw) if raw else None

@@ -108,7 +108,7 @@ class Egress:
             response = await self._get(target, deadline, max_bytes)
             next_target = response.redirect(target)
             if next_target is None:
-                return response.whole_body(target.host)
+                return response.whole_body(target)
             target = next_target
         raise TooManyRedirects(f"More than {MAX_REDIRECTS} redirects.")
 

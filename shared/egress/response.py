@@ -56,16 +56,16 @@ class Response:
         except InvalidUrl as error:
             raise BlockedUrl(f"{target.host} redirects to a URL that is refused. {error}") from error
 
-    def whole_body(self, host: str) -> bytearray:
+    def whole_body(self, target: Target) -> bytearray:
         """Raises HttpStatus or HttpStatusTransient unless the status is 200, and what befell the body."""
         if self.status == 200:
             if self.error:
                 raise self.error
             return self.body
-        detail = f"{host} answered {self.status}."
+        detail = f"{target.host} answered {self.status}."
         if self.status in TRANSIENT or self.status >= 500:
             asked = retry_after(self.headers.get("retry-after"), now=datetime.now(UTC))
-            raise HttpStatusTransient(detail, retry_after=asked)
+            raise HttpStatusTransient(detail, retry_after=asked, status=self.status, host_port=target.host_port)
         raise HttpStatus(detail)
 
 

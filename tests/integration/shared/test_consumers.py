@@ -5,11 +5,13 @@ import sys
 from collections.abc import Iterator
 from threading import Event
 from typing import Any, NoReturn
+from unittest.mock import Mock
 from uuid import uuid4
 
 import dramatiq
 import dramatiq.worker
 import pytest
+import redis
 
 from shared.broker import Broker, connect, declare, queues, receives, send
 from shared.broker import watchdog as module
@@ -82,18 +84,18 @@ def held_and_waiting(broker: Broker) -> tuple[int, int]:
     return client.llen(broker.taken), client.llen(queues.QUEUE + QUEUE)
 
 
-def test_a_new_consumer_takes_no_more_than_the_limit_leaves(broker: Broker, actors: Actors) -> None:
+def test_a_new_consumer_takes_no_more_than_the_limit_leaves(
+    broker: Broker, actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broker.prefetch[QUEUE] = 3
     with consuming(broker, actors) as worker:
         thread = worker.consumers[QUEUE]
         send_some(broker, 2)
         until(lambda: len(actors.received) == 2)
         first = thread.consumer
-        broker.client.config_set("maxmemory", 1)  # refuses every command that might need memory
-        try:
+        with monkeypatch.context() as patched:
+            patched.setattr(broker, "take", Mock(side_effect=redis.ResponseError))
             until(lambda: thread.consumer is not first)
-        finally:
-            broker.client.config_set("maxmemory", 0)
         send_some(broker, 5)
         until(lambda: len(actors.received) > 2)
         spoke_last = broker.heard_at

@@ -227,6 +227,19 @@ def test_where_valkey_is_full_a_finished_message_makes_room_and_what_follows_cou
     assert REGISTRY.get_sample_value("halftone_messages_unsent_total", {"actor": "next"}) == 1
 
 
+def test_a_full_valkey_is_emptied(redis_url: str, broker: Broker, actors: Actors) -> None:
+    """It refuses every command that might need memory; those that take a message or a heartbeat are such commands."""
+    send(broker, deliver())
+    actors.go_on.set()
+    broker.client.config_set("maxmemory", 1)
+    try:
+        with process(redis_url, Courier(actors)):
+            until(lambda: actors.received)
+            until(lambda: not broker.client.exists(QUEUE, *broker.client.keys(queues.TAKEN + "*")))
+    finally:
+        broker.client.config_set("maxmemory", 0)
+
+
 def test_a_message_that_cannot_be_read_is_dropped_and_harms_no_other(
     redis_url: str, broker: Broker, actors: Actors
 ) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from services.worker.codec_pool import Made
 from services.worker.compress import Compressor
 from services.worker.fetch import Fetcher
 from services.worker.fleet import Fleet
+from services.worker.politeness import Politeness
 from services.worker.settings import FetchLimits
 from shared.blobs import Blobs, connect, source_key
 from shared.db import Database
@@ -25,7 +27,7 @@ from shared.messages import CompressBatch, Fetched, FetchedImage
 from shared.recipe import Recipe
 from tests.integration.batches import Post, claimed_batch, compress_after
 from tests.integration.seed import add_request
-from tests.origin import Origin
+from tests.origin import Origin, status
 
 BATCH = list(range(1, 9))
 
@@ -125,15 +127,31 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
+def busy() -> Iterator[Origin]:
+    """A host of its own that wants to be left alone for a while."""
+    with Origin(otherwise=status(503, headers={"Retry-After": "40"})) as busy:
+        yield busy
+
+
+@pytest.fixture
 def post() -> Post:
     return Post()
 
 
 @pytest.fixture
-def fetcher(database: Database, origin: Origin, blobs: Blobs, post: Post) -> Iterator[Fetcher]:
-    egress = Egress((origin.place,))
+def polite(redis_url: str) -> Iterator[Callable[..., Politeness]]:
+    """Makes what each worker has one of."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield partial(Politeness, client, visit_seconds=0.5, lease_seconds=60, chance=lambda: 0.0)
+
+
+@pytest.fixture
+def fetcher(
+    database: Database, origin: Origin, busy: Origin, blobs: Blobs, post: Post, polite: Callable[..., Politeness]
+) -> Iterator[Fetcher]:
+    egress = Egress((origin.place, busy.place))
     limits = FetchLimits(first_fetch_seconds=0.5, fetch_seconds=2.0, max_source_bytes=10_000)
-    yield Fetcher(database=database, egress=egress, blobs=blobs, limits=limits, send_group=post)
+    yield Fetcher(database=database, egress=egress, blobs=blobs, limits=limits, politeness=polite(), send_group=post)
     egress.close()
 
 

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared import urls
-from shared.urls import Target, allowed_pair, are_plain, refusal
+from shared.urls import Target, allowed_pair, are_plain, host_of, refusal
 
 # fmt: off
 WELL_FORMED = [
@@ -241,3 +241,21 @@ def test_the_allow_list_is_read_as_urls_are(text: str, pair: str) -> None:
 def test_the_allow_list_takes_nothing_but_host_and_port(text: str) -> None:
     with pytest.raises(ValueError, match=r"host:port|The URL"):
         allowed_pair(text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a/",
+        "https://Shop.Example./x/y?z",
+        "http://shop.example?at=/x",
+        "https://[::1]:8443/a",
+        "http://shop.example",
+    ],
+)
+def test_the_host_of_a_url_is_that_of_its_target(url: str) -> None:
+    assert host_of(url) == Target.parse(url).host_port
+
+
+def test_what_is_no_url_has_no_host() -> None:
+    assert {host_of("ftp://shop.example/x"), host_of("https:///x"), host_of("")} == {""}

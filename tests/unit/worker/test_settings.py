@@ -3,7 +3,7 @@
 import pytest
 
 from services.worker.actors import Actors
-from services.worker.settings import WorkerSettings
+from services.worker.settings import FetchLimits, WorkerSettings
 from shared.messages import (
     CompressBatch,
     DispatchRequest,
@@ -42,3 +42,9 @@ def test_quick_batches_go_before_all_others_and_behind_dispatching() -> None:
     order: list[type[Message]] = [DispatchRequest, QuickBatch, CompressBatch, FetchBatch]
     assert sorted(order, key=priority) == order
     assert len({priority(message) for message in order}) == len(order)
+
+
+@pytest.mark.parametrize(("first", "later"), [(5, 30), (600, 600), (600, 1)])
+def test_a_claim_outlasts_a_visit_whose_last_round_begins_at_its_end(first: float, later: float) -> None:
+    limits = FetchLimits(first_fetch_seconds=first, fetch_seconds=later)
+    assert limits.claim_seconds >= first + max(first, later) + 90

@@ -170,7 +170,7 @@ class Broker(dramatiq.Broker):
             keys += [following.barrier] if following.barrier else []
             try:
                 self._finish(keys=keys, args=[message.raw, following.message.encode()])
-            except redis.ResponseError as error:  # full: then what is done makes room, and `reconcile` repairs
+            except redis.exceptions.OutOfMemoryError as error:  # what is done makes room, and `reconcile` repairs
                 UNSENT.labels(following.message.actor_name).inc()
                 log.warning("message_not_sent", message=following.message.actor_name, error=type(error).__name__)
             else:
@@ -269,11 +269,14 @@ class _Consumer(Consumer):
         return message
 
     def ack(self, message: MessageProxy) -> None:
-        """Dramatiq tries again after a ConnectionClosed, and until then the message is ours."""
+        """Dramatiq tries again after a ConnectionClosed, and until then the message is ours.
+
+        After any other error it would leave the message in hand for good: a primary that was demoted refuses to write.
+        """
         assert isinstance(message, Taken)
         try:
             self.broker.finish(message)
-        except (RedisConnectionError, RedisTimeoutError) as error:
+        except (redis.RedisError, OSError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         self._let_go(message)
 

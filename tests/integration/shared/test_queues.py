@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import dramatiq
 import pytest
+from dramatiq.errors import ConnectionClosed
 from prometheus_client import REGISTRY
 
 from shared.broker import Broker, connect, declare, queues, receives, send, send_group
@@ -225,6 +226,24 @@ def test_where_valkey_is_full_a_finished_message_makes_room_and_what_follows_cou
         broker.client.config_set("maxmemory", 0)
     assert broker.client.exists(broker.taken, queues.QUEUE + "next") == 0
     assert REGISTRY.get_sample_value("halftone_messages_unsent_total", {"actor": "next"}) == 1
+
+
+def test_a_message_that_a_demoted_primary_does_not_finish_is_finished_by_the_next_one(broker: Broker) -> None:
+    send(broker, deliver())
+    consumer = broker.consume(Deliver.queue)
+    message = next(consumer)
+    assert isinstance(message, Taken)
+    message.following = Following(dramatiq.Message("next", "next", (), {}, {}))
+    broker.client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(ConnectionClosed):  # which Dramatiq answers by asking again
+            consumer.ack(message)
+        assert broker.in_hand[Deliver.queue]
+    finally:
+        broker.client.replicaof("NO", "ONE")
+    consumer.ack(message)
+    assert not broker.in_hand[Deliver.queue]
+    assert (broker.client.llen(queues.QUEUE + "next"), broker.client.exists(broker.taken)) == (1, 0)
 
 
 def test_a_message_that_cannot_be_read_is_dropped_and_harms_no_other(

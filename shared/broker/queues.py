@@ -16,8 +16,6 @@ import redis
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed, DecodeError
 from dramatiq.middleware import Middleware
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.broker.metrics import UNSENT
 from shared.log import get_logger
@@ -49,9 +47,14 @@ redis.call('RPUSH', KEYS[2], ARGV[2])
 return 1
 """
 
+# A full Valkey refuses BLMOVE, and would stay full if nothing were taken from it.
+TAKE_FROM_FULL = """#!lua flags=allow-oom
+return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
+"""
+
 # A process that died before its first heartbeat after Valkey was wiped is known by its list alone. One that starts
 # (ARGV[5]) counts it as heard now, and so it is dead soon.
-BEAT = """
+BEAT = """#!lua flags=allow-oom
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])
@@ -121,6 +124,7 @@ class Broker(dramatiq.Broker):
         self._beating = Lock()
         self._finish = client.register_script(FINISH)
         self._beat = client.register_script(BEAT)
+        self.take_from_full = client.register_script(TAKE_FROM_FULL)
 
     def declare_queue(self, queue_name: str) -> None:
         """No delay queue: a message that is to wait is a time in the database."""
@@ -166,8 +170,8 @@ class Broker(dramatiq.Broker):
         """Let Valkey forget the message and send what follows it, in one step: a killed process leaves both or none."""
         following = message.following
         if following is not None:
-            keys = [self.taken, QUEUE + following.message.queue_name]
-            keys += [following.barrier] if following.barrier else []
+            barrier = [following.barrier] if following.barrier else []
+            keys = [self.taken, QUEUE + following.message.queue_name, *barrier]
             try:
                 self._finish(keys=keys, args=[message.raw, following.message.encode()])
             except redis.exceptions.OutOfMemoryError as error:  # what is done makes room, and `reconcile` repairs
@@ -179,8 +183,7 @@ class Broker(dramatiq.Broker):
 
     def give_back(self, raw: bytes) -> None:
         """Put a message that is ours behind the others of its queue."""
-        queue_name = dramatiq.Message.decode(raw).queue_name
-        self._finish(keys=[self.taken, QUEUE + queue_name], args=[raw, raw])
+        self._finish(keys=[self.taken, QUEUE + dramatiq.Message.decode(raw).queue_name], args=[raw, raw])
 
     def strays(self) -> set[bytes]:
         """Messages that Valkey counts as ours and that are not in hand. One that is seen once may be on its way."""
@@ -220,15 +223,13 @@ class _Consumer(Consumer):
         self.seconds = seconds
         self.held = broker.in_hand[queue_name]
         self.room = broker.room[queue_name]
-        self.blocked = (
-            False  # set before `draining` is read: `drain` waits for every consumer that may not have seen it
-        )
+        self.blocked = False  # set before `draining` is read: `drain` waits for all that may not have seen it
 
     def __next__(self) -> Taken | None:
         try:
             self.broker.beat()
             message = self._take() if self._has_room() else None
-        except (RedisConnectionError, RedisTimeoutError) as error:
+        except (redis.RedisError, OSError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         self.broker.heard_at = time.monotonic()  # it asked Redis, or holds as much as it may
         return message
@@ -249,11 +250,12 @@ class _Consumer(Consumer):
         try:
             if self.broker.draining.is_set():
                 return None
-            raw: Any = self.broker.blocking.blmove(
-                QUEUE + self.queue_name,
-                self.broker.taken,
-                self.seconds,  # type: ignore[arg-type]
-            )
+            queue, ours = QUEUE + self.queue_name, self.broker.taken
+            raw: Any = self.broker.blocking.blmove(queue, ours, self.seconds)  # type: ignore[arg-type]
+        except redis.exceptions.OutOfMemoryError:
+            raw = self.broker.take_from_full(keys=[queue, ours])
+            if raw is None:
+                self.broker.draining.wait(self.seconds)
         finally:
             self.blocked = False
         return self._hold(raw) if raw else None

@@ -89,11 +89,11 @@ def test_a_new_consumer_takes_no_more_than_the_limit_leaves(broker: Broker, acto
         send_some(broker, 2)
         until(lambda: len(actors.received) == 2)
         first = thread.consumer
-        broker.client.config_set("maxmemory", 1)  # refuses every command that might need memory
+        broker.client.replicaof("127.0.0.1", "1")  # refuses to be written
         try:
             until(lambda: thread.consumer is not first)
         finally:
-            broker.client.config_set("maxmemory", 0)
+            broker.client.replicaof("NO", "ONE")
         send_some(broker, 5)
         until(lambda: len(actors.received) > 2)
         spoke_last = broker.heard_at

@@ -228,6 +228,20 @@ def test_where_valkey_is_full_a_finished_message_makes_room_and_what_follows_cou
     assert REGISTRY.get_sample_value("halftone_messages_unsent_total", {"actor": "next"}) == 1
 
 
+def test_a_full_valkey_is_emptied(redis_url: str, broker: Broker, actors: Actors) -> None:
+    actors.go_on.set()
+    for _ in range(5):
+        send(broker, deliver())
+    broker.client.config_set("maxmemory", 1)
+    try:
+        with process(redis_url, Courier(actors), block_ms=20) as reader:
+            until(lambda: len(actors.received) == 5)
+            until(lambda: not broker.client.exists(reader.taken))
+            assert broker.client.zscore(queues.HEARTBEATS, reader.name)
+    finally:
+        broker.client.config_set("maxmemory", 0)
+
+
 def test_a_message_that_a_demoted_primary_does_not_finish_is_finished_by_the_next_one(broker: Broker) -> None:
     send(broker, deliver())
     consumer = broker.consume(Deliver.queue)

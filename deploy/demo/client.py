@@ -1,23 +1,21 @@
-"""A client of the public API, standard library only: what a shop's own program would do.
+"""A client of the public API: what a shop's own program would do.
 
 It ignores the proxies of the environment, which cannot reach this machine's loopback.
 """
 
 import csv
-import http.client
 import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import ProxyHandler, Request, build_opener
+
+import httpx
 
 JSON = dict[str, Any]
 EVERY = 0.1
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
-_opener = build_opener(ProxyHandler({}))
 
 
 class ApiError(Exception):
@@ -27,19 +25,20 @@ class ApiError(Exception):
 class Refused(ApiError):
     """An answer of 400 and above."""
 
-    def __init__(self, url: str, status: int, body: bytes) -> None:
-        problem = _problem(body)
-        self.status = status
+    def __init__(self, url: str, answer: httpx.Response) -> None:
+        problem = _problem(answer.content)
+        self.status = answer.status_code
         self.code = problem.get("code")
-        super().__init__(f"{url} answered {status}: {problem.get('detail') or body[:200].decode(errors='replace')}")
+        super().__init__(f"{url} answered {self.status}: {problem.get('detail') or answer.text[:200]}")
 
 
 class Client:
-    """`base_url` is the gateway's address; `seconds` is the longest silence of a call."""
+    """`base_url` is the gateway's address; `seconds` is the longest silence of a call, which is one connection."""
 
     def __init__(self, base_url: str, *, seconds: float = 30.0) -> None:
         self.base_url = base_url
-        self._seconds = seconds
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(timeout=seconds, limits=limits, follow_redirects=True, trust_env=False)
 
     def call(
         self, method: str, target: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -52,9 +51,18 @@ class Client:
 
         """
         url = f"{self.base_url}{target}" if target.startswith("/") else target
-        if not url.startswith(("http://", "https://")):
-            raise ApiError(f"not an HTTP address: {url!r}")
-        return self._send(Request(url, body, dict(headers or {}), method=method))  # noqa: S310 - HTTP
+        shown = url.partition("?")[0]
+        try:
+            answer = self._http.request(method, url, content=body, headers=headers)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+            raise ApiError(f"not an HTTP address: {url!r}") from None
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise ApiError(f"{shown} does not answer: {error}") from None
+        except httpx.RequestError as error:
+            raise ApiError(f"{shown} broke off: {error}") from None
+        if answer.is_error:
+            raise Refused(shown, answer)
+        return answer.content
 
     def upload(self, manifest: bytes, *, idempotency_key: str | None = None, **options: str) -> JSON:
         """Send a CSV; the request as the 202 shows it."""
@@ -93,26 +101,12 @@ class Client:
 
     def output_rows(self, request_id: str) -> list[dict[str, str]]:
         """The output CSV by column."""
-        return list(
-            csv.DictReader(io.StringIO(self.read(f"/v1/requests/{request_id}/output.csv").decode(), newline=""))
-        )
+        text = self.read(f"/v1/requests/{request_id}/output.csv").decode()
+        return list(csv.DictReader(io.StringIO(text, newline="")))
 
     def read(self, target: str) -> bytes:
         """The body of a GET."""
         return self.call("GET", target)
-
-    def _send(self, http_request: Request) -> bytes:
-        url = http_request.full_url.partition("?")[0]
-        try:
-            with _opener.open(http_request, timeout=self._seconds) as answer:
-                return bytes(answer.read())
-        except HTTPError as error:
-            with error:
-                raise Refused(url, error.code, error.read()) from None
-        except URLError as error:
-            raise ApiError(f"{url} does not answer: {error.reason}") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise ApiError(f"{url} broke off: {error}") from None
 
 
 def _object(body: bytes) -> JSON:

@@ -9,7 +9,6 @@ no service, because a module that declares metrics would show them in every serv
 """
 
 import asyncio
-import ctypes
 import gc
 import json
 import os
@@ -23,6 +22,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from importlib import import_module
 from typing import BinaryIO, NoReturn
+
+from setproctitle import setproctitle, setthreadtitle
 
 from deploy.local.process import Process, Spec, die_with_parent
 
@@ -40,8 +41,10 @@ LIBRARIES = (
     "uvicorn.protocols.http.httptools_impl",
     "shared.schemas.tables",
 )
+SAFE = sys.platform == "linux"
+"""Elsewhere libraries hold what does not survive a fork, as the Objective-C runtime does, and each service is a process
+of its own."""
 LOST = "the fork server has ended"
-PR_SET_NAME = 15
 
 
 class Forked:
@@ -140,7 +143,7 @@ def start() -> ForkServer:
         os.setsid()  # only the supervisor handles a Ctrl-C in the terminal
         ours.close()
         _close_all_but(theirs.fileno())
-        _name("fork-server")
+        _name("fork-server", [])
         _import_libraries()
         control, output = _serve(theirs)
     except BaseException:  # noqa: BLE001 - what the supervisor would do about it is not ours to do
@@ -229,7 +232,7 @@ def _become(control: socket.socket, output: int) -> NoReturn:
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
-    _name(order["name"])
+    _name(order["name"], order["command"])
     gc.enable()
     sys.argv = order["command"]
     try:
@@ -240,7 +243,7 @@ def _become(control: socket.socket, output: int) -> NoReturn:
     sys.exit(0)
 
 
-def _name(name: str) -> None:
-    """Show `name` in lists of processes, where all would have the supervisor's."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())
+def _name(name: str, command: list[str]) -> None:
+    """What lists of processes show, where all would be the supervisor."""
+    setproctitle(" ".join(["halftone", name, *command]))
+    setthreadtitle(name)  # what `ps -o comm` shows

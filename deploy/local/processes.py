@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from deploy.local import postgres, valkey
+from deploy.local import fork_server, postgres, valkey
 from deploy.local.data_dir import DataDir
 from deploy.local.process import Spec, Tier
 from deploy.local.settings import ROOT, LocalSettings
@@ -103,11 +103,11 @@ class Processes:
         return Spec(
             name=name,
             tier=Tier.SERVICE,
-            command=command,
+            command=command if fork_server.SAFE else [sys.executable, "-m", *command],
             env=env,
             cwd=ROOT,
             ready=_answers(port, "/readyz"),
-            forked=True,
+            forked=fork_server.SAFE,
         )
 
 

@@ -34,7 +34,7 @@ class Stack:
 
     def run(self) -> int:
         """Run until SIGTERM or Ctrl-C; the exit status. The caller holds the data folder and has one thread."""
-        if not self._servers_only:
+        if fork_server.SAFE and not self._servers_only:
             self._forks = fork_server.start()  # imports the libraries while the servers start
             self._supervisor = Supervisor(self._print, self._record, self._forks.fork)
         crashed = bool(self._data.read_state())

@@ -1,12 +1,8 @@
 """The worker process: runs `dramatiq.Worker` itself, so that start, readiness and shutdown are ours (ADR 0004)."""
 
 import ctypes
-import os
-import shutil
-import sys
 from contextlib import suppress
 from functools import partial
-from multiprocessing.util import get_temp_dir
 from threading import Event, Thread
 
 from services.worker.actors import Actors
@@ -110,6 +106,3 @@ def _codec_pool(settings: WorkerSettings) -> CodecPool:
 
 if __name__ == "__main__":
     main()
-    sys.stdout.flush()
-    shutil.rmtree(get_temp_dir(), ignore_errors=True)  # the fork server's socket, which only an exit of Python removes
-    os._exit(0)  # Python would wait for threads that are still fetching from slow hosts

@@ -88,12 +88,15 @@ def _send(database: Database, send_group: SendGroup, orders: Orders) -> int:
 
 
 def _open_window(session: Session, request_id: UUID, *, window: int = WINDOW, after: int = 0) -> Orders:
-    """Mark at most `GROUPS_AT_ONCE` of the groups that come after number `after`."""
+    """Mark at most `GROUPS_AT_ONCE` of the groups that come after number `after`.
+
+    Whether one before it waits is not asked, so that the request keeps its timer.
+    """
     request = _lock_running(session, request_id)
     if request is None:
         return {}
     orders: Orders = {}
-    room, waits = None, False
+    room, waits = None, after > 0
     for group in _waiting(session, request_id, after):
         room = _room(session, request_id, window) if room is None else room
         if group["open"] > room or len(orders) == GROUPS_AT_ONCE:

@@ -16,8 +16,6 @@ import redis
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed, DecodeError
 from dramatiq.middleware import Middleware
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.broker.metrics import UNSENT
 from shared.log import get_logger
@@ -49,9 +47,13 @@ redis.call('RPUSH', KEYS[2], ARGV[2])
 return 1
 """
 
+# A full Valkey refuses BLMOVE, and would stay full if nothing were taken from it.
+TAKE_FROM_FULL = """#!lua flags=allow-oom
+return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
+"""
+
 # A process that died before its first heartbeat after Valkey was wiped is known by its list alone. One that starts
 # (ARGV[5]) counts it as heard now, and so it is dead soon.
-# Where Valkey is full it moves messages all the same: only what is taken and done makes room again.
 BEAT = """#!lua flags=allow-oom
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -71,8 +73,6 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2]
     redis.call('ZREM', KEYS[1], dead)
 end
 """
-
-TAKE = "#!lua flags=allow-oom\nreturn redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Broker(dramatiq.Broker):
         self._beating = Lock()
         self._finish = client.register_script(FINISH)
         self._beat = client.register_script(BEAT)
-        self._take = client.register_script(TAKE)
+        self.take_from_full = client.register_script(TAKE_FROM_FULL)
 
     def declare_queue(self, queue_name: str) -> None:
         """No delay queue: a message that is to wait is a time in the database."""
@@ -166,25 +166,15 @@ class Broker(dramatiq.Broker):
                 self._beat(keys=[HEARTBEATS], args=[self.name, HEARTBEAT_TIMEOUT_MS, QUEUE, TAKEN, starts])
                 self._beat_at = time.monotonic()
 
-    def take(self, queue_name: str, seconds: float) -> Any:
-        """A message; None if there is none within `seconds`."""
-        try:
-            return self.blocking.blmove(QUEUE + queue_name, self.taken, seconds)  # type: ignore[arg-type]
-        except redis.exceptions.OutOfMemoryError:  # full, and a script cannot block
-            raw = self._take([QUEUE + queue_name, self.taken])
-            if raw is None:
-                self.draining.wait(1.0)
-            return raw
-
     def finish(self, message: Taken) -> None:
         """Let Valkey forget the message and send what follows it, in one step: a killed process leaves both or none."""
         following = message.following
         if following is not None:
-            keys = [self.taken, QUEUE + following.message.queue_name]
-            keys += [following.barrier] if following.barrier else []
+            barrier = [following.barrier] if following.barrier else []
+            keys = [self.taken, QUEUE + following.message.queue_name, *barrier]
             try:
                 self._finish(keys=keys, args=[message.raw, following.message.encode()])
-            except redis.ResponseError as error:  # full: then what is done makes room, and `reconcile` repairs
+            except redis.exceptions.OutOfMemoryError as error:  # what is done makes room, and `reconcile` repairs
                 UNSENT.labels(following.message.actor_name).inc()
                 log.warning("message_not_sent", message=following.message.actor_name, error=type(error).__name__)
             else:
@@ -193,8 +183,7 @@ class Broker(dramatiq.Broker):
 
     def give_back(self, raw: bytes) -> None:
         """Put a message that is ours behind the others of its queue."""
-        queue_name = dramatiq.Message.decode(raw).queue_name
-        self._finish(keys=[self.taken, QUEUE + queue_name], args=[raw, raw])
+        self._finish(keys=[self.taken, QUEUE + dramatiq.Message.decode(raw).queue_name], args=[raw, raw])
 
     def strays(self) -> set[bytes]:
         """Messages that Valkey counts as ours and that are not in hand. One that is seen once may be on its way."""
@@ -228,17 +217,19 @@ class _Consumer(Consumer):
     """After an error of Redis, Dramatiq makes a new consumer while threads still work on messages of the old one."""
 
     def __init__(self, broker: Broker, queue_name: str, prefetch: int, seconds: float) -> None:
-        self.broker, self.queue_name = broker, queue_name
-        self.prefetch, self.seconds = prefetch, seconds
-        self.held, self.room = broker.in_hand[queue_name], broker.room[queue_name]
-        # Set before `draining` is read: `drain` waits for every consumer that may not have seen it.
-        self.blocked = False
+        self.broker = broker
+        self.queue_name = queue_name
+        self.prefetch = prefetch
+        self.seconds = seconds
+        self.held = broker.in_hand[queue_name]
+        self.room = broker.room[queue_name]
+        self.blocked = False  # set before `draining` is read: `drain` waits for all that may not have seen it
 
     def __next__(self) -> Taken | None:
         try:
             self.broker.beat()
             message = self._take() if self._has_room() else None
-        except (RedisConnectionError, RedisTimeoutError) as error:
+        except (redis.RedisError, OSError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         self.broker.heard_at = time.monotonic()  # it asked Redis, or holds as much as it may
         return message
@@ -257,7 +248,14 @@ class _Consumer(Consumer):
     def _take(self) -> Taken | None:
         self.blocked = True
         try:
-            raw = None if self.broker.draining.is_set() else self.broker.take(self.queue_name, self.seconds)
+            if self.broker.draining.is_set():
+                return None
+            queue, ours = QUEUE + self.queue_name, self.broker.taken
+            raw: Any = self.broker.blocking.blmove(queue, ours, self.seconds)  # type: ignore[arg-type]
+        except redis.exceptions.OutOfMemoryError:
+            raw = self.broker.take_from_full(keys=[queue, ours])
+            if raw is None:
+                self.broker.draining.wait(self.seconds)
         finally:
             self.blocked = False
         return self._hold(raw) if raw else None
@@ -273,11 +271,14 @@ class _Consumer(Consumer):
         return message
 
     def ack(self, message: MessageProxy) -> None:
-        """Dramatiq tries again after a ConnectionClosed, and until then the message is ours."""
+        """Dramatiq tries again after a ConnectionClosed, and until then the message is ours.
+
+        After any other error it would leave the message in hand for good: a primary that was demoted refuses to write.
+        """
         assert isinstance(message, Taken)
         try:
             self.broker.finish(message)
-        except (RedisConnectionError, RedisTimeoutError) as error:
+        except (redis.RedisError, OSError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         self._let_go(message)
 

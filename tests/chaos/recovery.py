@@ -45,7 +45,7 @@ SCENARIOS = (
     Scenario("kill worker", rounds=2, median=30, worst=150),
     Scenario("wipe valkey", rounds=2, worst=15),
     Scenario("kill postgres"),
-    Scenario("drop fetch reply"),
+    Scenario("drop take reply"),
 )
 
 

@@ -1,13 +1,12 @@
 """Names the commands that a client sends to Redis or PostgreSQL, from the bytes that pass through the proxy.
 
-Only what the faults need: the command of Dramatiq's one script, and PostgreSQL's COMMIT.
+Only what the faults need: a command's first word, and PostgreSQL's COMMIT.
 """
 
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
-SCRIPT_COMMAND = 4  # EVALSHA sha 1 namespace COMMAND timestamp queue ...
 COMMIT = b"COMMIT\x00"  # in a query, and in the tag of its CommandComplete
 NOTHING = (b"*0\r\n", b"*-1\r\n", b"$-1\r\n", b"_\r\n")  # an empty list, and a nil as each version spells it
 
@@ -25,7 +24,7 @@ class Spy(Protocol):
 
 
 class RedisSpy:
-    """Names a script call by Dramatiq's command (`fetch`, `enqueue`, `ack`), anything else by its own name."""
+    """Names each command by its first word, in small letters."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -35,7 +34,7 @@ class RedisSpy:
         return list(self._commands())
 
     def matters(self, reply: bytes) -> bool:
-        """A fetch or a wait that found nothing is most of the traffic, and an error means that nothing was done."""
+        """A wait that found nothing is most of the traffic, and an error means that nothing was done."""
         return not reply.startswith((*NOTHING, b"-"))
 
     def _commands(self) -> Iterator[str]:
@@ -43,7 +42,7 @@ class RedisSpy:
             while True:
                 arguments, end = _request(self._buffer)
                 del self._buffer[:end]
-                yield _name(arguments)
+                yield arguments[0].decode("latin-1").lower()
 
 
 class PostgresSpy:
@@ -60,12 +59,6 @@ class PostgresSpy:
 
     def matters(self, reply: bytes) -> bool:
         return COMMIT in reply  # it did commit; a failed transaction says ROLLBACK
-
-
-def _name(arguments: list[bytes]) -> str:
-    called = arguments[0].upper()
-    script = called in (b"EVALSHA", b"EVAL") and len(arguments) > SCRIPT_COMMAND
-    return (arguments[SCRIPT_COMMAND] if script else called).decode("latin-1").lower()
 
 
 def _request(buffer: bytearray) -> tuple[list[bytes], int]:

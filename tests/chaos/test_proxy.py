@@ -4,14 +4,21 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
+from services.worker.fleet import Fleet
+from shared.broker import connect, send_group
+from shared.messages import GroupDone
+from tests.chaos.faults import FAULTS, drop_reply
 from tests.chaos.proxy import Loop, Proxy
 from tests.chaos.spies import PostgresSpy, RedisSpy
+from tests.integration.batches import fetch_of
 from tests.stack import until
 
-FETCH = b"*5\r\n$7\r\nEVALSHA\r\n$2\r\nab\r\n$1\r\n1\r\n$8\r\ndramatiq\r\n$5\r\nfetch\r\n"
+TAKE = b"*4\r\n$6\r\nBLMOVE\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\n5\r\n"
 PING = b"*1\r\n$4\r\nPING\r\n"
 
 
@@ -137,14 +144,47 @@ def test_a_server_that_is_down_is_a_reset() -> None:
             connection.recv(100)
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, len(FETCH), 10_000])
+@pytest.mark.parametrize("size", [1, 2, 7, len(TAKE), 10_000])
 def test_a_redis_command_is_known_however_its_bytes_arrive(size: int) -> None:
-    spy, stream = RedisSpy(), PING + FETCH + PING
+    spy, stream = RedisSpy(), PING + TAKE + PING
     found = [name for at in range(0, len(stream), size) for name in spy.feed(stream[at : at + size])]
-    assert found == ["ping", "fetch", "ping"]
+    assert found == ["ping", "blmove", "ping"]
 
 
-def test_an_empty_fetch_does_not_matter_and_a_message_does() -> None:
+def test_every_reply_that_faults_drop_is_one_that_we_wait_for(redis_url: str) -> None:
+    """What a fault calls a command is what we send: otherwise it drops nothing, and finds nothing."""
+    dropped = {fault.arguments[1] for fault in FAULTS if fault.start is drop_reply and fault.arguments[0] == "valkey"}
+    assert dropped
+    address = urlsplit(redis_url)
+    with Loop() as loop:
+        proxy = loop.proxy(address.port or 6379, spy=RedisSpy)
+        proxied = redis_url.replace(f":{address.port}", f":{proxy.port}")
+        for command in dropped:
+            proxy.dropped = 0
+            proxy.drop_reply(command)
+            _journey(proxied)
+            proxy.heal()
+            assert proxy.dropped == 1, command
+            until(lambda: not proxy.connections)
+
+
+def _journey(redis_url: str) -> None:
+    """A message is sent, taken, begun and finished, and another one follows it."""
+    broker = connect(redis_url)
+    fetch = fetch_of(uuid4(), range(1, 3))
+    done = GroupDone(request_id=fetch.request_id, group=1, dispatch_no=1)
+    assert send_group(broker, [(fetch, None)], done=done)
+    consumer = broker.consume(fetch.queue, timeout=100)
+    message = next((one for one in (next(consumer) for _ in range(3)) if one), None)
+    if message:  # its reply was not the one that was lost
+        Fleet(broker.probe, threads=1).begun_before(fetch.claim)
+        broker.emit_after("process_message", message)
+        consumer.ack(message)
+    broker.client.flushall()
+    broker.close()
+
+
+def test_a_wait_that_found_nothing_does_not_matter_and_a_message_does() -> None:
     for nothing in (b"*0\r\n", b"*-1\r\n", b"$-1\r\n", b"_\r\n"):  # the last three: a wait that found nothing
         assert not RedisSpy().matters(nothing)
     assert RedisSpy().matters(b"*1\r\n$2\r\n{}\r\n")

@@ -99,6 +99,9 @@ def _request_problems(request: Row, groups: list[Row], images: list[Row]) -> Ite
     wanted = "cancelled" if request["stop_reason"] == "cancelled" else "completed" if request["completed"] else "failed"
     if status.terminal and status != wanted:
         yield "status_follows_the_images", f"{what} is {status} instead of {wanted}"
+    waits = any(group["state"] == "waiting" for group in groups)
+    if waits and request["stop_reason"] is None and request["dispatch_at"] is None:
+        yield "waiting_groups_have_a_timer", what
     if any(image["run"] != request["run"] for image in images if image["state"] == "pending"):
         yield "pending_images_are_of_the_run", what
     runs = request["run"] if status.terminal else request["run"] - 1

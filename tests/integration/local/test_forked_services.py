@@ -18,6 +18,7 @@ def test_services_share_a_parent_and_are_restarted_one_by_one(folder: Path) -> N
         (parent,) = {psutil.Process(pid).ppid() for pid in before.values() if pid}
         assert psutil.Process(parent).ppid() == stack.state()["pid"]
         assert [psutil.Process(pid).name() for pid in before.values()] == list(SERVICES)
+        assert "halftone worker-1 services.worker" in psutil.Process(before["worker-1"]).cmdline()[0]
         stack.restart("status", signal.SIGKILL)
         assert {name for name in SERVICES if stack.pid(name) != before[name]} == {"status"}
         assert psutil.Process(stack.pid("status")).ppid() == parent

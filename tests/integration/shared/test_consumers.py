@@ -5,13 +5,11 @@ import sys
 from collections.abc import Iterator
 from threading import Event
 from typing import Any, NoReturn
-from unittest.mock import Mock
 from uuid import uuid4
 
 import dramatiq
 import dramatiq.worker
 import pytest
-import redis
 
 from shared.broker import Broker, connect, declare, queues, receives, send
 from shared.broker import watchdog as module
@@ -93,9 +91,11 @@ def test_a_new_consumer_takes_no_more_than_the_limit_leaves(
         send_some(broker, 2)
         until(lambda: len(actors.received) == 2)
         first = thread.consumer
-        with monkeypatch.context() as patched:
-            patched.setattr(broker, "take", Mock(side_effect=redis.ResponseError))
+        broker.client.replicaof("127.0.0.1", "1")  # refuses to be written
+        try:
             until(lambda: thread.consumer is not first)
+        finally:
+            broker.client.replicaof("NO", "ONE")
         send_some(broker, 5)
         until(lambda: len(actors.received) > 2)
         spoke_last = broker.heard_at

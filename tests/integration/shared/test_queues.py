@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import dramatiq
 import pytest
+from dramatiq.errors import ConnectionClosed
 from prometheus_client import REGISTRY
 
 from shared.broker import Broker, connect, declare, queues, receives, send, send_group
@@ -228,16 +229,35 @@ def test_where_valkey_is_full_a_finished_message_makes_room_and_what_follows_cou
 
 
 def test_a_full_valkey_is_emptied(redis_url: str, broker: Broker, actors: Actors) -> None:
-    """It refuses every command that might need memory; those that take a message or a heartbeat are such commands."""
-    send(broker, deliver())
     actors.go_on.set()
+    for _ in range(5):
+        send(broker, deliver())
     broker.client.config_set("maxmemory", 1)
     try:
-        with process(redis_url, Courier(actors)):
-            until(lambda: actors.received)
-            until(lambda: not broker.client.exists(QUEUE, *broker.client.keys(queues.TAKEN + "*")))
+        with process(redis_url, Courier(actors), block_ms=20) as reader:
+            until(lambda: len(actors.received) == 5)
+            until(lambda: not broker.client.exists(reader.taken))
+            assert broker.client.zscore(queues.HEARTBEATS, reader.name)
     finally:
         broker.client.config_set("maxmemory", 0)
+
+
+def test_a_message_that_a_demoted_primary_does_not_finish_is_finished_by_the_next_one(broker: Broker) -> None:
+    send(broker, deliver())
+    consumer = broker.consume(Deliver.queue)
+    message = next(consumer)
+    assert isinstance(message, Taken)
+    message.following = Following(dramatiq.Message("next", "next", (), {}, {}))
+    broker.client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(ConnectionClosed):  # which Dramatiq answers by asking again
+            consumer.ack(message)
+        assert broker.in_hand[Deliver.queue]
+    finally:
+        broker.client.replicaof("NO", "ONE")
+    consumer.ack(message)
+    assert not broker.in_hand[Deliver.queue]
+    assert (broker.client.llen(queues.QUEUE + "next"), broker.client.exists(broker.taken)) == (1, 0)
 
 
 def test_a_message_that_cannot_be_read_is_dropped_and_harms_no_other(

@@ -63,6 +63,18 @@ def test_a_window_full_of_groups_with_one_image_each_leaves_the_others_their_tim
     assert request_row(database, request_id)["dispatch_at"] is not None
 
 
+def test_a_group_that_waits_behind_the_last_transaction_keeps_the_timer(database: Database) -> None:
+    """The worker that fills the window is paused between two transactions; meanwhile a group returns to wait."""
+    request_id = add_request(database, images=IMAGES_PER_GROUP * GROUPS_AT_ONCE)
+    window = IMAGES_PER_GROUP * GROUPS_AT_ONCE
+    first = database.transact(partial(_open_window, request_id=request_id, window=window))
+    assert len(first) == GROUPS_AT_ONCE
+    dispatch_group(database, Post(), request_id, group=3, seen=1, window=1)
+    assert group_row(database, request_id, 3)["state"] == "waiting"
+    database.transact(partial(_open_window, request_id=request_id, window=window, after=GROUPS_AT_ONCE))
+    assert request_row(database, request_id)["dispatch_at"] is not None
+
+
 def test_the_window_holds_when_two_dispatch_at_once(database: Database) -> None:
     request_id = add_request(database, images=1000)
     open_window = partial(_open_window, request_id=request_id)

@@ -8,6 +8,11 @@ from textwrap import dedent
 
 import pytest
 
+from deploy.local import fork_server
+from deploy.local.data_dir import DataDir
+from deploy.local.processes import Processes
+from deploy.local.settings import LocalSettings
+
 ROOT = Path(__file__).resolve().parents[3]
 SUPERVISOR = """
 import asyncio, json, os, sys
@@ -105,3 +110,18 @@ def test_its_end_is_reported_as_it_was(tmp_path: Path, module: str, status: int,
     lines, statuses = run(tmp_path, module)
     assert statuses == [status, status]
     assert lines[-1] == last_line
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_where_a_fork_is_not_safe_each_service_is_started_by_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, safe: bool
+) -> None:
+    monkeypatch.setattr(fork_server, "SAFE", safe)
+    data = DataDir(tmp_path)
+    data.make()
+    services = Processes(LocalSettings(data_dir=tmp_path), data).services()
+    starts = [] if safe else [sys.executable, "-m"]
+    assert [spec.command[: len(starts) + 1] for spec in services] == [
+        [*starts, module] for module in ("uvicorn", "services.worker", "services.notifier", "uvicorn")
+    ]
+    assert {spec.forked for spec in services} == {safe}

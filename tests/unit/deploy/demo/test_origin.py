@@ -1,4 +1,6 @@
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -47,3 +49,23 @@ def test_an_unreachable_server_is_one_sentence() -> None:
 def test_an_address_that_is_not_http_is_refused() -> None:
     with pytest.raises(ApiError, match="not an HTTP address"):
         Client("http://127.0.0.1:1").read("file:///etc/passwd")
+
+
+def test_the_proxies_of_the_environment_are_ignored(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Origin() as gone:
+        monkeypatch.setenv("HTTP_PROXY", gone.url(""))
+    assert Client(origin.url("")).read("/images/a.png") == b"picture"
+
+
+def test_an_answer_that_breaks_off_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
+        broken = pool.submit(_answer_by_half, server)
+        with pytest.raises(ApiError, match="/path broke off: "):
+            Client(f"http://127.0.0.1:{server.getsockname()[1]}").read("/path?secret")
+        broken.result()
+
+
+def _answer_by_half(server: socket.socket) -> None:
+    with server.accept()[0] as connection:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")

@@ -1,8 +1,8 @@
 """Reduce Pillow's two dozen pixel modes to the few that the later steps know: 1, L, P, RGB, RGBA, CMYK, LAB.
 
 `simplify` comes first; `flatten` comes last, for a target without transparency. "P" and "1" stay only where the target
-stores palette indexes and nothing is resized; an alpha channel only where a pixel is transparent. The trap: Pillow's own
-`convert("L")` clips 16-bit grey at 255, so nearly everything comes out white; `_to_eight_bits` scales it.
+stores palette indexes and nothing is resized; an alpha channel only where a pixel is transparent. The trap: Pillow's
+own `convert("L")` clips 16-bit grey at 255, so nearly everything comes out white; `_to_eight_bits` scales it.
 """
 
 from PIL import Image, ImageMath

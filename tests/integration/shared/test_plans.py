@@ -4,7 +4,8 @@ Until then the planner believes what it saw last: small tables, or none of the r
 hot statements (`Database.run`) are kept: they must be right for what the tables will hold later.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -12,6 +13,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import Session
 
+from services.ingest.changes import locked_request, retry, view
 from services.notifier import close, housekeeping, metrics, sweep, wiped_broker
 from services.notifier.reconcile import reconcile
 from services.status import products, queries
@@ -177,6 +179,49 @@ def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
     )
     assert touched("erase", lambda session: housekeeping.erase_batch(session, huge))
     touched("erased", lambda session: housekeeping.erased(session, huge))
+
+
+def test_a_retry_of_a_large_request_writes_its_groups_alone_and_is_read_as_quickly(database: Database) -> None:
+    """There is no image here: `retry` needs none."""
+    request_id = add_request(database, images=1)
+    sql(
+        database,
+        """
+        UPDATE processing_request SET status = 'completed', finished_at = now(), open_groups = 0, images = %(images)s,
+            completed = %(images)s / 2, failed = %(images)s / 2
+        WHERE id = %(id)s
+        """,
+        id=request_id,
+        images=IMAGES,
+    )
+    sql(
+        database,
+        """
+        INSERT INTO image_group (request_id, number, state, dispatch_no, images, completed, failed)
+        SELECT %(id)s, n, 'settled', 1, %(size)s, %(size)s / 2, %(size)s / 2
+        FROM generate_series(2, %(images)s / %(size)s) AS n
+        """,
+        id=request_id,
+        images=IMAGES,
+        size=IMAGES_PER_GROUP,
+    )
+    touched = _Touched(database)
+
+    database.transact(lambda session: retry(session, DEFAULT_ACCOUNT, request_id, deadline=timedelta(hours=1)))
+    row = touched.few("get", lambda session: _read(session, request_id))
+    viewed = touched.few("view", lambda session: _view(session, request_id))
+
+    assert (row.counts.completed, row.counts.failed) == (IMAGES // 2, 0)
+    assert viewed["images"]["pending"] == IMAGES // 2
+
+
+def _read(session: Session, request_id: UUID) -> queries.Found:
+    (row,) = connection_of(session).execute(queries.FIND, {"ids": [request_id]}).fetchall()
+    return queries.found_of(row)
+
+
+def _view(session: Session, request_id: UUID) -> Mapping[str, Any]:
+    return view(session, locked_request(session, DEFAULT_ACCOUNT, request_id), public_url="")
 
 
 @pytest.mark.parametrize("status", [None, "pending"])

@@ -40,7 +40,7 @@ def is_terminal(request: ProcessingRequest) -> bool:
 
 
 def view(session: Session, request: ProcessingRequest, *, public_url: str) -> Mapping[str, Any]:
-    """The request's JSON as it is now, including the counts of its open groups: only dispatched ones hold any."""
+    """The request's JSON as it is now, including the counts of those open groups that were dispatched in this run."""
     sums = execute(
         session,
         """

@@ -30,8 +30,8 @@ OF_OPEN_GROUPS = """
     FROM image_group
     WHERE image_group.request_id = request.id AND state <> 'settled' AND dispatch_no > 0
 """
-"""Only these groups hold counts: a settled one has added its own to the request, and one that was never dispatched has
-none. A large request has thousands of the latter."""
+"""Only these groups have counts that the request has not: a settled one has added its own, and one that was not
+dispatched in this run has none, or they are still the request's. A large request has thousands of the latter."""
 SELECT = f"""
     SELECT {", ".join(f"request.{name}" for name in RequestRow._fields)},
            {", ".join(f"(request.{name} + of_open.{name})::bigint" for name in Counts.__dataclass_fields__)}

@@ -13,26 +13,11 @@ from uuid import UUID
 from sqlalchemy import Update, func
 from sqlmodel import Session, col, update
 
+from shared import lifecycle
 from shared.db import Database, execute
 from shared.ids import uuid7
-from shared.lifecycle import (
-    DUE,
-    IMAGES_PER_BATCH,
-    OF_EARLIER_RUN,
-    QUICK_IMAGES,
-    WINDOW,
-    GroupState,
-    RequestStatus,
-    images_of,
-)
-from shared.messages import (
-    CompressBatch,
-    CompressIsolatedBatch,
-    FetchBatch,
-    FetchIsolatedBatch,
-    GroupDone,
-    QuickBatch,
-)
+from shared.lifecycle import DUE, IMAGES_PER_BATCH, QUICK_IMAGES, WINDOW, GroupState, RequestStatus, images_of
+from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone, QuickBatch
 from shared.schemas.tables import ImageGroup, ProcessingRequest
 
 RESEND_SECONDS = 60
@@ -146,7 +131,7 @@ def _reopen(session: Session, request: Row, group: int) -> None:
         WITH images AS (
             UPDATE image SET state = 'pending', run = %(run)s, attempts = 0, not_before = now(), claimed_by = NULL,
                              isolated = false, error_code = NULL, error_detail = NULL
-            WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND {OF_EARLIER_RUN}
+            WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND {lifecycle.OF_EARLIER_RUN}
         ), counts AS (
             UPDATE image_group SET dispatch_no = -dispatch_no
             WHERE request_id = %(id)s AND number = %(group)s AND dispatch_no < 0

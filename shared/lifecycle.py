@@ -58,6 +58,8 @@ QUICK_IMAGES = 64
 WINDOW = 512
 """Images of one request that may be dispatched and unsettled at once."""
 MAX_ATTEMPTS = 5
+OF_EARLIER_RUN = "state IN ('failed', 'cancelled') AND run < %(run)s"
+"""The SQL predicate of an image that `retry` has made pending and that is not written yet: dispatch does, by groups."""
 DUE = f"state = 'pending' AND not_before <= now() AND attempts < {MAX_ATTEMPTS}"
 """The SQL predicate of an image that may be dispatched and claimed now."""
 

@@ -27,7 +27,7 @@ REFUSED_PORTS = frozenset((
 ))
 # fmt: on
 
-# Nearly every URL in a manifest looks like this and is well formed; only the others are parsed.
+# Nearly every origin in a manifest looks like this, and is well formed; only the others are parsed.
 _PLAIN_ORIGIN = re.compile(
     r"https?://(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.){1,9}[a-z]{2,24}", re.IGNORECASE | re.ASCII
 )
@@ -142,7 +142,8 @@ def refusal(url: str, *, max_length: int = MAX_LENGTH) -> str | None:
 def are_plain(urls: Sequence[str]) -> bool:
     """Whether all are well formed at a first glance; only the others need `refusal`. The caller bounds their length.
 
-    Judged together, because a manifest has a million: which characters there are, and each distinct origin once.
+    Judged together, because a manifest has a million: which characters there are, and each distinct origin once. After
+    an origin that is well formed, no text of plain characters is refused.
     """
     try:
         if "".join(urls).encode().translate(None, _PLAIN_PATH):
@@ -150,7 +151,7 @@ def are_plain(urls: Sequence[str]) -> bool:
         origins = {url[: url.index("/", 8)] for url in urls}  # after `http://` and a name, or after `https://`
     except ValueError:  # no path
         return False
-    return all(map(_is_plain_origin, origins))
+    return all(map(_is_origin, origins))
 
 
 def host_of(url: str) -> str:
@@ -168,8 +169,15 @@ def _host_of(origin: str) -> str:
 
 
 @lru_cache(maxsize=1024)  # a manifest names few hosts
-def _is_plain_origin(origin: str) -> bool:
-    return bool(_PLAIN_ORIGIN.fullmatch(origin))
+def _is_origin(origin: str) -> bool:
+    """Whether a URL may begin with this and a slash."""
+    if _PLAIN_ORIGIN.fullmatch(origin):
+        return True
+    try:
+        Target.parse(f"{origin}/")
+    except InvalidUrl:
+        return False
+    return True
 
 
 def allowed_pair(text: str) -> str:

@@ -4,7 +4,8 @@ So no transaction is open while a manifest is parsed, and no manifest is in memo
 """
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import orjson
 
 from services.ingest.manifest.errors import Code, RowError
 from services.ingest.manifest.numbering import Numbering
-from services.ingest.manifest.rows import Found, Limits, Product
+from services.ingest.manifest.rows import ROWS_AT_ONCE, Found, Limits, Product
 
 SHOWN = 100
 """Row errors that an answer shows."""
@@ -57,29 +58,46 @@ class Spool:
 
     def fill(self, found: Iterable[Found], *, skip: bool) -> None:
         """Write all rows; without `skip`, no more products after the first error."""
-        for item in found:
+        rest = iter(found)
+        while not self.fatal and (items := list(islice(rest, ROWS_AT_ONCE))):
+            products = [item for item in items if isinstance(item, Product)]
+            images = sum(len(product.urls) for product in products)
+            if len(products) == len(items) and self.good and self.image_count + images <= self._limits.max_images:
+                self._add(products)
+            else:
+                self._fill_singly(items, skip=skip)
+
+    def _fill_singly(self, items: Iterable[Found], *, skip: bool) -> None:
+        for item in items:
             if isinstance(item, RowError):
                 self._reject(item)
             elif skip or self.good:
-                self._add(item)
+                self._add([item])
+                self._limit_images(item)
             if self.fatal:
                 return
 
-    def _add(self, product: Product) -> None:
-        newest, prefix, lines = len(self._numbering), self._prefix, []
-        numbers = self._numbering.numbers(product.urls)
-        for number, url in zip(numbers, product.urls, strict=True):
+    def _add(self, products: Sequence[Product]) -> None:
+        prefix, newest, lines = self._prefix, self.image_count, []
+        urls = list(chain.from_iterable([product.urls for product in products]))
+        numbers = self._numbering.numbers(urls)
+        for number, url in zip(numbers, urls, strict=True):
             if number > newest:
                 newest = number
                 lines.append(f"{prefix}{number}\t{url}\n")
         self.images.write("".join(lines).encode())
-        if len(self._numbering) > self._limits.max_images:
+        lines, rest = [], map(str, numbers)
+        for row, _, serial_number, name, its_urls in products:
+            images = ",".join(islice(rest, len(its_urls)))
+            lines.append(f"{prefix}{row}\t{_escaped(serial_number)}\t{_escaped(name)}\t{{{images}}}\n")
+        self.products.write("".join(lines).encode())
+        self.product_count += len(products)
+
+    def _limit_images(self, product: Product) -> None:
+        if self.image_count > self._limits.max_images:
+            self.product_count -= 1
             detail = f"Up to this row, the manifest has more than {self._limits.max_images} distinct image URLs."
             self._reject(product.error(Code.TOO_MANY_IMAGES, detail))
-            return
-        self.product_count += 1
-        texts = f"{_escaped(product.serial_number)}\t{_escaped(product.name)}"
-        self.products.write(f"{self._prefix}{product.row}\t{texts}\t{{{','.join(map(str, numbers))}}}\n".encode())
 
     def _reject(self, error: RowError) -> None:
         self.error_count += 1

@@ -13,7 +13,7 @@ from services.notifier.finish import finish
 from shared import lifecycle
 from shared.db import execute
 from shared.errors import Cancelled, Expired, ImageError
-from shared.lifecycle import ImageState, StopReason, images_of
+from shared.lifecycle import OF_EARLIER_RUN, ImageState, StopReason, images_of
 from shared.messages import CloseRequest, Message
 
 GROUPS_AT_ONCE = 32
@@ -88,11 +88,12 @@ def _settle_groups(session: Session, request_id: UUID, run: int, reason: StopRea
     return open_groups
 
 
-_SETTLE_GROUPS: LiteralString = """
+_SETTLE_GROUPS: LiteralString = f"""
 WITH closed AS (
-    UPDATE image SET state = %(state)s, claimed_by = NULL, error_code = %(code)s, error_detail = %(detail)s
-    WHERE request_id = %(id)s AND number BETWEEN %(first_image)s AND %(last_image)s AND state = 'pending'
-      AND run = %(run)s
+    UPDATE image SET state = %(state)s, run = %(run)s, claimed_by = NULL, error_code = %(code)s,
+                     error_detail = %(detail)s, attempts = CASE WHEN run < %(run)s THEN 0 ELSE attempts END
+    WHERE request_id = %(id)s AND number BETWEEN %(first_image)s AND %(last_image)s
+      AND (state = 'pending' OR {OF_EARLIER_RUN})
     RETURNING (number - 1) / %(size)s + 1 AS number
 ), counted AS (
     SELECT n AS number, count(c.number) AS closed
@@ -105,10 +106,12 @@ WITH closed AS (
     FROM counted c
     WHERE g.request_id = %(id)s AND g.number BETWEEN %(first)s AND %(last)s AND g.number = c.number
       AND g.state <> 'settled'
-    RETURNING g.completed, g.failed, g.cancelled, g.source_bytes, g.rendition_bytes
+    RETURNING g.failed, g.cancelled, g.dispatch_no >= 0 AS counts, g.completed, g.source_bytes, g.rendition_bytes
 ), total AS (
-    SELECT count(*) AS groups, sum(completed) AS completed, sum(failed) AS failed, sum(cancelled) AS cancelled,
-           sum(source_bytes) AS source_bytes, sum(rendition_bytes) AS rendition_bytes
+    SELECT count(*) AS groups, sum(failed) AS failed, sum(cancelled) AS cancelled,
+           coalesce(sum(completed) FILTER (WHERE counts), 0) AS completed,
+           coalesce(sum(source_bytes) FILTER (WHERE counts), 0) AS source_bytes,
+           coalesce(sum(rendition_bytes) FILTER (WHERE counts), 0) AS rendition_bytes
     FROM settled
 )
 UPDATE processing_request r
@@ -117,4 +120,4 @@ SET completed = r.completed + t.completed, failed = r.failed + t.failed,
     rendition_bytes = r.rendition_bytes + t.rendition_bytes, open_groups = r.open_groups - t.groups
 FROM total t WHERE r.id = %(id)s
 RETURNING r.open_groups
-"""
+"""  # noqa: S608 - a constant of ours

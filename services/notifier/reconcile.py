@@ -18,7 +18,7 @@ from services.notifier.close import close
 from services.notifier.finish import finish
 from shared.db import Database, execute
 from shared.errors import WorkerLost
-from shared.lifecycle import DUE, MAX_ATTEMPTS, GroupState, images_of
+from shared.lifecycle import DUE, MAX_ATTEMPTS, OF_EARLIER_RUN, GroupState, images_of
 from shared.messages import Deliver, DispatchGroup, DispatchRequest, Message
 
 RESEND_GROUP = timedelta(seconds=30)
@@ -65,7 +65,9 @@ def reconcile(
     `dispatch_no`: the callback's, which may settle the group but dispatches it only if it is still the group's. A group
     of a stopped request is closed with its neighbours.
     """
-    group = {"id": request_id, "group": number} | dict(zip(("first", "last"), images_of(number), strict=True))
+    group: dict[str, Any] = {"id": request_id, "group": number} | dict(
+        zip(("first", "last"), images_of(number), strict=True)
+    )
     request = _lock_request(session, group)
     if request is None:
         return None
@@ -73,12 +75,13 @@ def reconcile(
         messages = close(session, request_id, public_url=public_url) or ()
         # `CloseRequest`, or the sweeper, goes on: one such chain is enough.
         return next((message for message in messages if isinstance(message, Deliver)), None)
+    group["run"] = request["run"]
     settled = _settle_group(session, group)
     if settled is None:
         held = _lock_group(session, group)
         if held is None:
             return None
-        _close_lost(session, group | {"run": request["run"]})
+        _close_lost(session, group)
         settled = _settle_group(session, group)
         if settled is None:
             return _wait_or_dispatch(session, group, held, dispatch_no=dispatch_no)
@@ -130,7 +133,7 @@ def _settle_group(session: Session, group: dict[str, Any]) -> dict[str, Any] | N
             UPDATE image_group SET state = 'settled', reconcile_at = NULL, in_flight = 0
             WHERE request_id = %(id)s AND number = %(group)s AND state <> 'settled'
               AND NOT EXISTS (SELECT 1 FROM image WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s
-                                                    AND state = 'pending')
+                                                    AND (state = 'pending' OR {OF_EARLIER_RUN}))
             RETURNING completed, failed, cancelled, source_bytes, rendition_bytes
         ), waiting AS (
             SELECT EXISTS (SELECT 1 FROM image_group

@@ -10,14 +10,15 @@ from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import sqlalchemy
-from sqlalchemy import func
+from sqlalchemy import case, func, literal, null
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from services.status.queries import any_of, one_snapshot
+from services.status.queries import any_of, is_of_earlier_run, one_snapshot, run_of
 from services.status.views import ExportImage, ExportRow
 from shared.db import Database
 from shared.errors import HalftoneError
+from shared.lifecycle import ImageState
 from shared.schemas.tables import Image, Product
 
 ROWS_PER_READ = 250
@@ -68,7 +69,12 @@ def _export_page(session: Session, *, request_id: UUID, after: int) -> list[Expo
     page = _page(request_id, after=after, limit=ROWS_PER_READ)
     chosen = sqlalchemy.select(page.c.row, page.c.serial_number, page.c.name, page.c.images)
     products = session.execute(chosen.where(page.c.before < PAGE_BYTES).order_by(page.c.row)).all()
-    columns = [getattr(Image, field) for field in ExportImage._fields]
+    written: Any = [getattr(Image, field) for field in ExportImage._fields]
+    again = is_of_earlier_run(run_of(request_id))
+    pending = {"state": literal(ImageState.PENDING.value), "error_code": null(), "error_detail": null()}
+    columns = [
+        case((again, pending[column.key]), else_=column) if column.key in pending else column for column in written
+    ]
     numbers = {number for *_, product_images in products for number in product_images}
     wanted = (col(Image.request_id) == request_id, col(Image.number) == any_of(numbers))
     found: Any = session.exec(cast("Any", sqlalchemy.select(*columns).where(*wanted))) if numbers else ()

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Integer, any_, literal, true, tuple_
+from sqlalchemy import ARRAY, Integer, any_, literal, not_, true, tuple_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -30,8 +30,8 @@ OF_OPEN_GROUPS = """
     FROM image_group
     WHERE image_group.request_id = request.id AND state <> 'settled' AND dispatch_no > 0
 """
-"""Only these groups hold counts: a settled one has added its own to the request, and one that was never dispatched has
-none. A large request has thousands of the latter."""
+"""Only these groups have counts that the request has not: a settled one has added its own, and one that was not
+dispatched in this run has none, or they are still the request's. A large request has thousands of the latter."""
 SELECT = f"""
     SELECT {", ".join(f"request.{name}" for name in RequestRow._fields)},
            {", ".join(f"(request.{name} + of_open.{name})::bigint" for name in Counts.__dataclass_fields__)}
@@ -110,7 +110,7 @@ def list_rejected(session: Session, request_id: UUID, *, after: int, limit: int)
 def list_images(session: Session, request_id: UUID, *, state: str | None, after: int, limit: int) -> list[Image]:
     if state is not None:
         return _images_in_state(session, request_id, ImageState(state), after=after, limit=limit)
-    return _by_number(session, Image, request_id, after=after, limit=limit)
+    return as_of_run(session, request_id, _by_number(session, Image, request_id, after=after, limit=limit))
 
 
 def _by_number(session: Session, kind: type[Numbered], request_id: UUID, *, after: int, limit: int) -> list[Numbered]:
@@ -139,7 +139,7 @@ def _images_in_state(session: Session, request_id: UUID, state: ImageState, *, a
             Image.request_id == request_id,
             col(Image.number).between(first + 1, first + IMAGES_PER_GROUP),
             Image.number > after,
-            Image.state == state,
+            is_in(state, run_of(request_id)),
         )
         .order_by(col(Image.number))
         .limit(limit)
@@ -147,7 +147,7 @@ def _images_in_state(session: Session, request_id: UUID, state: ImageState, *, a
     )
     image = aliased(Image, of_group)
     query = select(image).select_from(groups).join(of_group, true()).order_by(col(image.number)).limit(limit)
-    return list(session.exec(query))
+    return as_of_run(session, request_id, session.exec(query))
 
 
 def _counts_any(state: ImageState) -> Any:
@@ -160,7 +160,36 @@ def _counts_any(state: ImageState) -> Any:
 
 def images_by_number(session: Session, request_id: UUID, numbers: Iterable[int]) -> dict[int, Image]:
     query = select(Image).where(Image.request_id == request_id, col(Image.number) == any_of(numbers))
-    return {image.number: image for image in session.exec(query)}
+    return {image.number: image for image in as_of_run(session, request_id, session.exec(query))}
+
+
+def run_of(request_id: UUID) -> Any:
+    """The request's run, read once in a statement."""
+    return select(ProcessingRequest.run).where(request_id == ID).scalar_subquery()
+
+
+def is_of_earlier_run(run: Any) -> Any:
+    """Whether an image that failed is to be tried again: `retry` leaves it to dispatch to write it."""
+    return col(Image.state).in_((ImageState.FAILED, ImageState.CANCELLED)) & (col(Image.run) < run)
+
+
+def is_in(state: ImageState, run: Any) -> Any:
+    """Whether an image is in this state in the request's run."""
+    if state is ImageState.PENDING:
+        return (col(Image.state) == state) | is_of_earlier_run(run)
+    return (col(Image.state) == state) & not_(is_of_earlier_run(run))
+
+
+def as_of_run(session: Session, request_id: UUID, images: Iterable[Image]) -> list[Image]:
+    """The images as they are in the request's run."""
+    found = list(images)
+    failed = [image for image in found if image.state in {ImageState.FAILED, ImageState.CANCELLED}]
+    run = session.exec(select(ProcessingRequest.run).where(request_id == ID)).one() if failed else 0
+    for image in failed:
+        if image.run < run:
+            session.expunge(image)  # to be shown, not stored
+            image.state, image.attempts, image.error_code, image.error_detail = ImageState.PENDING, 0, None, None
+    return found
 
 
 def list_deliveries(

@@ -13,17 +13,11 @@ from uuid import UUID
 from sqlalchemy import Update, func
 from sqlmodel import Session, col, update
 
+from shared import lifecycle
 from shared.db import Database, execute
 from shared.ids import uuid7
 from shared.lifecycle import DUE, IMAGES_PER_BATCH, QUICK_IMAGES, WINDOW, GroupState, RequestStatus, images_of
-from shared.messages import (
-    CompressBatch,
-    CompressIsolatedBatch,
-    FetchBatch,
-    FetchIsolatedBatch,
-    GroupDone,
-    QuickBatch,
-)
+from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone, QuickBatch
 from shared.schemas.tables import ImageGroup, ProcessingRequest
 
 RESEND_SECONDS = 60
@@ -102,8 +96,10 @@ def _open_window(session: Session, request_id: UUID, *, window: int = WINDOW, af
         if group["open"] > room or len(orders) == GROUPS_AT_ONCE:
             waits = True
             break
+        if request["run"] > 1 and group["dispatch_no"] <= 0:
+            _reopen(session, request, group["number"])
         if due := _due(session, request, group["number"]):
-            orders |= _mark(session, request, group["number"], group["dispatch_no"], due)
+            orders |= _mark(session, request, group["number"], abs(group["dispatch_no"]), due)
             room -= group["open"]
         else:  # it went out before, and the rest of it is under a claim, or lost with its last attempt
             _reconcile_now(session, request_id, group["number"])
@@ -127,6 +123,30 @@ def _waiting(session: Session, request_id: UUID, after: int) -> Iterator[Row]:
         if len(page) <= GROUPS_AT_ONCE:
             return
         after = page[-1]["number"]
+
+
+def _reopen(session: Session, request: Row, group: int) -> None:
+    """Before the group's first dispatch in a run that `retry` began: its images are pending, and its counts its own."""
+    first, last = images_of(group)
+    execute(
+        session,
+        f"""
+        WITH images AS (
+            UPDATE image SET state = 'pending', run = %(run)s, attempts = 0, not_before = now(), claimed_by = NULL,
+                             isolated = false, error_code = NULL, error_detail = NULL
+            WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND {lifecycle.OF_EARLIER_RUN}
+        ), counts AS (
+            UPDATE image_group SET dispatch_no = -dispatch_no
+            WHERE request_id = %(id)s AND number = %(group)s AND dispatch_no < 0
+            RETURNING completed, source_bytes, rendition_bytes
+        )
+        UPDATE processing_request r
+        SET completed = r.completed - c.completed, source_bytes = r.source_bytes - c.source_bytes,
+            rendition_bytes = r.rendition_bytes - c.rendition_bytes
+        FROM counts c WHERE r.id = %(id)s
+        """,  # noqa: S608 - a constant of ours
+        request | {"group": group, "first": first, "last": last},
+    )
 
 
 def _again(session: Session, request_id: UUID, group: int, seen: int, *, window: int = WINDOW) -> Orders:

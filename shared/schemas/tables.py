@@ -127,7 +127,8 @@ class ImageGroup(SQLModel, table=True):
     __table_args__ = (
         Index("group_reconcile_at", "reconcile_at", postgresql_where=text("reconcile_at IS NOT NULL")),
         Index("group_open", "request_id", "state", "number", postgresql_where=text("state <> 'settled'")),
-        # Only these open groups can hold settled images: a huge request has thousands that were never dispatched.
+        # Only these open groups have counts that the request has not: a huge request has thousands that were never
+        # dispatched. `retry` turns `dispatch_no` below zero until the group is dispatched again.
         Index("group_counted", "request_id", "number", postgresql_where=text("state <> 'settled' AND dispatch_no > 0")),
     )
 

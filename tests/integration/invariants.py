@@ -28,7 +28,9 @@ class Snapshot:
     @classmethod
     def read(cls, query: Callable[..., list[Row]], ids: Sequence[str] | None = None) -> "Snapshot":
         """Of these requests, or of all; `query` is a statement's rows, given its parameters by name."""
-        return cls(*(query(statement, ids=ids) for statement in (_REQUESTS, _GROUPS, _IMAGES)))
+        requests, groups, images = (query(statement, ids=ids) for statement in (_REQUESTS, _GROUPS, _IMAGES))
+        runs = {request["id"]: request["run"] for request in requests}
+        return cls(requests, groups, [_as_of(runs.get(image["request_id"]), image) for image in images])
 
     def problems(self) -> Iterator[Problem]:
         for image in self.images:
@@ -68,6 +70,13 @@ class Invariants:
         self._requests |= {request["id"]: request for request in now.requests}
 
 
+def _as_of(run: int | None, image: Row) -> Row:
+    """The image as it counts in the request's run: `retry` leaves it to dispatch to write it."""
+    if run is None or image["run"] >= run or image["state"] not in {"failed", "cancelled"}:
+        return image
+    return image | {"state": "pending", "run": run, "attempts": 0, "error_code": None}
+
+
 def _image_problems(image: Row) -> Iterator[Problem]:
     what = f"image {image['number']} of {image['request_id']}"
     if not 0 <= image["attempts"] <= lifecycle.MAX_ATTEMPTS:
@@ -90,10 +99,11 @@ def _group_problems(group: Row, images: list[Row]) -> Iterator[Problem]:
 def _request_problems(request: Row, groups: list[Row], images: list[Row]) -> Iterator[Problem]:
     what, status = str(request["id"]), RequestStatus(request["status"])
     settled = [group for group in groups if group["state"] == "settled"]
-    counted: dict[str, Any] = {name: sum(group[name] for group in settled) for name in (*STATES, *BYTES)}
+    reopened = [group for group in groups if group["state"] != "settled" and group["dispatch_no"] < 0]
+    counted: dict[str, Any] = {name: sum(group[name] for group in settled + reopened) for name in (*STATES, *BYTES)}
     counted |= {"images": len(images), "open_groups": len(groups) - len(settled)}
     if {name: request[name] for name in counted} != counted:
-        yield "counters_are_the_images", f"{what}: settled groups have {counted}, counted {request}"
+        yield "counters_are_the_images", f"{what}: settled and reopened groups have {counted}, counted {request}"
     if not status.terminal == (request["finished_at"] is not None) == (request["open_groups"] == 0):
         yield "finished_is_settled", f"{what}: {status}, {request['finished_at']}, {request['open_groups']} open groups"
     wanted = "cancelled" if request["stop_reason"] == "cancelled" else "completed" if request["completed"] else "failed"

@@ -15,9 +15,8 @@ from services.worker.codec.plain_jpeg import PlainJpeg
 from services.worker.codec.plan import Plan, plans_for
 from services.worker.codec.probe import Source, probe
 from services.worker.codec.quality import best_fitting, jpeg_quality
-from services.worker.codec.steps.alpha import flatten
 from services.worker.codec.steps.colour import settle_colours
-from services.worker.codec.steps.modes import simplify
+from services.worker.codec.steps.modes import flatten, simplify
 from services.worker.codec.steps.orient import turn_upright
 from services.worker.codec.steps.resize import shrink
 from shared.recipe import Mode, Recipe

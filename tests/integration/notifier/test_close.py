@@ -18,6 +18,7 @@ from services.worker.settle import Result, failed, settle
 from shared.db import Database, execute
 from shared.messages import CloseRequest, Deliver, DispatchGroup, FetchBatch, Message
 from tests.integration.batches import NOT_FOUND, done, fetch_isolated, report, take
+from tests.integration.invariants import Invariants
 from tests.integration.notifier.conftest import complete, dispatched
 from tests.integration.race import overtaken, together
 from tests.integration.seed import (
@@ -77,6 +78,60 @@ def test_some_groups_at_a_time_are_closed_and_a_message_goes_on(
     assert states(database, request_id) == {"completed": 128, "cancelled": 572}
     reconciler.close(request_id)  # a message that comes twice
     assert len(sent) == 3
+
+
+def _retried(database: Database) -> UUID:
+    """200 images in their second run: the first 10 failed, in a group that completed 118 others."""
+    request_id = add_request(database, images=200)
+    sql(
+        database,
+        """
+        UPDATE image SET state = CASE WHEN number <= 10 THEN 'failed' ELSE 'completed' END, attempts = 2,
+            error_code = CASE WHEN number <= 10 THEN 'http_status' END, source_bytes = 3, rendition_bytes = 2,
+            rendition_sha256 = CASE WHEN number > 10 THEN 'x' END
+        """,
+    )
+    sql(
+        database,
+        """
+        UPDATE image_group SET dispatch_no = CASE number WHEN 1 THEN -1 ELSE 1 END,
+            state = CASE number WHEN 1 THEN 'waiting' ELSE 'settled' END,
+            completed = CASE number WHEN 1 THEN 118 ELSE 72 END,
+            source_bytes = CASE number WHEN 1 THEN 354 ELSE 216 END,
+            rendition_bytes = CASE number WHEN 1 THEN 236 ELSE 144 END
+        """,
+    )
+    counts = "run = 2, completed = 190, source_bytes = 570, rendition_bytes = 380, open_groups = 1"
+    sql(database, f"UPDATE processing_request SET {counts}")
+    sql(
+        database,
+        "INSERT INTO event (id, request_id, run, type, body) SELECT id, id, 1, 'request.completed', '' "
+        "FROM processing_request",
+    )
+    return request_id
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "expired"])
+def test_a_retry_that_is_stopped_before_its_groups_were_dispatched_adds_up(
+    database: Database, reconciler: Reconciler, reason: str
+) -> None:
+    """Its images were not written since they failed, and what the groups completed counts on the request."""
+    request_id = _retried(database)
+    reconciler.run(request_id, 1, dispatch_no=1)  # a callback of the first run, too late
+    assert group_row(database, request_id)["state"] == "waiting"
+    stop(database, request_id, reason)
+
+    for _ in range(2):
+        reconciler.close(request_id)
+
+    first = image_rows(database, request_id)[1]
+    closed = "cancelled" if reason == "cancelled" else "failed"
+    assert (first["state"], first["run"], first["attempts"]) == (closed, 2, 0)
+    assert first["error_code"] != "http_status"
+    request = request_row(database, request_id)
+    assert (request["completed"], request["source_bytes"], request["rendition_bytes"]) == (190, 570, 380)
+    assert request[closed] == 10
+    Invariants(database).check()
 
 
 def test_two_huge_requests_are_closed_in_turn_and_one_that_is_held_holds_up_no_other(

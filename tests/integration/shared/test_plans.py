@@ -18,21 +18,19 @@ from services.status import products, queries
 from services.worker.claim import claim, defer, release, renew
 from services.worker.dispatch import _again, _open_window
 from services.worker.settle import due_again, settle
-from shared.db import Connection, Database, Transaction, connection_of, execute
+from shared.db import Database, connection_of, execute
 from shared.ids import uuid7
 from shared.lifecycle import IMAGES_PER_GROUP, ImageState, images_of
 from shared.messages import DispatchGroup, DispatchRequest
 from shared.schemas.tables import DEFAULT_ACCOUNT
 from tests.integration.batches import done, fetch_of, report, take
 from tests.integration.seed import add_request, sql
+from tests.integration.shared.touched import MOST, Touched
 from tests.stack import Stack
 
 IMAGES = 1_000_000
 ROWS = IMAGES // 10
 """Products of the request, and rejected rows."""
-MOST = 1000
-"""Buffers that a step may touch; a plan that reads all images of the request touches 26,000 here."""
-FEW = 60
 MOST_OF_A_SMALL_ONE = 150
 LONG_ENOUGH = 20  # psycopg prepares a statement at its sixth use, PostgreSQL may keep a plan from the sixth after that
 T = TypeVar("T")
@@ -106,17 +104,17 @@ def _upload(session: Session, request_id: UUID) -> None:
         pytest.param(("pg_relation_size(oid) / 8192", "0"), id="analysed while the upload was not committed"),
     ]
 )
-def touched(request: pytest.FixtureRequest, database: Database, huge: UUID) -> Iterator["_Touched"]:
+def touched(request: pytest.FixtureRequest, database: Database, huge: UUID) -> Iterator[Touched]:
     if request.param:
         _set_statistics(database, *request.param)
     sql(database, "UPDATE image_group SET in_flight = 0 WHERE state = 'dispatched'")
-    touched = _Touched(database)
+    touched = Touched(database)
     yield touched
     assert {step: buffers for step, buffers in touched.buffers.items() if buffers > touched.most} == {}
 
 
 def test_every_step_of_a_batch_touches_a_few_pages_of_a_large_upload(
-    database: Database, huge: UUID, touched: "_Touched"
+    database: Database, huge: UUID, touched: Touched
 ) -> None:
     orders = touched("dispatch a request", lambda session: _open_window(session, huge))
     batched, again, due, done_with = (done.group for done in orders)
@@ -143,7 +141,7 @@ def test_every_step_of_a_batch_touches_a_few_pages_of_a_large_upload(
 
 
 def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
-    database: Database, huge: UUID, touched: "_Touched", monkeypatch: pytest.MonkeyPatch
+    database: Database, huge: UUID, touched: Touched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touched.most = 2000  # a step writes 50 groups, or 128 images
     sql(database, "UPDATE processing_request SET stop_reason = NULL, dispatch_at = now(), deadline_at = now()")
@@ -191,7 +189,7 @@ def test_a_page_of_requests_reads_the_groups_of_no_others(database: Database, st
         account=DEFAULT_ACCOUNT,
     )
     _set_statistics(database, "0", "-1")
-    touched = _Touched(database)
+    touched = Touched(database)
 
     touched("list", partial(queries.list_requests, account=DEFAULT_ACCOUNT, status=status, before=None, limit=21))
 
@@ -217,7 +215,7 @@ def test_a_small_request_beside_many_open_ones_touches_its_own_rows(database: Da
     )
     request_id = add_request(database, images=8)
     _set_statistics(database, pages, rows)
-    touched, numbers = _Touched(database), range(1, 9)
+    touched, numbers = Touched(database), range(1, 9)
     batch, results = fetch_of(request_id, numbers), [done(number) for number in numbers]
 
     assert touched("dispatch a request", lambda session: _open_window(session, request_id))
@@ -228,7 +226,7 @@ def test_a_small_request_beside_many_open_ones_touches_its_own_rows(database: Da
     assert {step: buffers for step, buffers in touched.buffers.items() if buffers > MOST_OF_A_SMALL_ONE} == {}
 
 
-def _read_pages(touched: "_Touched", huge: UUID) -> None:
+def _read_pages(touched: Touched, huge: UUID) -> None:
     """What status reads of a request, the lists in their middle."""
     touched.few("get", lambda session: connection_of(session).execute(queries.FIND, {"ids": [huge]}).fetchall())
     lists: dict[str, Callable[..., Any]] = {
@@ -239,52 +237,6 @@ def _read_pages(touched: "_Touched", huge: UUID) -> None:
     }
     for name, read in lists.items():
         touched(name, partial(read, request_id=huge, after=ROWS // 2, limit=21))
-
-
-class _Touched:
-    """Runs steps, and counts the buffers of our tables that each of them touches; `most` is how many it may."""
-
-    most = MOST
-
-    def __init__(self, database: Database) -> None:
-        self.buffers: dict[str, int] = {}
-        self._database = database
-
-    def few(self, name: str, step: Callable[[Session], T]) -> T:
-        """A step that clients repeat every second."""
-        result = self(name, step)
-        assert self.buffers[name] <= FEW, name
-        return result
-
-    def __call__(self, name: str, step: Callable[[Session], T]) -> T:
-        def measured(session: Session) -> T:
-            before = _buffers(session)
-            result = step(session)
-            session.flush()
-            self.buffers[name] = _buffers(session) - before
-            return result
-
-        return self._database.transact(measured)
-
-    def run(self, name: str, statement: Callable[[Connection], T]) -> T:
-        """With a plan that is kept; in a transaction with the counting."""
-
-        def measured(connection: Connection) -> T:
-            with connection.transaction():
-                before = _buffers(connection)
-                result = statement(connection)
-                self.buffers[name] = _buffers(connection) - before
-            return result
-
-        return self._database.run(measured)
-
-
-def _buffers(session: Transaction) -> int:
-    statement = """
-        SELECT sum(pg_stat_get_xact_blocks_fetched(oid))::int AS buffers
-        FROM pg_class WHERE relnamespace = 'public'::regnamespace
-    """
-    return int(execute(session, statement)[0]["buffers"])
 
 
 def _set_statistics(database: Database, pages: str, rows: str) -> None:

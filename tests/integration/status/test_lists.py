@@ -225,3 +225,30 @@ def test_a_request_without_rows_has_empty_lists(database: Database, client: http
     for part in ("products", "rejected", "images", "deliveries"):
         body = client.get(f"/v1/requests/{request.id}/{part}").json()
         assert body == {"items": [], "next_page_token": None}
+
+
+def test_an_image_that_failed_in_an_earlier_run_is_pending_in_this_one(
+    database: Database, client: httpx.Client
+) -> None:
+    """Also before its group is dispatched, which is when it is written."""
+    request = seed.request(run=2, images=3)
+    again = seed.failed(request.id, 2)
+    again_failed = seed.failed(request.id, 3)
+    again_failed.run = 2
+    seed.add(database, [request, seed.completed(request.id, 1), again, again_failed])
+    seed.add(database, [seed.group(request.id, 1, images=3, completed=1, failed=1)])
+    seed.add(database, [seed.product(request.id, 1, [1, 2, 3])])
+    path = f"/v1/requests/{request.id}"
+
+    shown = [client.get(f"{path}/images").json()["items"], client.get(f"{path}/products").json()["items"][0]["images"]]
+
+    for images in shown:
+        assert [image["status"] for image in images] == ["completed", "pending", "failed"]
+        assert [image["error"] is None for image in images] == [True, True, False]
+        assert images[1]["attempts"] == 0
+    for status, number in (("completed", 1), ("pending", 2), ("failed", 3)):
+        items = client.get(f"{path}/images", params={"status": status}).json()["items"]
+        assert [image["number"] for image in items] == [number]
+    (_, details) = client.get(f"{path}/output.csv", params={"details": "true"}).text.splitlines()
+    assert "completed,pending,failed" in details
+    assert details.count("http_status") == 1

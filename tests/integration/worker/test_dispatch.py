@@ -192,3 +192,31 @@ def test_a_dispatch_that_waited_for_a_cancel_sends_nothing(database: Database) -
     _, orders = overtaken(database, cancel, partial(_open_window, request_id=request_id))
     assert orders == {}
     assert request_row(database, request_id)["status"] == "pending"
+
+
+def test_the_images_of_a_retry_are_reopened_with_their_group(database: Database) -> None:
+    """As `retry` leaves them: what the group completed counts on the request until it is dispatched."""
+    request_id = add_request(database, images=600)
+    sql(
+        database,
+        """
+        UPDATE image SET attempts = 5, isolated = true,
+            state = CASE WHEN number %% 2 = 0 THEN 'failed' ELSE 'completed' END,
+            error_code = CASE WHEN number %% 2 = 0 THEN 'http_status' END, rendition_sha256 = 'x'
+        """,
+    )
+    sql(database, "UPDATE image_group SET dispatch_no = -3, completed = images / 2, source_bytes = 7 * images / 2")
+    sql(database, "UPDATE processing_request SET run = 2, completed = 300, source_bytes = 2100")
+    post = Post()
+
+    assert dispatch_request(database, post, request_id, window=128) == 2
+
+    assert [number for batch in post.batches for number in numbers_of(batch)] == list(range(2, 257, 2))
+    written = "SELECT DISTINCT attempts, isolated, error_code, state FROM image WHERE run = 2 AND number <= 256"
+    assert sql(database, written) == [{"attempts": 0, "isolated": False, "error_code": None, "state": "pending"}]
+    assert sql(database, "SELECT count(*) AS n FROM image WHERE run = 2") == [{"n": 128}], "the other groups wait"
+    request = request_row(database, request_id)
+    assert (request["completed"], request["source_bytes"]) == (172, 1204)
+    assert [group_row(database, request_id, number)["dispatch_no"] for number in (1, 2, 3)] == [4, 4, -3]
+    dispatch_request(database, post, request_id, window=128)
+    assert request_row(database, request_id)["completed"] == 172, "moved once"

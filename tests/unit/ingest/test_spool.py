@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import IO
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
 
 from services.ingest.manifest.errors import Code, RowError
-from services.ingest.manifest.rows import Found, Limits, Product
+from services.ingest.manifest.rows import ROWS_AT_ONCE, Found, Limits, Product
 from services.ingest.spool import SHOWN, Spool
 
 ID = UUID(int=7)
@@ -82,3 +83,20 @@ def test_what_refuses_everything_is_always_shown(spool: Spool) -> None:
 def test_reading_stops_after_too_many_errors(spool: Spool) -> None:
     fill(spool, (error(row) for row in range(1, 5000)))
     assert (spool.error_count, spool.usable) == (1000, False)
+
+
+def test_rows_are_stored_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Spool(ID, Limits())) as spool:
+        numbers = Mock(wraps=spool._numbering.numbers)
+        monkeypatch.setattr(spool._numbering, "numbers", numbers)
+        fill(spool, [product(row, A, B) for row in range(1, 321)])
+        assert spool.product_count == 320
+        assert numbers.call_count == 320 / ROWS_AT_ONCE, "a million rows must not be a million calls"
+
+
+def test_an_error_among_many_rows_spoils_no_other() -> None:
+    found = [error(row) if row == 50 else product(row, A, B) for row in range(1, 101)]
+    with closing(Spool(ID, Limits())) as spool:
+        products, images, rejected = fill(spool, found)
+        assert [line.split("\t")[1] for line in products] == [str(row) for row in range(1, 101) if row != 50]
+        assert (len(images), len(rejected), spool.good, spool.usable) == (2, 1, False, True)

@@ -3,6 +3,7 @@
 import re
 import time
 from contextlib import suppress
+from unittest.mock import Mock
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -131,6 +132,18 @@ def test_one_that_is_not_plain_spoils_the_others(url: str) -> None:
 
 def test_nearly_every_url_of_a_catalogue_is_plain() -> None:
     assert are_plain([f"https://cdn-{n}.shop.example/{n}/Front%20View_(1).jpg?w=800&h=600" for n in range(9)])
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:9000", "https://a.example:8443", "http://minio"])
+def test_an_origin_of_any_form_is_judged_once(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = Mock(wraps=Target.parse)
+    monkeypatch.setattr(Target, "parse", parse)
+    urls._is_origin.cache_clear()
+
+    for number in range(9):
+        assert refusal(f"{origin}/{number}.jpg?w=8") is None
+
+    assert parse.call_count <= 1, "a manifest of a million images has one host or a few"
 
 
 @given(st.from_regex(r"\A(http|HTTPS)://.{0,9}[.:/?#@\[%]?.{0,9}\Z"))

@@ -1,8 +1,8 @@
 """Reduce Pillow's two dozen pixel modes to the few that the later steps know: 1, L, P, RGB, RGBA, CMYK, LAB.
 
-"P" and "1" stay only where the target stores palette indexes and nothing is resized; an alpha channel only where
-a pixel is transparent. The trap: Pillow's own `convert("L")` clips 16-bit grey at 255, so nearly everything comes out
-white; `_to_eight_bits` scales it.
+`simplify` comes first; `flatten` comes last, for a target without transparency. "P" and "1" stay only where the target
+stores palette indexes and nothing is resized; an alpha channel only where a pixel is transparent. The trap: Pillow's
+own `convert("L")` clips 16-bit grey at 255, so nearly everything comes out white; `_to_eight_bits` scales it.
 """
 
 from PIL import Image, ImageMath
@@ -20,6 +20,13 @@ def simplify(picture: Picture, plan: Plan) -> Picture:
         return picture.with_frames([_without_idle_alpha(frames[0])])
     mode = "RGBA" if any(has_transparency(frame) for frame in frames) else "RGB"
     return picture.with_frames([frame if frame.mode == mode else frame.convert(mode) for frame in frames])
+
+
+def flatten(picture: Picture, plan: Plan) -> Picture:
+    """Lay a picture with transparency on white, for a target that has none."""
+    if plan.target != "jpeg" or picture.frames[0].mode != "RGBA":
+        return picture
+    return picture.with_frames([_on_white(frame) for frame in picture.frames])
 
 
 def _simple(image: Image.Image, *, indexed: bool) -> Image.Image:
@@ -80,3 +87,9 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
     assert not isinstance(low, tuple)
     assert not isinstance(high, tuple)
     return float(low), float(high)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGB", image.size, (255, 255, 255))
+    white.paste(image, mask=image.getchannel("A"))
+    return white

@@ -1,7 +1,6 @@
 """Numbers by first appearance."""
 
 from array import array
-from hashlib import blake2b
 from itertools import count, islice
 
 import pytest
@@ -62,6 +61,5 @@ def test_no_file_can_be_made_of_texts_that_want_the_same_slots(monkeypatch: pyte
 
 
 def _wants_the_first_slots(number: int) -> bool:
-    """As the digest without a key would have it."""
-    digest = blake2b(f"https://a.example/{number}".encode(), digest_size=16).digest()
-    return int.from_bytes(digest[:8], "little") & 1023 < 8
+    """As the hash without our prefix would have it, whose key the environment may fix (PYTHONHASHSEED)."""
+    return hash(f"https://a.example/{number}") & 1023 < 8

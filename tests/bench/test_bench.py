@@ -9,6 +9,7 @@ import pytest
 
 from tests.bench import bench as module
 from tests.bench.bench import Bench
+from tests.bench.figures import huge
 
 
 def test_files_of_one_figure_are_not_removed_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,3 +25,16 @@ def test_files_of_one_figure_are_not_removed_before_the_next(tmp_path: Path, mon
     with bench.stack("one"):
         pass
     assert (tmp_path / "one").exists()
+
+
+def test_neither_of_two_requests_is_always_asked_first() -> None:
+    asked: list[str] = []
+
+    class Api:
+        def request(self, request_id: str) -> dict[str, Any]:
+            asked.append(request_id)
+            return {"status": "processing", "images": {"completed": 0, "failed": 0}}
+
+    huge._gets(Bench(folder=Path(), pictures=Path(), origin=None, quick=True), Api(), "large", "small")  # type: ignore[arg-type]
+    firsts = asked[:80:2]
+    assert firsts.count("large") == firsts.count("small") == 20

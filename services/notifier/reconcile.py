@@ -28,7 +28,9 @@ RESEND_REQUEST = timedelta(seconds=5)
 ASKED = """
 dispatch_at BETWEEN now() + %(resend)s - interval '1 s' AND now() + %(resend)s + interval '1 s'"""
 """The SQL predicate of a request for which `DispatchRequest` was sent within a second and has not been handled: that
-would have moved the timer. Many groups end at once, and the message fills the room of them all."""
+would have moved the timer. Many groups end at once, and the message fills the room of them all. The timer of a dispatch
+55 seconds ago looks the same for two seconds: a group that ends just then leaves its room to the next one, or to the
+sweeper."""
 BETWEEN_MARKS = timedelta(seconds=30)
 """Least time between two marks of how many images are settled: the rate behind `eta_seconds`."""
 LOST = WorkerLost("Five attempts at this image never reported back.")

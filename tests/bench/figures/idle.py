@@ -12,7 +12,7 @@ CALM = 5.0
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    with bench.stack("idle", keep=True) as stack:
+    with bench.stack("idle") as stack:
         watched = Watched(stack)
         journey(stack, bench.origin, "tiny", 500)  # connections and pools are open as after some work
         time.sleep(CALM)
@@ -27,7 +27,7 @@ def measure(bench: Bench) -> dict[str, Any]:
     bench.say(f"  idle: {sum(percent.values()):.1f}% of a core, {sum(pss.values()) / 1e6:.0f} MB")
     starts = []
     for _ in range(bench.some(3, 1)):
-        with stopwatch() as passed, bench.stack("idle", keep=True):
+        with stopwatch() as passed, bench.stack("idle"):
             starts.append(passed())
         bench.say(f"  ready after {starts[-1]:.1f} s")
     return {"seconds": seconds, "cpu_percent": percent, "pss": pss, "start": summary(starts)}

@@ -164,7 +164,7 @@ def huge(data: Data) -> str:
     steps = table(("step", "seconds"), ((name, f"{seconds:.2f}") for name, seconds in data["seconds"].items()))
     copied = (
         "`COPY` reads prepared files of exactly the rows that the upload stored and writes them in one transaction "
-        "into fresh tables of the same migrations (keys, indexes, foreign keys) in another database of the server.\n\n"
+        "into fresh tables of the same migrations (keys and indexes) in another database of the server.\n\n"
     )
     return copied + table(head, rows) + text + "\n" + steps
 

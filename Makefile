@@ -49,7 +49,7 @@ check: $(READY) ## run ruff, mypy, the import rules and the size limits
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q tests/contracts/test_sizes.py
 
-test: $(READY) ## run all tests except chaos, bench and compose
+test: $(BENCH) ## run all tests except chaos, bench and compose
 	$(PY) -m pytest -n 2 --dist loadgroup
 
 test-fast: $(READY) ## run the tests that start no server

@@ -83,7 +83,7 @@ lock: $(READY) ## update the pinned dependencies from pyproject.toml
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --index-strategy unsafe-best-match pyproject.toml "$$@"; }; \
 	compile -o requirements.lock && compile --extra local --extra dev -o requirements-dev.lock && \
-	compile --extra local --extra dev --extra bench -o requirements-bench.lock
+	compile --extra local --extra dev --extra bench -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## remove everything that was created in this folder, including data
 	@test ! -x $(PY) || $(PY) -m deploy.local stop

@@ -1,7 +1,6 @@
 """Closes a stopped request, cancelled or expired, some groups in a transaction: a million images hold no lock for long.
 
-`CloseRequest` goes on from one transaction to the next; the sweeper does
-where that message was lost.
+`CloseRequest` goes on from one transaction to the next; where that message was lost, the sweeper does.
 """
 
 from typing import LiteralString

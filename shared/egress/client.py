@@ -68,11 +68,6 @@ class Egress:
         running_loop().call_soon_threadsafe(self._start, batch)
         return batch.outcomes()
 
-    def fetch(self, url: str, *, deadline_seconds: float, max_bytes: int) -> bytearray:
-        """One body. Raises an ImageError."""
-        [(_, outcome)] = self.fetch_all([url], deadline_seconds=deadline_seconds, max_bytes=max_bytes)
-        return _result(outcome)
-
     def post(
         self, url: str, *, body: bytes, headers: Mapping[str, str], deadline_seconds: float, max_response_bytes: int
     ) -> Answer:
@@ -80,7 +75,9 @@ class Egress:
         batch = Batch([self._post(url, body, headers, Deadline(deadline_seconds), max_response_bytes)])
         running_loop().call_soon_threadsafe(batch.start)
         [(_, outcome)] = batch.outcomes()
-        return _result(outcome)
+        if not isinstance(outcome, Answer):
+            raise outcome or RuntimeError("given up")
+        return outcome
 
     def give_up(self) -> None:
         """End every fetch now and in the future; its outcome is None."""
@@ -188,11 +185,3 @@ async def _twice(call: Callable[[], Awaitable[T]]) -> T:
         return await call()
     except ConnectFailure:
         return await call()
-
-
-def _result(outcome: T | BaseException | None) -> T:
-    if outcome is None:
-        raise RuntimeError("given up")
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome

@@ -19,8 +19,8 @@ REPORT = struct.Struct("d")
 def limit(bodies: Sequence[bytes], options: dict[str, Any], images: int, *, kept_blocks: int) -> tuple[float, float]:
     """Images a second, and CPU milliseconds of one image.
 
-    The processes are plain forks that take one byte of a pipe for each image: multiprocessing runs hooks of the peer's
-    libraries after a fork, and they hang.
+    The processes are plain forks that take one byte of a pipe for each image: with multiprocessing, a child hung
+    once Celery had been imported (why was not found out).
     """
     assert images <= MOST
     (work, give), (reports, report) = os.pipe(), os.pipe()

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -49,22 +49,22 @@ class Watched:
 
     def pss(self) -> dict[str, int]:
         """Proportional set size in bytes: pages shared by several processes are divided among them."""
-        sizes: dict[str, int] = defaultdict(int)
-        for role, pids in self.main().items():
-            for pid in pids:
-                sizes[role] += _pss(pid)
-                sizes[CODEC if role == "worker" else role] += sum(map(_pss, _descendants(pid)))
+        sizes = self._by_role(_pss)
         if supervisor := self._stack.state().get("pid"):
             sizes[SUPERVISOR] = _pss(int(supervisor))
-        return dict(sizes)
+        return sizes
 
     def written(self) -> dict[str, int]:
         """Bytes that the processes made the file system write so far."""
+        return self._by_role(_written)
+
+    def _by_role(self, size: Callable[[int], int]) -> dict[str, int]:
+        """The sizes of a role's processes together; what a worker has below it are codec children."""
         sizes: dict[str, int] = defaultdict(int)
         for role, pids in self.main().items():
             for pid in pids:
-                sizes[role] += _written(pid)
-                sizes[CODEC if role == "worker" else role] += sum(map(_written, _descendants(pid)))
+                sizes[role] += size(pid)
+                sizes[CODEC if role == "worker" else role] += sum(map(size, _descendants(pid)))
         return dict(sizes)
 
     def forget_peaks(self) -> None:

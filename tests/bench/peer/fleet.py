@@ -23,7 +23,7 @@ from tests.stack import ROOT, Stack, until
 LONGEST = 120.0
 TASK = "peer.compress"
 PROCESSES = 2 * CORES
-"""With one for each core the cores idle while a task waits for its fetch and its commit."""
+"""So that the cores have something to do while a task waits for its fetch and its commit."""
 _batches = itertools.count(1)
 PENDING = "SELECT count(*) FROM peer_item WHERE batch = %s AND state <> 'completed'"
 

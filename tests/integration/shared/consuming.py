@@ -7,12 +7,25 @@ from typing import Any, Protocol
 
 from shared.broker import Broker
 from shared.broker.consumer import Worker
+from shared.messages import Deliver
 
 
 class Held(Protocol):
     """Actors that wait for `go_on`."""
 
     go_on: Event
+
+
+class Holding:
+    """The part that actors share whose deliveries are held until they may go on."""
+
+    def __init__(self) -> None:
+        self.received: list[Deliver] = []
+        self.go_on = Event()
+
+    def hold(self, message: Deliver) -> None:
+        self.received.append(message)
+        assert self.go_on.wait(10)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from threading import Event
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -15,23 +14,16 @@ from shared.broker import Broker, connect, declare, queues, receives, send
 from shared.broker import watchdog as module
 from shared.broker.watchdog import EXIT_CODE, Watchdog
 from shared.messages import Deliver
-from tests.integration.shared.consuming import consuming
+from tests.integration.shared.consuming import Holding, consuming
 from tests.stack import ROOT, until
 
 QUEUE = Deliver.queue
 
 
-class Actors:
-    """The one actor holds each message until it may go on."""
-
-    def __init__(self) -> None:
-        self.received: list[Deliver] = []
-        self.go_on = Event()
-
+class Actors(Holding):
     @receives(Deliver)
     def deliver(self, message: Deliver) -> None:
-        self.received.append(message)
-        assert self.go_on.wait(10)
+        self.hold(message)
 
 
 class EndedError(Exception):

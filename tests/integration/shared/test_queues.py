@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -16,25 +15,21 @@ from shared.broker import Broker, connect, declare, queues, receives, send, send
 from shared.broker.queues import Following, Taken
 from shared.messages import CompressBatch, Deliver, FetchBatch, Fetched, FetchedImage, GroupDone
 from tests.integration.batches import compress_after, fetch_of
-from tests.integration.shared.consuming import Held, consuming, waiting
+from tests.integration.shared.consuming import Held, Holding, consuming, waiting
 from tests.stack import until
 
 QUEUE = queues.QUEUE + Deliver.queue
 LONG = int(queues.BLOCK_SECONDS * 1000)
 
 
-class Actors:
-    """Deliveries are held until they may go on."""
-
+class Actors(Holding):
     def __init__(self) -> None:
-        self.received: list[Deliver] = []
+        super().__init__()
         self.done: list[GroupDone] = []
-        self.go_on = Event()
 
     @receives(Deliver)
     def deliver(self, message: Deliver) -> None:
-        self.received.append(message)
-        assert self.go_on.wait(10)
+        self.hold(message)
 
     @receives(FetchBatch)
     def fetch_batch(self, message: FetchBatch) -> Fetched:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from threading import Event, Thread
+from threading import Thread
 from uuid import uuid4
 
 import pytest
@@ -10,23 +10,16 @@ import pytest
 from shared.broker import Broker, connect, declare, queues, receives, send
 from shared.broker.consumer import Worker
 from shared.messages import Deliver, GroupDone
-from tests.integration.shared.consuming import waiting
+from tests.integration.shared.consuming import Holding, waiting
 from tests.stack import until
 
 QUEUE = queues.QUEUE + Deliver.queue
 
 
-class Actors:
-    """Deliveries are held until they may go on."""
-
-    def __init__(self) -> None:
-        self.received: list[Deliver] = []
-        self.go_on = Event()
-
+class Actors(Holding):
     @receives(Deliver)
     def deliver(self, message: Deliver) -> None:
-        self.received.append(message)
-        assert self.go_on.wait(10)
+        self.hold(message)
 
     @receives(GroupDone)
     def group_done(self, message: GroupDone) -> None: ...

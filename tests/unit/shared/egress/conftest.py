@@ -34,7 +34,10 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def get(egress: Egress, url: str, *, seconds: float = 5.0, max_bytes: int = 1_000_000) -> bytearray:
-    return egress.fetch(url, deadline_seconds=seconds, max_bytes=max_bytes)
+    [(_, outcome)] = egress.fetch_all([url], deadline_seconds=seconds, max_bytes=max_bytes)
+    if isinstance(outcome, bytearray):
+        return outcome
+    raise outcome or RuntimeError("given up")
 
 
 def failure(egress: Egress, url: str, *, seconds: float = 5.0, max_bytes: int = 1_000_000) -> ImageError:

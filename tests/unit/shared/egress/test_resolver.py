@@ -97,7 +97,7 @@ def test_a_thousand_images_of_a_hanging_name_wait_together_and_not_one_after_the
     with at_most(30):
         for _ in range(1000):
             with pytest.raises(DnsFailure):
-                egress.fetch("http://tarpit.example/", deadline_seconds=5, max_bytes=9)
+                get(egress, "http://tarpit.example/")
     assert slow.asked == ["tarpit.example"]
 
 

@@ -5,7 +5,7 @@ One that the account had just before is not new: it was rotated away by hand, pe
 
 from sqlalchemy import Connection, text
 
-from shared.schemas.tables import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 
 BOTH_SIGN_HOURS = 24
 

@@ -20,7 +20,8 @@ from services.ingest.submit import Validated, submit
 from services.ingest.upload import Kind, received
 from shared.blobs import erase_files
 from shared.db import allow_time
-from shared.http.context import account_of, context_of, id_of
+from shared.http.caller import account_of
+from shared.http.context import context_of, id_of
 from shared.http.problems import Problem
 from shared.messages import CloseRequest, Deliver, DispatchRequest
 

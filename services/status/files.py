@@ -22,7 +22,8 @@ from shared.blobs import BlobMissing, source_key
 from shared.blobs.disk import DiskBlobs
 from shared.errors import HalftoneError
 from shared.formats import FORMATS, MEDIA_TYPES
-from shared.http.context import Context, account_of, context_of, id_of
+from shared.http.caller import account_of
+from shared.http.context import Context, context_of, id_of
 from shared.http.problems import Problem, not_found
 from shared.log import get_logger
 

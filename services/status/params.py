@@ -11,7 +11,8 @@ from starlette.requests import Request as HttpRequest
 from services.status import paging
 from services.status.queries import Found
 from services.status.reader import RequestReader
-from shared.http.context import account_of, id_of, parse_boolean
+from shared.http.caller import account_of
+from shared.http.context import id_of, parse_boolean
 from shared.http.problems import Problem, not_found
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.status import paging, params, products, queries, views
-from shared.http.context import Context, account_of, context_of, id_of
+from shared.http.caller import account_of
+from shared.http.context import Context, context_of, id_of
 from shared.http.problems import not_found
 from shared.lifecycle import ImageState, RequestStatus
 from shared.schemas import api

@@ -1,4 +1,4 @@
-"""What a call of an HTTP service works with, what its parameters mean, and the one place that knows who is asking."""
+"""What a call of an HTTP service works with, what its parameters mean."""
 
 from typing import TypeVar
 from uuid import UUID
@@ -9,7 +9,6 @@ from shared import blobs
 from shared.db import Database
 from shared.http.problems import not_found
 from shared.ids import parse_id
-from shared.schemas.tables import DEFAULT_ACCOUNT
 from shared.settings import HttpSettings
 
 BOOLEANS = {
@@ -38,11 +37,6 @@ def context_of(http_request: HttpRequest, kind: type[AnyContext]) -> AnyContext:
     context = http_request.app.state.context
     assert isinstance(context, kind)
     return context
-
-
-def account_of(_http_request: HttpRequest) -> UUID:
-    """The account that asks. Without API keys there is only one."""
-    return DEFAULT_ACCOUNT
 
 
 def id_of(http_request: HttpRequest, what: str = "request") -> UUID:

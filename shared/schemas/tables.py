@@ -8,32 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Index, Integer, SmallInteger, Text, text
+from sqlalchemy import ARRAY, BigInteger, Column, Index, Integer, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from shared.ids import uuid7
 from shared.lifecycle import DeliveryStatus, GroupState, ImageState, RequestStatus
-
-DEFAULT_ACCOUNT = UUID("00000000-0000-7000-8000-000000000001")
-
-
-def _time(*, nullable: bool = True, default: bool = False) -> Any:
-    column = Column(DateTime(timezone=True), nullable=nullable, server_default=text("now()") if default else None)
-    return Field(default=None, sa_column=column)
-
-
-class Account(SQLModel, table=True):
-    """Owner of requests and of a signing secret (`whsec_...`); during a rotation the previous one signs too."""
-
-    __tablename__ = "account"
-
-    id: UUID = Field(default_factory=uuid7, primary_key=True)
-    name: str = Field(sa_type=Text, unique=True)
-    signing_secret: str = Field(sa_type=Text)
-    previous_secret: str | None = Field(default=None, sa_type=Text)
-    previous_secret_until: datetime | None = _time()
-    created_at: datetime = _time(nullable=False, default=True)
+from shared.schemas.accounts import time_column
 
 
 class ProcessingRequest(SQLModel, table=True):
@@ -62,7 +43,7 @@ class ProcessingRequest(SQLModel, table=True):
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
-    account_id: UUID = Field(default=DEFAULT_ACCOUNT, foreign_key="account.id")
+    account_id: UUID = Field(foreign_key="account.id")
     run: int = Field(default=1, sa_type=Integer)
     status: str = Field(default=RequestStatus.PENDING, sa_type=Text)
     stop_reason: str | None = Field(default=None, sa_type=Text)
@@ -82,17 +63,17 @@ class ProcessingRequest(SQLModel, table=True):
     rendition_bytes: int = Field(default=0, sa_type=BigInteger)
     # Two marks of how many images were settled when, half a minute apart: the rate behind `eta_seconds`. A run
     # begins with `previous_mark_settled` alone: the images settled before it.
-    mark_at: datetime | None = _time()
+    mark_at: datetime | None = time_column()
     mark_settled: int = Field(default=0, sa_type=Integer)
-    previous_mark_at: datetime | None = _time()
+    previous_mark_at: datetime | None = time_column()
     previous_mark_settled: int = Field(default=0, sa_type=Integer)
-    created_at: datetime = _time(nullable=False, default=True)
-    started_at: datetime | None = _time()
-    finished_at: datetime | None = _time()
-    deadline_at: datetime = _time(nullable=False)
+    created_at: datetime = time_column(nullable=False, default=True)
+    started_at: datetime | None = time_column()
+    finished_at: datetime | None = time_column()
+    deadline_at: datetime = time_column(nullable=False)
     # When the sweeper sends DispatchRequest again; None where no group waits.
-    dispatch_at: datetime | None = _time(default=True)
-    sources_deleted_at: datetime | None = _time()
+    dispatch_at: datetime | None = time_column(default=True)
+    sources_deleted_at: datetime | None = time_column()
     idempotency_key: str | None = Field(default=None, sa_type=Text)
     idempotency_hash: str | None = Field(default=None, sa_type=Text)
     accepted_body: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
@@ -136,7 +117,7 @@ class ImageGroup(SQLModel, table=True):
     number: int = Field(primary_key=True, sa_type=Integer)
     state: str = Field(default=GroupState.WAITING, sa_type=Text)
     dispatch_no: int = Field(default=0, sa_type=Integer)
-    reconcile_at: datetime | None = _time()
+    reconcile_at: datetime | None = time_column()
     reconcile_delay: int = Field(default=60, sa_type=Integer)  # seconds from the next dispatch to its reconcile
     in_flight: int = Field(default=0, sa_type=Integer)
     images: int = Field(sa_type=Integer)
@@ -180,7 +161,7 @@ class Image(ImageResult, table=True):
     url: str = Field(sa_type=Text)
     run: int = Field(default=1, sa_type=Integer)
     attempts: int = Field(default=0, sa_type=SmallInteger)
-    not_before: datetime = _time(nullable=False, default=True)
+    not_before: datetime = time_column(nullable=False, default=True)
     claimed_by: UUID | None = None
     deferred: bool = False
     isolated: bool = False
@@ -197,7 +178,7 @@ class Erasure(SQLModel, table=True):
     request_id: UUID = Field(primary_key=True)
     next_number: int = Field(default=1, sa_type=Integer)
     last_number: int = Field(sa_type=Integer)
-    created_at: datetime = _time(nullable=False, default=True)
+    created_at: datetime = time_column(nullable=False, default=True)
 
 
 class Event(SQLModel, table=True):
@@ -211,7 +192,7 @@ class Event(SQLModel, table=True):
     run: int = Field(sa_type=Integer)
     type: str = Field(sa_type=Text)
     body: str = Field(sa_type=Text)
-    created_at: datetime = _time(nullable=False, default=True)
+    created_at: datetime = time_column(nullable=False, default=True)
 
 
 class Delivery(SQLModel, table=True):
@@ -232,9 +213,9 @@ class Delivery(SQLModel, table=True):
     status: str = Field(default=DeliveryStatus.PENDING, sa_type=Text)
     attempt: int = Field(default=0, sa_type=Integer)
     first_attempt: int = Field(default=1, sa_type=Integer)  # where the schedule began: a redelivery starts it anew
-    next_attempt_at: datetime | None = _time()
-    enqueued_at: datetime | None = _time()  # when the sweeper last sent `Deliver` for it
-    created_at: datetime = _time(nullable=False, default=True)
+    next_attempt_at: datetime | None = time_column()
+    enqueued_at: datetime | None = time_column()  # when the sweeper last sent `Deliver` for it
+    created_at: datetime = time_column(nullable=False, default=True)
 
 
 class DeliveryAttempt(SQLModel, table=True):
@@ -244,7 +225,7 @@ class DeliveryAttempt(SQLModel, table=True):
 
     delivery_id: UUID = Field(primary_key=True, foreign_key="delivery.id", ondelete="CASCADE")
     number: int = Field(primary_key=True, sa_type=Integer)
-    at: datetime = _time(nullable=False, default=True)
+    at: datetime = time_column(nullable=False, default=True)
     status_code: int | None = Field(default=None, sa_type=Integer)
     error: str | None = Field(default=None, sa_type=Text)
     duration_ms: int = Field(sa_type=Integer)
@@ -261,7 +242,7 @@ class BrokerEpoch(SQLModel, table=True):
 
     id: int = Field(default=1, primary_key=True, sa_type=Integer)
     epoch: UUID
-    begun_at: datetime = _time(nullable=False, default=True)
+    begun_at: datetime = time_column(nullable=False, default=True)
     repair_request: UUID | None = None
     repair_group: int | None = Field(default=None, sa_type=Integer)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, inspect, make_url, text
 from sqlmodel import SQLModel
 
 from deploy.migrations.versions import __file__ as versions
-from shared.schemas.tables import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 
 
 @pytest.fixture

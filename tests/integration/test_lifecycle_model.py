@@ -31,7 +31,7 @@ from shared.db import Database
 from shared.http.problems import Problem
 from shared.ids import uuid7
 from shared.messages import CloseRequest, CompressBatch, DispatchRequest
-from shared.schemas.tables import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 from tests.integration import world
 from tests.integration.invariants import Invariants
 from tests.integration.seed import add_request, empty, sql

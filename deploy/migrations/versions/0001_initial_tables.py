@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from deploy.migrations.settings import MigrationSettings
-from shared.schemas.tables import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 
 revision: str = "0001"
 down_revision: str | None = None

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from services.ingest.settings import IngestSettings
-from shared.schemas.tables import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 from tests.integration.ingest.conftest import Sent, Sql
 from tests.integration.ingest.test_accept import CSV, HEADER, post_csv
 

@@ -19,7 +19,7 @@ from services.notifier.host_queue import PerHostQueue
 from services.notifier.reconcile import Reconciler
 from shared.db import Database
 from shared.egress import Egress
-from shared.schemas.tables import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 from tests.integration.notifier.conftest import finished
 from tests.integration.race import overtaken
 from tests.integration.seed import Row, deliveries_of, events_of, pass_time, sql

@@ -11,7 +11,7 @@ from services.ingest.changes import locked_request, retry, view
 from services.status import queries
 from shared.db import Database, connection_of
 from shared.lifecycle import IMAGES_PER_GROUP
-from shared.schemas.tables import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 from tests.integration.seed import add_request, sql
 from tests.integration.shared.touched import Touched
 

@@ -22,7 +22,7 @@ from shared.db import Database, connection_of, execute
 from shared.ids import uuid7
 from shared.lifecycle import IMAGES_PER_GROUP, ImageState, images_of
 from shared.messages import DispatchGroup, DispatchRequest
-from shared.schemas.tables import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 from tests.integration.batches import done, fetch_of, report, take
 from tests.integration.seed import add_request, sql
 from tests.integration.shared.touched import MOST, Touched

@@ -11,6 +11,7 @@ from sqlmodel import SQLModel
 from shared.blobs import Blobs, output_key
 from shared.db import Database
 from shared.ids import uuid7
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 from shared.schemas.tables import Delivery, DeliveryAttempt, Event, Image, ImageGroup, ProcessingRequest, Product
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -32,6 +33,7 @@ def request(**values: Any) -> ProcessingRequest:
     """A request that is under way, unless `values` say otherwise."""
     defaults: dict[str, Any] = {
         "id": uuid7(),
+        "account_id": DEFAULT_ACCOUNT,
         "status": "processing",
         "products": 1,
         "images": 1,

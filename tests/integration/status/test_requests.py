@@ -8,7 +8,7 @@ import pytest
 
 from shared.db import Database
 from shared.ids import uuid7
-from shared.schemas.tables import Account
+from shared.schemas.accounts import Account
 from tests.integration.status import seed
 from tests.integration.status.conftest import read_all
 

@@ -16,7 +16,7 @@ from services.worker.fetch import Fetcher, fetch_batch
 from shared.blobs import Blobs, connect, erase_files, identity
 from shared.db import Database
 from shared.messages import CompressBatch
-from shared.schemas.tables import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 from tests.integration.batches import compress_after, fetch_of
 from tests.integration.seed import add_request
 from tests.integration.worker.conftest import BATCH, Codec, fetched, held, key_of

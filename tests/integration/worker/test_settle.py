@@ -13,7 +13,8 @@ from shared.db import Database
 from shared.errors import CorruptImage
 from shared.ids import uuid7
 from shared.messages import FetchBatch
-from shared.schemas.tables import DEFAULT_ACCOUNT, ImageResult
+from shared.schemas.accounts import DEFAULT_ACCOUNT
+from shared.schemas.tables import ImageResult
 from tests.integration.batches import (
     NOT_FOUND,
     RENDITION_BYTES,

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.ids import uuid7
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 from shared.schemas.progress import RequestRow
-from shared.schemas.tables import DEFAULT_ACCOUNT
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -1,0 +1,41 @@
+"""Who is asking: an account, by the API key that came with the call."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from starlette.requests import Request as HttpRequest
+
+from shared.schemas.accounts import DEFAULT_ACCOUNT
+
+
+class KeyScope(StrEnum):
+    """What a key may do. `ADMIN`: manage the keys and the signing secret of its own account."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`key_id` is None where keys are off."""
+
+    account_id: UUID
+    key_id: str | None
+    scopes: frozenset[KeyScope]
+
+
+WITHOUT_KEYS = Caller(DEFAULT_ACCOUNT, None, frozenset(KeyScope))
+
+
+def caller_of(http_request: HttpRequest) -> Caller:
+    """The caller that authentication found; without API keys there is only one."""
+    found = http_request.scope.get("caller", WITHOUT_KEYS)
+    assert isinstance(found, Caller)
+    return found
+
+
+def account_of(http_request: HttpRequest) -> UUID:
+    """The account that asks."""
+    return caller_of(http_request).account_id

@@ -42,12 +42,13 @@ status: $(READY) ## list the running processes
 secret: $(READY) ## print the secret that signs the webhooks
 	@$(PY) -m deploy.local secret
 
-check: $(READY) ## run ruff, mypy, the import rules and the size limits
+check: $(READY) ## run ruff, mypy, the import rules, the size limits and the audit of packages
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q tests/contracts/test_sizes.py
+	@$(PY) -m tests.audit
 
 test: $(BENCH) ## run all tests except chaos, bench and compose
 	$(PY) -m pytest -n 2 --dist loadgroup

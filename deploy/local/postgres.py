@@ -53,7 +53,7 @@ def require_passage(path: Path) -> None:
 
 
 def url(data: DataDir, port: int) -> str:
-    """The database's address with its password."""
+    """The database's address with the password of its owner."""
     return f"postgresql://{DATABASE}:{data.secret('postgres')}@127.0.0.1:{port}/{DATABASE}"
 
 

@@ -9,10 +9,12 @@ from urllib.parse import unquote, urlsplit
 
 from deploy.local import fork_server, postgres, valkey
 from deploy.local.data_dir import DataDir
+from deploy.local.logins import SECRETS, Logins
 from deploy.local.process import Spec, Tier
 from deploy.local.settings import ROOT, LocalSettings
 
 HTTP_SERVICES = ("ingest", "status")
+NOTHING: Mapping[str, str] = {}
 SHUTDOWN_SECONDS = "6"  # below the supervisor's limit for a service, which is below the 15 s for the whole stack
 
 
@@ -24,18 +26,15 @@ class Processes:
         self.data = data
         self.workers = [f"worker-{number}" for number in range(1, settings.workers + 1)]
         self.port = data.ports(["postgres", "valkey", *HTTP_SERVICES, *self.workers, "notifier"])
-        self.database_url = settings.database_url or postgres.url(data, self.port["postgres"])
-        self.redis_url = settings.redis_url or valkey.url(data, self.port["valkey"])
+        self.logins = Logins(settings, data, self.port)
         self.blob_url = settings.blob_url or data.blobs.as_uri()
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of our own processes: ours, and what follows from the settings."""
+        """The environment of our own processes, without secrets: ours, and what follows from the settings."""
         return {
             "HALFTONE_SHUTDOWN_SECONDS": SHUTDOWN_SECONDS,
-            **os.environ,
-            "DATABASE_URL": self.database_url,
-            "REDIS_URL": self.redis_url,
+            **{name: value for name, value in os.environ.items() if name not in SECRETS},
             "BLOB_URL": self.blob_url,
             "HALFTONE_PUBLIC_URL": self.settings.public_url or self.settings.base_url,
             "HALFTONE_AUTH": "off",
@@ -51,6 +50,10 @@ class Processes:
         if not self.settings.redis_url:
             wanted.append(valkey.spec(self.data, self.port["valkey"]))
         return wanted
+
+    def migration_env(self) -> dict[str, str]:
+        """The environment of the migrations, which alone have all secrets."""
+        return {**os.environ, **self.logins.of_migrations()}
 
     def migrate(self) -> list[str]:
         """The command that applies the migrations."""
@@ -93,18 +96,18 @@ class Processes:
         command = ["uvicorn", f"services.{name}.app:create", "--factory"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning", "--no-access-log"]
         command += ["--no-server-header", "--no-proxy-headers", "--timeout-graceful-shutdown", "5"]
-        return self._service(name, command, port, self.env)
+        return self._service(name, command, port)
 
     def _module(self, name: str, module: str) -> Spec:
         port = self.port[name]
-        return self._service(name, [module], port, {**self.env, "HALFTONE_HEALTH_PORT": str(port)})
+        return self._service(name, [module], port, {"HALFTONE_HEALTH_PORT": str(port)})
 
-    def _service(self, name: str, command: list[str], port: int, env: Mapping[str, str]) -> Spec:
+    def _service(self, name: str, command: list[str], port: int, more: Mapping[str, str] = NOTHING) -> Spec:
         return Spec(
             name=name,
             tier=Tier.SERVICE,
             command=command if fork_server.SAFE else [sys.executable, "-m", *command],
-            env=env,
+            env={**self.env, **self.logins.of_service(name.partition("-")[0]), **more},
             cwd=ROOT,
             ready=_answers(port, "/readyz"),
             forked=fork_server.SAFE,

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from deploy.migrations.settings import RolePasswords
 from shared.settings import NO_KEYS_YET, BlobUrl, DatabaseUrl, FetchAllow, PublicUrl, RedisUrl
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,12 +23,8 @@ def _is_loopback(bind: str) -> bool:
         return bind == "localhost"
 
 
-class LocalSettings(BaseSettings):
+class LocalSettings(RolePasswords):
     """The stack starts no server of its own if the address of another one is given."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
-    )
 
     database_url: DatabaseUrl | None = Field(default=None, validation_alias=_customary("database_url"))
     redis_url: RedisUrl | None = Field(default=None, validation_alias=_customary("redis_url"))

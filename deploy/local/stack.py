@@ -11,6 +11,7 @@ from typing import Any
 from deploy.local import fork_server, postgres, schema
 from deploy.local.data_dir import DataDir, is_free
 from deploy.local.fork_server import LOST, ForkServer
+from deploy.local.logins import SECRETS
 from deploy.local.process import die_with_parent
 from deploy.local.processes import Processes
 from deploy.local.settings import ROOT, LocalSettings
@@ -90,14 +91,14 @@ class Stack:
         self._print("stack", f"{what} up after {time.monotonic() - begun:.1f} s; Ctrl-C or `make stop` ends it")
 
     async def _migrate(self, processes: Processes) -> None:
-        given_secret = processes.env.get("HALFTONE_WEBHOOK_SECRET")  # Alembic's entry sees whether it is new
-        if not given_secret and await schema.is_current(processes.database_url):
+        given = any(os.environ.get(name) for name in SECRETS)  # Alembic's entry sees whether they are new
+        if not given and await schema.is_current(processes.logins.database_url):
             return
         self._print("migrate", "bringing the tables up to date")
         process = await asyncio.create_subprocess_exec(
             *processes.migrate(),
             cwd=ROOT,
-            env=processes.env,
+            env=processes.migration_env(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -133,8 +134,8 @@ class Stack:
             "pid": os.getpid(),
             "ready": self._ready,
             "url": None if self._servers_only else self._settings.base_url,
-            "database_url": self._processes.database_url,
-            "redis_url": self._processes.redis_url,
+            "database_url": self._processes.logins.database_url,
+            "redis_url": self._processes.logins.redis_url,
             "blob_url": self._processes.blob_url,
             "ports": self._processes.port,
             "processes": {c.spec.name: {"pid": c.pid, "restarts": c.restarts} for c in children},

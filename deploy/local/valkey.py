@@ -11,7 +11,13 @@ from pathlib import Path
 
 from deploy.local.data_dir import DataDir, write_private
 from deploy.local.process import Spec, Tier
+from deploy.local.settings import ROOT
 from deploy.local.supervisor import StartFailed
+
+OPERATOR = "operator"
+"""May do everything: people, and tests."""
+USERS = (OPERATOR, "ingest", "worker", "notifier", "status")
+RULES = ROOT / "deploy" / "valkey" / "users.acl"
 
 
 def binary() -> Path:
@@ -23,18 +29,24 @@ def binary() -> Path:
     return Path(package.origin).parent / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
 
 
-def url(data: DataDir, port: int) -> str:
-    """The server's address with its password."""
-    return f"redis://:{data.secret('valkey')}@127.0.0.1:{port}/0"
+def url(data: DataDir, port: int, user: str = OPERATOR) -> str:
+    """The server's address with the user's password."""
+    return f"redis://{user}:{password(data, user)}@127.0.0.1:{port}/0"
+
+
+def password(data: DataDir, user: str) -> str:
+    """Each user has its own."""
+    return data.secret(f"valkey-{user}")
 
 
 def spec(data: DataDir, port: int) -> Spec:
-    """The server; its password is in a file, because every user can read a command line."""
-    password = data.secret("valkey")
+    """The server; its passwords are in a file, because every user can read a command line."""
+    users = data.folder / "valkey-users.acl"
+    write_private(users, RULES.read_text().format_map({user: password(data, user) for user in USERS}))
     lines = [
         "bind 127.0.0.1",
         f"port {port}",
-        f"requirepass {password}",
+        f'aclfile "{users}"',
         "maxmemory-policy noeviction",
         'save ""',
         "appendonly no",
@@ -45,7 +57,7 @@ def spec(data: DataDir, port: int) -> Spec:
     write_private(config, "\n".join(lines) + "\n")
 
     async def ready() -> bool:
-        return await _answers(port, password)
+        return await _answers(port)
 
     return Spec(
         name="valkey",
@@ -57,10 +69,10 @@ def spec(data: DataDir, port: int) -> Spec:
     )
 
 
-async def _answers(port: int, password: str) -> bool:
+async def _answers(port: int) -> bool:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(f"AUTH {password}\r\nPING\r\n".encode())
-        return (await reader.readline()).startswith(b"+OK") and (await reader.readline()).startswith(b"+PONG")
+        writer.write(b"PING\r\n")
+        return (await reader.readline()).startswith(b"+PONG")
     finally:
         writer.close()

@@ -1,11 +1,13 @@
-"""Alembic's entry: runs the migrations against DATABASE_URL, one process at a time; then sees to the webhook secret."""
+"""Alembic's entry: runs the migrations against DATABASE_URL, one process at a time; then sees to roles and secret."""
 
+import psycopg
 from alembic import context
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 import shared.schemas.tables  # noqa: F401 - fills SQLModel.metadata
+from deploy.migrations.roles import grant
 from deploy.migrations.secret import BOTH_SIGN_HOURS, rotate_to
 from deploy.migrations.settings import MigrationSettings
 from shared.settings import exit_with, from_environment
@@ -22,9 +24,19 @@ def run() -> None:
         context.configure(connection=connection, target_metadata=SQLModel.metadata)
         with context.begin_transaction():
             context.run_migrations()
+        _grant(connection, settings)
         rotated = settings.webhook_secret is not None and rotate_to(settings.webhook_secret, connection)
     if rotated:
         print(f"HALFTONE_WEBHOOK_SECRET is new: for {BOTH_SIGN_HOURS} hours the one before signs webhooks too")
+
+
+def _grant(connection: Connection, settings: MigrationSettings) -> None:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    try:
+        grant(driver, settings.passwords)
+    except psycopg.errors.InsufficientPrivilege as error:
+        exit_with([f"DATABASE_URL: this login cannot make the services' roles: {' '.join(str(error).split())}"])
 
 
 def _connect(engine: Engine) -> Connection:

@@ -1,17 +1,33 @@
-"""Settings of the migrations."""
+"""Settings of the migrations; deploy/env.example is their manual."""
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from deploy.migrations.roles import GRANTS
 from shared.settings import DatabaseUrl, SigningSecret
 
 
-class MigrationSettings(BaseSettings):
-    """`webhook_secret` is the default account's signing secret; without one, the first migration makes one."""
+class RolePasswords(BaseSettings):
+    """Of the services' roles in the database (roles.py); a role is made where its password is set."""
 
     model_config = SettingsConfigDict(
         env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
+
+    ingest_password: str | None = None
+    worker_password: str | None = None
+    notifier_password: str | None = None
+    status_password: str | None = None
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """Those that are set, by service."""
+        given = {service: getattr(self, f"{service}_password") for service in GRANTS}
+        return {service: password for service, password in given.items() if password}
+
+
+class MigrationSettings(RolePasswords):
+    """`webhook_secret` is the default account's signing secret; without one, the first migration makes one."""
 
     database_url: DatabaseUrl = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
     webhook_secret: SigningSecret | None = None

@@ -13,7 +13,7 @@ from tests.chaos.invariants import rows_of
 INSTALL = """
 CREATE TABLE chaos_breach (at timestamptz DEFAULT clock_timestamp(), request_id uuid, what text);
 
-CREATE FUNCTION chaos_request_ended() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos_request_ended() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO chaos_breach (request_id, what)
     SELECT NEW.id, 'terminal with ' || count(*) || ' images pending' FROM image
@@ -24,7 +24,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION chaos_event_made() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos_event_made() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO chaos_breach (request_id, what)
     SELECT NEW.request_id, 'an event while the request is ' || status FROM processing_request
@@ -32,7 +32,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION chaos_image_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos_image_moved() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO chaos_breach (request_id, what)
     VALUES (NEW.request_id, format('image %s: %s to %s, run %s to %s, attempts %s to %s', NEW.number,

@@ -16,6 +16,8 @@ import psycopg
 import redis
 
 from deploy.demo.client import Client
+from deploy.local.data_dir import DataDir
+from deploy.migrations.roles import GRANTS
 from tests.chaos import audit
 from tests.chaos.disk import SmallDisk
 from tests.chaos.drained import Resources, resources
@@ -109,12 +111,14 @@ def _started(ends: ExitStack, folder: Path, disk: SmallDisk, servers: Stack) -> 
 
 def _env(servers: Stack, proxies: dict[str, Proxy], folder: Path) -> dict[str, str]:
     hosts = [f"127.0.0.1:{proxies[name].port}" for name in ("origin", "receiver")]
+    data = DataDir(servers.data_dir)
     return {
         **SETTINGS,
         "DATABASE_URL": _through(servers.database_url, proxies["postgres"]),
         "REDIS_URL": _through(servers.redis_url, proxies["valkey"]),
         "BLOB_URL": (folder / "blobs").as_uri(),
         "HALFTONE_FETCH_ALLOW": ",".join(hosts),
+        **{f"HALFTONE_{name.upper()}_PASSWORD": data.secret(f"postgres-{name}") for name in GRANTS},
         "TMPDIR": str(folder / "tmp"),
     }
 

@@ -22,12 +22,13 @@ GATEWAY = {
     "HALFTONE_BLOB_DIR",
     "HALFTONE_GATEWAY_MAX_BODY",
 }
+OF_SERVERS = {"POSTGRES_PASSWORD", "HALFTONE_OPERATOR_PASSWORD"}
 IN_WORDS = {"HALFTONE_AUTH", "HALFTONE_CODEC_PROCESSES"}  # depend on where it runs
 NEVER_RENDERED = {"bmp", "tiff"}  # these become JPEG or PNG
 
 
 def test_env_example_documents_every_setting_and_no_other() -> None:
-    assert set(_documented()) == {name for name, _ in _settings()} | GATEWAY | {"POSTGRES_PASSWORD"}
+    assert set(_documented()) == {name for name, _ in _settings()} | GATEWAY | OF_SERVERS
 
 
 def test_env_example_shows_the_defaults() -> None:
@@ -111,6 +112,21 @@ def test_who_is_asking_stands_in_one_place() -> None:
     sources = [path for folder in ("services", "shared") for path in (ROOT / folder).rglob("*.py")]
     naming = {str(path.relative_to(ROOT)) for path in sources if "DEFAULT_ACCOUNT" in path.read_text(encoding="utf-8")}
     assert naming == {"shared/schemas/accounts.py", "shared/http/caller.py"}
+
+
+def test_a_container_gets_no_secret_but_its_own() -> None:
+    """`.env` holds all of them, and `env_file` would give them to every service."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    blanked = re.findall(
+        r'^  ([A-Z_]+): ""$', compose.partition("x-without-secrets:")[2].partition("\n\n")[0], re.MULTILINE
+    )
+    secrets = {name for name in _documented() if name.endswith(("_PASSWORD", "_SECRET"))}
+    assert set(blanked) == secrets
+    for service in SERVICES:
+        own = re.search(rf"^  {service}:\n(.*?)\n\n", compose, re.MULTILINE | re.DOTALL)
+        assert own is not None
+        assert "*without-secrets" in own.group(1)
+        assert set(re.findall(r"HALFTONE_(\w+)_PASSWORD", own.group(1))) == {service.upper()}
 
 
 def _pins(lock: str) -> dict[str, str]:

@@ -5,8 +5,15 @@ from collections.abc import Iterator
 import pytest
 
 from shared.db import Database
+from tests.integration.roles import apply_roles
 from tests.integration.seed import empty, sql
 from tests.stack import Stack
+
+
+@pytest.fixture(autouse=True)
+def least_privilege(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the roles that migrating the template of all databases made."""
+    apply_roles(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -105,7 +105,13 @@ def test_a_new_webhook_secret_is_reported_at_the_next_start_and_not_shown(stack:
 
 
 def test_passwords_are_readable_by_their_owner_alone(stack: Stack) -> None:
-    for name in ("postgres.secret", "valkey.secret", "valkey.conf", "stack.json"):
+    for name in (
+        "postgres.secret",
+        "valkey-operator.secret",
+        "postgres-status.secret",
+        "valkey-users.acl",
+        "stack.json",
+    ):
         assert (stack.data_dir / name).stat().st_mode & 0o077 == 0
 
 

@@ -38,9 +38,7 @@ def judge(dependencies: Sequence[Mapping[str, Any]]) -> tuple[int, list[str]]:
     if vulnerable:
         return 1, vulnerable
     if unknown:
-        return 0, [
-            f"audit: NOT AUDITED: {unknown} of {len(dependencies)} packages: their data cannot be reached from here"
-        ]
+        return 0, [f"NOT AUDITED: {unknown} of {len(dependencies)} packages: their data cannot be reached from here"]
     return 0, [f"{audited} packages, no known vulnerability"]
 
 

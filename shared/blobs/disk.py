@@ -32,13 +32,15 @@ _GET_FLAGS, _SET_FLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x20000
 
 
 class DiskBlobs(Blobs):
-    """Creates `root` if it is missing."""
+    """Creates `root` if it is missing; a service that only reads may have it mounted read-only."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._writer = uuid4().hex
         self._written = count()
         with storage_errors("the store"):
+            if root.is_dir() and os.statvfs(root).f_flag & os.ST_RDONLY:
+                return
             root.parent.mkdir(parents=True, exist_ok=True)
             _make(root)
             _make(root / TEMPORARY)

@@ -137,11 +137,14 @@ class Broker(dramatiq.Broker):
         return message
 
     def enqueue_all(self, messages: Sequence[Any], *, barrier: str | None = None, ttl_ms: int = 0) -> None:
-        """Enqueue in one round trip; `barrier` is a key that will count the messages down."""
+        """Enqueue in one round trip; `barrier` is a key that will count the messages down.
+
+        With one all of it or nothing, also where Valkey is full: the barrier says that all of them were sent.
+        """
         queues: defaultdict[str, list[bytes]] = defaultdict(list)
         for message in messages:
             queues[message.queue_name].append(message.encode())
-        with self.client.pipeline(transaction=False) as pipe:
+        with self.client.pipeline(transaction=barrier is not None) as pipe:
             if barrier:
                 pipe.set(barrier, len(messages), px=ttl_ms)
             for queue_name, encoded in queues.items():

@@ -3,13 +3,14 @@
 from threading import Event
 
 from services.notifier.actors import Actors
-from services.notifier.deliver import WebhookSender
-from services.notifier.host_queue import PerHostQueue
+from services.notifier.deliver import WebhookSender, own_places
 from services.notifier.housekeeping import Housekeeper
+from services.notifier.receiver_queue import ReceiverQueue, Shares
 from services.notifier.reconcile import Reconciler
 from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
 from shared import blobs, broker, log
+from shared.broker.backlog import Backlog
 from shared.broker.consumer import run
 from shared.broker.epoch import EpochKey
 from shared.broker.metrics import Metrics
@@ -30,14 +31,18 @@ def main() -> None:
     database = Database(settings.database_url, pool_size=settings.threads // 2 + 2, patience=PATIENCE_SECONDS)
     egress = Egress(settings.fetch_allow)
     reconciler = Reconciler(
-        database=database, send=lambda message: broker.send(connected, message), public_url=settings.public_url
+        database=database,
+        send=lambda message: broker.send(connected, message),
+        public_url=settings.public_url,
+        backlog=Backlog(connected.probe),
     )
     stop = Event()
     sender = WebhookSender(
         database=database,
         egress=egress,
-        queue=PerHostQueue(settings.host_deliveries, stop),
+        queue=ReceiverQueue(Shares(host=settings.host_deliveries, threads=settings.deliveries), stop),
         seconds=settings.delivery_seconds,
+        own=own_places(settings.public_url),
     )
     epoch_key = EpochKey(connected.client)
     store = blobs.connect(settings.blob_url)

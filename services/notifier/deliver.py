@@ -13,7 +13,7 @@ from uuid import UUID
 from prometheus_client import Counter
 from sqlmodel import Session, col, func, select
 
-from services.notifier.host_queue import PerHostQueue
+from services.notifier.receiver_queue import Receiver, ReceiverQueue
 from services.notifier.webhook import RETRY_AFTER_STATUSES, RETRY_DELAYS, AttemptResult, next_step, signed_headers
 from shared.db import Database, execute
 from shared.egress import Egress
@@ -21,8 +21,8 @@ from shared.egress.response import retry_after
 from shared.errors import ImageError
 from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger
-from shared.schemas.tables import Delivery, DeliveryAttempt
-from shared.urls import Target
+from shared.schemas.tables import Delivery, DeliveryAttempt, ProcessingRequest
+from shared.urls import DEFAULT_PORTS, InvalidUrl, Target, host_of
 
 log = get_logger(__name__)
 RESULTS = Counter(
@@ -30,18 +30,23 @@ RESULTS = Counter(
 )
 MAX_RESPONSE_BYTES = 4096
 MAX_EXCERPT = 500
+OWN = AttemptResult(error="blocked_url: The webhook leads back to this service. Give another URL.", stops=True)
 CLAIM_MARGIN_SECONDS = 45
 """A claim outlasts the POST's own deadline by this: time to record the result while the database is slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSender:
-    """What delivering needs from its process; a POST takes at most `seconds`."""
+    """What delivering needs from its process; a POST takes at most `seconds`.
+
+    `own` are the `host:port` of this service itself: events posted there would make requests without end.
+    """
 
     database: Database
     egress: Egress
-    queue: PerHostQueue
+    queue: ReceiverQueue
     seconds: float
+    own: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +64,40 @@ class Claim:
 
 
 def deliver(sender: WebhookSender, delivery_id: UUID) -> None:
-    """Attempt the delivery now, or queue it for a thread that is busy with its host."""
-    url = sender.database.transact(lambda session: _due_url(session, delivery_id))
-    if url is not None:
-        sender.queue.run(Target.parse(url).host_port, delivery_id, lambda due: _attempt(sender, due))
+    """Attempt the delivery now, or queue it for a thread that is busy with its receiver."""
+    due = sender.database.transact(lambda session: _due(session, delivery_id))
+    if due is None:
+        return
+    url, account = due
+    try:
+        target = Target.parse(url)
+    except InvalidUrl:  # by a rule that was made later: the attempt records it
+        _attempt(sender, delivery_id)
+        return
+    addresses = sender.egress.known_addresses(target.host)
+    receiver = Receiver.of(target, account, address=str(addresses[0]) if addresses else None)
+    sender.queue.run(receiver, delivery_id, lambda due: _attempt(sender, due))
 
 
-def _attempt(sender: WebhookSender, delivery_id: UUID) -> None:
+def own_places(public_url: str) -> frozenset[str]:
+    """The `host:port` of a public URL, with both schemes where the port is a default one."""
+    target = Target.parse(public_url)
+    places = {Target.parse(f"{scheme}://{target.netloc}").host_port for scheme in DEFAULT_PORTS}
+    return frozenset({target.host_port} | places)
+
+
+def _attempt(sender: WebhookSender, delivery_id: UUID) -> float | None:
+    """Returns for how many seconds the receiver was waited for; None if it was not asked."""
     seconds = sender.seconds + CLAIM_MARGIN_SECONDS
     claim = sender.database.transact(lambda session: claim_delivery(session, delivery_id, seconds=seconds))
     if claim is None:
-        return
+        return None
     begun = time.monotonic()
-    result = _post(sender, claim)
-    duration_ms = round((time.monotonic() - begun) * 1000)
-    status = sender.database.transact(lambda session: record(session, claim, result, duration_ms=duration_ms))
+    result = OWN if host_of(claim.url) in sender.own else _post(sender, claim)
+    took = time.monotonic() - begun
+    status = sender.database.transact(lambda session: record(session, claim, result, duration_ms=round(took * 1000)))
     RESULTS.labels(status.value).inc()
+    return took
 
 
 def _post(sender: WebhookSender, claim: Claim) -> AttemptResult:
@@ -102,12 +125,14 @@ def _post(sender: WebhookSender, claim: Claim) -> AttemptResult:
     )
 
 
-def _due_url(session: Session, delivery_id: UUID) -> str | None:
+def _due(session: Session, delivery_id: UUID) -> tuple[str, UUID] | None:
+    """The URL and the account."""
     return session.exec(
-        select(Delivery.url).where(
+        select(Delivery.url, ProcessingRequest.account_id).where(
             Delivery.id == delivery_id,
             Delivery.status == DeliveryStatus.PENDING,
             col(Delivery.next_attempt_at) <= func.now(),
+            Delivery.request_id == ProcessingRequest.id,
         )
     ).one_or_none()
 

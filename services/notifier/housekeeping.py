@@ -14,18 +14,15 @@ from datetime import datetime, timedelta
 from threading import Event, Thread
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import ARRAY, Uuid, all_, literal
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, delete, func, select, update
 from sqlmodel.sql.expression import SelectOfScalar
 
 from services.notifier.orphans import Orphans
-from services.notifier.periodic import TimeBudget, for_each, repeat, run_tasks
+from services.notifier.periodic import FAILURES, TimeBudget, for_each, repeat, run_tasks
 from services.notifier.settings import NotifierSettings
 from shared.blobs import Blobs
 from shared.db import Database, execute
-from shared.errors import StorageError
 from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger
 from shared.schemas.tables import Delivery, Erasure, ProcessingRequest
@@ -130,16 +127,17 @@ class Housekeeper:
     ) -> int:
         """Oldest first. A request that cannot be deleted now does not stop the others."""
 
-        def take(session: Session, limit: int) -> Sequence[UUID]:
+        def take(session: Session, limit: int, bad: int) -> Sequence[UUID]:
             failed = literal(list(self._failed), ARRAY(Uuid))  # one parameter: there may be more than a statement takes
             others = found.where(col(key) != all_(failed))
-            return session.exec(others.order_by(col(order)).limit(limit)).all()
+            return session.exec(others.order_by(col(order)).limit(limit).offset(bad)).all()
 
         def attempt(request_id: UUID) -> bool | None:
             try:
                 return act(request_id)
-            except (StorageError, DBAPIError, psycopg.Error) as error:
-                log.warning("not_deleted", request_id=str(request_id), error=str(error)[:500])
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are not to wait for it
+                FAILURES.labels(budget.task).inc()
+                log.warning("not_deleted", request_id=str(request_id), error=repr(error)[:500])
                 self._failed.add(request_id)
                 return None
 

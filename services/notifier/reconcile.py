@@ -7,7 +7,7 @@ statements do.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,8 @@ from sqlmodel import Session
 
 from services.notifier.close import close
 from services.notifier.finish import finish
+from services.notifier.still_queued import is_queued
+from shared.broker.backlog import Backlog
 from shared.db import Database, execute
 from shared.errors import WorkerLost
 from shared.lifecycle import DUE, MAX_ATTEMPTS, OF_EARLIER_RUN, GroupState, images_of
@@ -37,17 +39,21 @@ LOST = WorkerLost("Five attempts at this image never reported back.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciler:
-    """Reconciles in one transaction, then sends. `send` is best effort: the sweeper repeats what was not sent."""
+    """Reconciles in one transaction, then sends. `send` is best effort: the sweeper repeats what was not sent.
+
+    A group is not dispatched again while `backlog` may hold what was sent of it; the timer is set all the same.
+    """
 
     database: Database
     send: Callable[[Message], bool]
     public_url: str
+    backlog: Backlog = field(default_factory=Backlog)
 
     def run(self, request_id: UUID, group: int, *, dispatch_no: int | None) -> None:
         message = self.database.transact(
             lambda session: reconcile(session, request_id, group, dispatch_no=dispatch_no, public_url=self.public_url)
         )
-        if message:
+        if message and not (isinstance(message, DispatchGroup) and is_queued(self.database, self.backlog, message)):
             self.send(message)
 
     def close(self, request_id: UUID) -> None:

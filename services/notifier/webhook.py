@@ -16,12 +16,16 @@ GONE = 410
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """The result of one POST; `error` is None if it succeeded. `retry_after`: seconds the receiver asked for."""
+    """The result of one POST; `error` is None if it succeeded. `retry_after`: seconds the receiver asked for.
+
+    `stops`: no other attempt could succeed.
+    """
 
     status_code: int | None = None
     error: str | None = None
     response_excerpt: str = ""
     retry_after: float | None = None
+    stops: bool = False
 
 
 def next_step(
@@ -33,7 +37,7 @@ def next_step(
     """
     if result.error is None:
         return DeliveryStatus.DELIVERED, None
-    if result.status_code == GONE:
+    if result.stops or result.status_code == GONE:
         return DeliveryStatus.STOPPED, None
     if attempt > len(RETRY_DELAYS):
         return DeliveryStatus.EXHAUSTED, None

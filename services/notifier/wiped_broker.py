@@ -5,14 +5,20 @@ one; its lock lets one notifier at a time work on it. Deliveries need no repair:
 enqueued with when the epoch began.
 """
 
+from functools import partial
 from uuid import UUID
 
+import psycopg
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, func, select, update
 
-from shared.db import execute
+from services.notifier.periodic import FAILURES, TimeBudget
+from shared.db import Database, execute, is_down
 from shared.lifecycle import images_of
+from shared.log import get_logger
 from shared.schemas.tables import BrokerEpoch
 
+log = get_logger(__name__)
 REQUESTS_AT_ONCE = 500
 GROUPS_AT_ONCE = 50
 """Groups in one transaction; the claims of as many times 128 images are released in it."""
@@ -34,7 +40,63 @@ def begin_epoch(session: Session, *, seen: UUID, new: UUID) -> bool:
     return bool(moved.rowcount)
 
 
-def repair_batch(session: Session) -> int:
+def repair(database: Database, budget: TimeBudget) -> int:
+    """Repair batch after batch; a row that cannot be repaired is found by halving the batch, and passed over.
+
+    What is passed over is not lost: its own timer comes.
+    """
+    repaired, limit = 0, REQUESTS_AT_ONCE
+    while True:
+        try:
+            batch = database.transact(partial(repair_batch, limit=limit))
+        except (DBAPIError, psycopg.Error) as error:
+            if is_down(error):
+                raise
+            if limit > 1:
+                limit //= 2
+                continue
+            passed = database.transact(pass_over)
+            FAILURES.labels(budget.task).inc()
+            log.exception("row_not_repaired", task=budget.task, row=str(passed))
+            batch, limit = 1, REQUESTS_AT_ONCE
+        repaired += batch
+        if not batch or budget.is_spent():
+            return repaired
+
+
+def pass_over(session: Session) -> tuple[UUID | None, int | None]:
+    """Move the cursor past the next row without touching it; returns the row."""
+    progress = session.exec(select(BrokerEpoch).with_for_update()).one()
+    after = {"request": progress.repair_request, "group": progress.repair_group}
+    if progress.repair_group is None:
+        rows = execute(
+            session,
+            """
+            SELECT id FROM processing_request WHERE id > %(request)s AND dispatch_at IS NOT NULL AND finished_at IS NULL
+            ORDER BY id LIMIT 1
+            """,
+            after,
+        )
+        if rows:
+            progress.repair_request = rows[0]["id"]
+        else:  # it is the first group that failed
+            progress.repair_request, progress.repair_group = FIRST, 0
+    else:
+        rows = execute(
+            session,
+            """
+            SELECT request_id, number FROM image_group
+            WHERE (request_id, number) > (%(request)s, %(group)s) AND state = 'dispatched' AND dispatch_no > 0
+            ORDER BY request_id, number LIMIT 1
+            """,
+            after,
+        )
+        if rows:
+            progress.repair_request, progress.repair_group = rows[0]["request_id"], rows[0]["number"]
+    return progress.repair_request, progress.repair_group
+
+
+def repair_batch(session: Session, *, limit: int | None = None) -> int:
     """Repair some requests or groups; 0 if the repair is complete or another notifier is at it.
 
     First all requests, by id, then all dispatched groups, by request and number: the order in which locks are taken.
@@ -45,18 +107,19 @@ def repair_batch(session: Session) -> int:
     if progress is None:
         return 0
     if progress.repair_group is None:
-        if requests := _make_requests_due(session, after=progress.repair_request):
+        if requests := _make_requests_due(session, after=progress.repair_request, limit=limit or REQUESTS_AT_ONCE):
             progress.repair_request = max(requests)
             return len(requests)
         progress.repair_request, progress.repair_group = FIRST, 0
-    groups = _make_groups_due(session, after=(progress.repair_request, progress.repair_group))
+    after, limit = (progress.repair_request, progress.repair_group), min(limit or GROUPS_AT_ONCE, GROUPS_AT_ONCE)
+    groups = _make_groups_due(session, after=after, limit=limit)
     for request_id, group in groups:
         _release_claims(session, request_id, group)
     progress.repair_request, progress.repair_group = max(groups, default=(None, None))
     return len(groups)
 
 
-def _make_requests_due(session: Session, *, after: UUID | None) -> list[UUID]:
+def _make_requests_due(session: Session, *, after: UUID | None, limit: int) -> list[UUID]:
     rows = execute(
         session,
         """
@@ -67,12 +130,12 @@ def _make_requests_due(session: Session, *, after: UUID | None) -> list[UUID]:
         )
         UPDATE processing_request r SET dispatch_at = now() FROM held WHERE r.id = held.id RETURNING r.id
         """,
-        {"after": after, "limit": REQUESTS_AT_ONCE},
+        {"after": after, "limit": limit},
     )
     return [row["id"] for row in rows]
 
 
-def _make_groups_due(session: Session, *, after: tuple[UUID | None, int]) -> list[tuple[UUID, int]]:
+def _make_groups_due(session: Session, *, after: tuple[UUID | None, int], limit: int) -> list[tuple[UUID, int]]:
     """`dispatch_no > 0`, which every dispatched group has, names the index `group_counted`."""
     rows = execute(
         session,
@@ -86,7 +149,7 @@ def _make_groups_due(session: Session, *, after: tuple[UUID | None, int]) -> lis
         FROM held WHERE g.request_id = held.request_id AND g.number = held.number
         RETURNING g.request_id, g.number
         """,
-        {"request": after[0], "group": after[1], "limit": GROUPS_AT_ONCE},
+        {"request": after[0], "group": after[1], "limit": limit},
     )
     return sorted((row["request_id"], row["number"]) for row in rows)
 

@@ -111,13 +111,19 @@ class DiskBlobs(Blobs):
 
     def sweep_temporary(self, older_than_seconds: float) -> int:
         before = time.time() - older_than_seconds
-        removed = 0
+        removed, failure = 0, None
         with storage_errors("the store"):
             for path in (self.root / TEMPORARY).iterdir():
-                with suppress(FileNotFoundError):
+                try:
                     if path.lstat().st_mtime < before:
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
                         removed += 1
+                except FileNotFoundError:
+                    continue
+                except OSError as error:  # the others go all the same
+                    failure = error
+            if failure:
+                raise failure
         return removed
 
     def signed_url(self, key: str, *, seconds: float) -> None:  # noqa: ARG002

@@ -16,15 +16,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from shared.broker.metrics import UNSENT
+from shared.broker.backlog import BARRIER_TTL_MS, barrier_of
+from shared.broker.metrics import not_sent
 from shared.broker.queues import BLOCK_SECONDS, Broker, Following, Taken
-from shared.log import get_logger
 from shared.messages import CompressBatch, FetchBatch, GroupDone, Message
-
-log = get_logger(__name__)
-
-BARRIER = "halftone:barrier:"
-BARRIER_TTL_MS = 6 * 3600 * 1000
 
 
 class _Orjson(dramatiq.Encoder):
@@ -91,8 +86,7 @@ def send(broker: Broker, message: Message) -> bool:
     try:
         broker.enqueue(_raw(message))
     except (redis.RedisError, OSError) as error:
-        UNSENT.labels(message.actor).inc()
-        log.warning("message_not_sent", message=message.actor, error=type(error).__name__)
+        not_sent(message.actor, error)
         return False
     return True
 
@@ -100,8 +94,13 @@ def send(broker: Broker, message: Message) -> bool:
 def send_group(
     broker: Broker, pipelines: Iterable[tuple[FetchBatch, CompressBatch | None]], *, done: GroupDone
 ) -> bool:
-    """Send `fetch | compress` pipelines as one group that ends with `done`; False where Redis did not take them all."""
-    barrier = f"{BARRIER}{uuid4()}"
+    """Send `fetch | compress` pipelines as one group that ends with `done`; False where Redis did not take them all.
+
+    What a batch sends itself, to the slow queue, is counted apart from the group that it belongs to.
+    """
+    pipelines = list(pipelines)
+    before = pipelines[0][0].takes_over
+    barrier = barrier_of(str(done.request_id), done.group, done.dispatch_no, *([before] if before else []))
     last = {"barrier": barrier, "group_completion_callback": _raw(done).asdict()}
     messages = [
         _raw(fetch, pipe_target=_raw(compress, **last).asdict()) if compress else _raw(fetch, **last)
@@ -110,8 +109,7 @@ def send_group(
     try:
         broker.enqueue_all(messages, barrier=barrier, ttl_ms=BARRIER_TTL_MS)
     except (redis.RedisError, OSError) as error:
-        UNSENT.labels(done.actor).inc()
-        log.warning("group_not_sent", request_id=str(done.request_id), group=done.group, error=type(error).__name__)
+        not_sent(done.actor, error)
         return False
     return True
 

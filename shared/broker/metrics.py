@@ -7,6 +7,11 @@ from typing import Any
 from dramatiq.middleware import Middleware
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.log import get_logger
+
+log = get_logger(__name__)
+LOGGED_SECONDS = 60.0
+"""While Valkey is away or full, one line in so many seconds; the counter has every message."""
 MESSAGES = Counter("halftone_messages_total", "Messages worked on.", ["actor", "outcome"])
 SECONDS = Histogram(
     "halftone_message_seconds",
@@ -36,3 +41,15 @@ class Metrics(Middleware):
         IN_HAND.labels(message.actor_name).dec()
         MESSAGES.labels(message.actor_name, "error" if exception else "done").inc()
         SECONDS.labels(message.actor_name).observe(time.perf_counter() - self._begun.at)
+
+
+_logged_at = float("-inf")
+
+
+def not_sent(actor: str, error: BaseException) -> None:
+    """Count a message that Valkey did not take, and log the first of many."""
+    global _logged_at  # noqa: PLW0603 - of the process, as the counter is
+    UNSENT.labels(actor).inc()
+    if time.monotonic() >= _logged_at + LOGGED_SECONDS:
+        _logged_at = time.monotonic()
+        log.warning("message_not_sent", message=actor, error=type(error).__name__)

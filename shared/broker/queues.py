@@ -17,7 +17,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed, DecodeError
 from dramatiq.middleware import Middleware
 
-from shared.broker.metrics import UNSENT
+from shared.broker.metrics import not_sent
 from shared.log import get_logger
 
 log = get_logger(__name__)
@@ -53,16 +53,12 @@ return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
 """
 
 # A process that died before its first heartbeat after Valkey was wiped is known by its list alone. One that starts
-# (ARGV[5]) counts it as heard now, and so it is dead soon.
+# finds it (from ARGV[5] on) and counts it as heard now, and so it is dead soon.
 BEAT = """#!lua flags=allow-oom
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])
-if ARGV[5] == '1' then
-    for _, taken in ipairs(redis.call('KEYS', ARGV[4] .. '*')) do
-        redis.call('ZADD', KEYS[1], 'NX', now, string.sub(taken, #ARGV[4] + 1))
-    end
-end
+for i = 5, #ARGV do redis.call('ZADD', KEYS[1], 'NX', now, string.sub(ARGV[i], #ARGV[4] + 1)) end
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])) do
     local taken = ARGV[4] .. dead
     for _, message in ipairs(redis.call('LRANGE', taken, 0, -1)) do
@@ -141,11 +137,14 @@ class Broker(dramatiq.Broker):
         return message
 
     def enqueue_all(self, messages: Sequence[Any], *, barrier: str | None = None, ttl_ms: int = 0) -> None:
-        """Enqueue in one round trip; `barrier` is a key that will count the messages down."""
+        """Enqueue in one round trip; `barrier` is a key that will count the messages down.
+
+        With one all of it or nothing, also where Valkey is full: the barrier says that all of them were sent.
+        """
         queues: defaultdict[str, list[bytes]] = defaultdict(list)
         for message in messages:
             queues[message.queue_name].append(message.encode())
-        with self.client.pipeline(transaction=False) as pipe:
+        with self.client.pipeline(transaction=barrier is not None) as pipe:
             if barrier:
                 pipe.set(barrier, len(messages), px=ttl_ms)
             for queue_name, encoded in queues.items():
@@ -162,8 +161,9 @@ class Broker(dramatiq.Broker):
         """Say that this process lives, and give back what dead ones had taken. Does nothing if it was just done."""
         with self._beating:
             if time.monotonic() >= self._beat_at + BEAT_SECONDS:
-                starts = int(self._beat_at == NEVER)
-                self._beat(keys=[HEARTBEATS], args=[self.name, HEARTBEAT_TIMEOUT_MS, QUEUE, TAKEN, starts])
+                # Not by KEYS: there may be a hundred thousand others, and all would wait meanwhile.
+                lists = list(self.client.scan_iter(TAKEN + "*", 1000)) if self._beat_at == NEVER else []
+                self._beat(keys=[HEARTBEATS], args=[self.name, HEARTBEAT_TIMEOUT_MS, QUEUE, TAKEN, *lists])
                 self._beat_at = time.monotonic()
 
     def finish(self, message: Taken) -> None:
@@ -175,8 +175,7 @@ class Broker(dramatiq.Broker):
             try:
                 self._finish(keys=keys, args=[message.raw, following.message.encode()])
             except redis.exceptions.OutOfMemoryError as error:  # what is done makes room, and `reconcile` repairs
-                UNSENT.labels(following.message.actor_name).inc()
-                log.warning("message_not_sent", message=following.message.actor_name, error=type(error).__name__)
+                not_sent(following.message.actor_name, error)
             else:
                 return
         self.client.lrem(self.taken, 1, message.raw)  # type: ignore[arg-type]

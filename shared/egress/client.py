@@ -79,6 +79,10 @@ class Egress:
             raise outcome or RuntimeError("given up")
         return outcome
 
+    def known_addresses(self, host: str) -> tuple[Address, ...]:
+        """Where a name led when it was looked up a moment ago, best first; empty if that is not known."""
+        return self._resolver.known(host)
+
     def give_up(self) -> None:
         """End every fetch now and in the future; its outcome is None."""
         running_loop().call_soon_threadsafe(self._give_up)

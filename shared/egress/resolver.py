@@ -83,6 +83,11 @@ class Resolver:
             raise lookup.answer
         return lookup.answer
 
+    def known(self, host: str) -> Found:
+        """What is cached, without looking it up; may be called by any thread."""
+        lookup = self._fresh(host)
+        return lookup.answer if lookup and isinstance(lookup.answer, tuple) else ()
+
     async def _started(self, host: str, total: Deadline) -> _Lookup:
         domain = domain_of(host)
         try:

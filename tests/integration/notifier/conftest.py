@@ -1,6 +1,7 @@
 """A reconciler that keeps what it would send, a sweeper, and requests whose images are all done."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from threading import Event
@@ -9,7 +10,9 @@ from uuid import UUID
 import pytest
 import redis
 
+from services.notifier.deliver import WebhookSender
 from services.notifier.housekeeping import Housekeeper
+from services.notifier.receiver_queue import ReceiverQueue, Shares
 from services.notifier.reconcile import Reconciler
 from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
@@ -19,9 +22,11 @@ from shared.blobs import Blobs, output_key, source_key
 from shared.blobs.disk import DiskBlobs
 from shared.broker.epoch import EpochKey
 from shared.db import Database
+from shared.egress import Egress
 from shared.messages import FetchBatch, Message
 from tests.integration.batches import Post, done, report
 from tests.integration.seed import add_request, sql
+from tests.origin import Origin
 
 PUBLIC_URL = "https://shop.example"
 HOOK = f"{PUBLIC_URL}/hook"
@@ -83,6 +88,26 @@ class Watched(DiskBlobs):
 @pytest.fixture
 def blobs(tmp_path: Path) -> Watched:
     return Watched(tmp_path / "blobs")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Origin]:
+    with Origin() as origin:
+        yield origin
+
+
+@pytest.fixture
+def sender(database: Database, receiver: Origin) -> Iterator[WebhookSender]:
+    with closing(Egress((receiver.place,))) as egress:
+        yield WebhookSender(
+            database=database, egress=egress, queue=ReceiverQueue(Shares(host=2, threads=16), Event()), seconds=2.0
+        )
+
+
+@pytest.fixture
+def request_id(database: Database, reconciler: Reconciler, receiver: Origin) -> UUID:
+    """A finished request whose delivery is due."""
+    return finished(database, reconciler, receiver.url("/hook"))
 
 
 Housekeepers = Callable[..., Housekeeper]

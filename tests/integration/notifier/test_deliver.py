@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -15,36 +15,15 @@ from standardwebhooks import Webhook
 
 from services.ingest.changes import redeliver
 from services.notifier.deliver import CLAIM_MARGIN_SECONDS, WebhookSender, claim_delivery, deliver
-from services.notifier.host_queue import PerHostQueue
-from services.notifier.reconcile import Reconciler
 from shared.db import Database
 from shared.egress import Egress
 from shared.schemas.accounts import DEFAULT_ACCOUNT
-from tests.integration.notifier.conftest import finished
 from tests.integration.race import overtaken
 from tests.integration.seed import Row, deliveries_of, events_of, pass_time, sql
 from tests.origin import Exchange, Origin, close_at_once, drip, late, reset_after, status
 from tests.stack import until
 
 HOOK = "/hook"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
-
-
-@pytest.fixture
-def sender(database: Database, receiver: Origin) -> Iterator[WebhookSender]:
-    with closing(Egress((receiver.place,))) as egress:
-        yield WebhookSender(database=database, egress=egress, queue=PerHostQueue(2, Event()), seconds=2.0)
-
-
-@pytest.fixture
-def request_id(database: Database, reconciler: Reconciler, receiver: Origin) -> UUID:
-    """A finished request whose delivery is due."""
-    return finished(database, reconciler, receiver.url(HOOK))
 
 
 def delivery_of(database: Database, request_id: UUID) -> Row:

@@ -95,7 +95,7 @@ def test_rows_that_were_taken_and_not_acted_on_are_due_at_once(
 def test_a_task_that_spent_all_its_time_taking_acts_on_one_row_at_least(database: Database) -> None:
     stop = Event()
 
-    def take(_: Session, __: int) -> list[int]:
+    def take(_: Session, __: int, ___: int) -> list[int]:
         stop.set()
         return [1, 2, 3]
 

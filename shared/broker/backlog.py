@@ -1,0 +1,71 @@
+"""What still waits in the queues: whether a message that was sent before has been taken, so that no copy is sent.
+
+The queues are first in, first out, and a message bears the time at which it was made (Dramatiq's `message_timestamp`;
+the second half of a pipeline that of the first). So one that was sent at a time is still queued only if the oldest
+message of its queue is as old. Messages that are given back keep their time: a repetition then comes later, never less
+often. Where clocks differ, copies are sent too often or later.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import orjson
+import redis
+
+from shared.broker.queues import QUEUE
+from shared.messages import DispatchGroup
+
+BARRIER = "halftone:barrier:"
+BARRIER_TTL_MS = 48 * 3600 * 1000
+"""Longer than a request may take (`HALFTONE_DEADLINE_HOURS`): the barrier also tells when its group was sent."""
+SLACK_MS = 1_000
+"""By how much the clocks of Valkey and of the senders may differ."""
+
+
+def barrier_of(group: str, number: int, dispatch_no: int, *parts: object) -> str:
+    """The key that counts the messages of a dispatch of a group; `parts` tell a part of it that is sent by itself."""
+    return BARRIER + ":".join(map(str, (group, number, dispatch_no, *parts)))
+
+
+class Backlog:
+    """Asks Valkey once for each question; where it cannot be asked, or without a client, nothing is known to wait."""
+
+    def __init__(self, client: "redis.Redis | None" = None) -> None:
+        self._client = client
+
+    def waited(self, queue: str) -> float:
+        """For how many seconds the oldest message of the queue has waited; 0 if the queue is empty."""
+        now, _, [made_at] = self._ask([queue])
+        return 0.0 if made_at is None else max(0.0, (now - made_at) / 1000)
+
+    def may_hold(self, group: DispatchGroup, queues: Collection[str]) -> set[str]:
+        """Those of `queues` that may still hold messages of the group's last dispatch."""
+        barrier = barrier_of(str(group.request_id), group.group, group.dispatch_no)
+        now, left, made_at = self._ask(queues, barrier)
+        if left < 0:  # all of them are finished, or Valkey has lost them
+            return set()
+        sent_at = now - (BARRIER_TTL_MS - left)
+        heads = zip(queues, made_at, strict=True)
+        return {queue for queue, head in heads if head is not None and head <= sent_at + SLACK_MS}
+
+    def _ask(self, queues: Collection[str], key: str = BARRIER) -> tuple[int, int, list[int | None]]:
+        """Valkey's clock, how long the key lives (both in ms), and when the first message of each queue was made."""
+        if self._client is None:
+            return 0, -1, [None] * len(queues)
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.pttl(key)
+                for queue in queues:
+                    pipe.lindex(QUEUE + queue, 0)
+                (seconds, micros), left, *heads = pipe.execute()
+        except (redis.RedisError, OSError):
+            return 0, -1, [None] * len(queues)
+        return seconds * 1000 + micros // 1000, left, [_made_at(head) for head in heads]
+
+
+def _made_at(message: Any) -> int | None:
+    try:
+        return int(orjson.loads(message)["message_timestamp"])
+    except (ValueError, KeyError, TypeError):  # there is none, or it is not one of ours
+        return None

@@ -40,8 +40,10 @@ CREATE TABLE account_usage (
 
 -- `kept_bytes`: what the renditions of an account's finished requests take. Kept as a sum, because an account may have
 -- 100,000 requests; changed only where a request is finished, reopened or deleted, so that the row is rarely locked.
--- With the rights of the owner: a service that finishes or deletes a request needs none on accounts.
-CREATE FUNCTION count_kept_bytes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+-- With the rights of the owner: a service that finishes or deletes a request needs none on accounts. So the table is named
+-- with its schema: a caller's temporary `account` must not be taken for it.
+CREATE FUNCTION count_kept_bytes() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     change bigint := 0;
 BEGIN
@@ -52,7 +54,8 @@ BEGIN
         change := change + NEW.rendition_bytes;
     END IF;
     IF change <> 0 THEN
-        UPDATE account SET kept_bytes = kept_bytes + change WHERE id = coalesce(NEW.account_id, OLD.account_id);
+        EXECUTE format('UPDATE %I.account SET kept_bytes = kept_bytes + $1 WHERE id = $2', TG_TABLE_SCHEMA)
+            USING change, coalesce(NEW.account_id, OLD.account_id);
     END IF;
     RETURN NULL;
 END

@@ -7,6 +7,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import fields
 from datetime import timedelta
 from typing import Annotated, Literal, NoReturn, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -25,6 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from shared.schemas.accounts import NO_LIMITS, Limits
 from shared.urls import allowed_pair, refusal
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
@@ -139,12 +141,24 @@ class HttpSettings(Settings):
     """What every service that answers HTTP needs.
 
     `database_pool`: connections kept open; as many again may be opened under load. `http_at_once`: requests answered at
-    a time; further ones are refused.
+    a time; further ones are refused. The others limit accounts that have no limits of their own.
     """
 
     auth: Literal["off", "required"] = "off"
     database_pool: PositiveInt = 10
     http_at_once: PositiveInt = 300
+    calls_per_second: PositiveInt = 50
+    uploads_per_minute: PositiveInt = 60
+    open_requests: PositiveInt = 1_000
+    images_per_day: PositiveInt = 5_000_000
+    stored_bytes: PositiveInt | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """None where keys are off: there is one person, or a network that is trusted."""
+        if self.auth == "off":
+            return NO_LIMITS
+        return Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})
 
     @field_validator("auth")
     @classmethod

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlmodel import Session
 
+from services.ingest import quotas
 from services.ingest.idempotency import Idempotency, first_answer
 from services.ingest.options import Options
 from services.ingest.settings import IngestSettings
@@ -39,7 +40,7 @@ def accept(
     """Store the spool, or find the answer stored for the idempotency key.
 
     Raises:
-        Problem: 409 or 422 for the idempotency key.
+        Problem: 409 or 422 for the idempotency key, 429 if a quota is used up.
 
     """
     allow_time(session, settings.accept_timeout_seconds)
@@ -47,6 +48,7 @@ def accept(
         body = first_answer(session, account, idempotency, retention=settings.idempotency_retention)
         if body is not None:
             return Accepted(body, replayed=True)
+    quotas.check(session, account, spool.image_count, settings.limits)
     now = execute(session, "SELECT now() AS now")[0]["now"]
     request = _request(account, spool, options, now=now, deadline_at=now + settings.deadline)
     body = request_view(request, counts_of(request), public_url=settings.public_url, now=now)
@@ -62,6 +64,7 @@ def accept(
     _copy(session, "COPY image (request_id, number, url) FROM STDIN", spool.images)
     _copy(session, "COPY rejected_row (request_id, number, error) FROM STDIN", spool.rejected)
     _insert_groups(session, request)
+    quotas.charge(session, account, spool.image_count, settings.limits)
     return Accepted(body, replayed=False)
 
 

@@ -1,6 +1,6 @@
 """Changes to a stored request, each in one transaction: cancel, retry, erase, redeliver.
 
-Lock order: request, groups, images, each by number.
+Lock order: request, groups, images, each by number; then the account.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,11 @@ from uuid import UUID
 
 from sqlmodel import Session, select
 
+from services.ingest import quotas
 from shared.db import execute
 from shared.http.problems import Problem, not_found
 from shared.lifecycle import RequestStatus, StopReason
+from shared.schemas.accounts import NO_LIMITS, Limits
 from shared.schemas.api import Counts, request_view, timestamp
 from shared.schemas.tables import Erasure, ProcessingRequest
 
@@ -73,24 +75,30 @@ def cancel(session: Session, account: UUID, request_id: UUID) -> ProcessingReque
     return request
 
 
-def retry(session: Session, account: UUID, request_id: UUID, *, deadline: timedelta) -> ProcessingRequest:
+def retry(
+    session: Session, account: UUID, request_id: UUID, *, deadline: timedelta, limits: Limits = NO_LIMITS
+) -> ProcessingRequest:
     """Start the next run of a finished request, with only its failed and cancelled images.
 
     No image is written, so a million take no longer: those that failed in an earlier run are pending in this one, and
     dispatch reopens them group by group.
 
+    They are charged to the account, whose defaults are `limits`.
+
     Raises:
-        Problem: 404, 409 if it is not terminal or nothing failed.
+        Problem: 404, 409 if it is not terminal or nothing failed, 429 if a quota is used up.
 
     """
     request = locked_request(session, account, request_id)
     if not is_terminal(request):
         raise Problem(409, "not_terminal", "The request is still running; retry it when it is finished.")
-    if request.failed + request.cancelled == 0:
+    again = request.failed + request.cancelled
+    if again == 0:
         raise Problem(409, "nothing_to_retry", "No image of the request failed or was cancelled.")
     _reopen_groups(session, request_id)
     _begin_run(session, request_id, request.run + 1, deadline=deadline)
     session.refresh(request)
+    quotas.charge(session, account, again, limits)
     return request
 
 

@@ -59,7 +59,7 @@ def retry_request(http_request: HttpRequest) -> Response:
 
     def work(session: Session) -> Mapping[str, Any]:
         allow_time(session, settings.accept_timeout_seconds)
-        request = changes.retry(session, account, request_id, deadline=settings.deadline)
+        request = changes.retry(session, account, request_id, deadline=settings.deadline, limits=settings.limits)
         return changes.view(session, request, public_url=settings.public_url)
 
     body = context.database.transact(work)

@@ -24,6 +24,7 @@ from shared.http import paths
 from shared.http.context import Context, context_of
 from shared.http.limits import PROBES, ConcurrencyLimit
 from shared.http.problems import Problem, not_found, unavailable
+from shared.http.rates import Rates
 from shared.ids import uuid7
 from shared.log import get_logger
 
@@ -48,6 +49,7 @@ def application(
             await closing()
         context.close()
 
+    settings = context.settings
     health = [Route("/healthz", _healthz), Route("/readyz", _readyz), Route("/metrics", _metrics)]
     others = [Route(path, WrongMethod(methods)) for path, methods in paths.METHODS.items()]
     handlers: Mapping[Any, Any] = {
@@ -60,7 +62,11 @@ def application(
     app = Starlette(
         routes=[*health, *routes, *others],
         exception_handlers=handlers,
-        middleware=[Middleware(RequestIds), Middleware(ConcurrencyLimit, limit=context.settings.http_at_once)],
+        middleware=[
+            Middleware(RequestIds),
+            Middleware(Rates, redis_url=settings.redis_url, defaults=settings.limits),
+            Middleware(ConcurrencyLimit, limit=settings.http_at_once),
+        ],
         lifespan=lifespan,
     )
     app.state.context = context

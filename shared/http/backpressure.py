@@ -45,10 +45,10 @@ class Backpressure:
             await self.app(scope, receive, send_in_pieces)
         except NotTaken:
             log.info("not_taken", path=scope["path"][:500])
-            _abort(receive)
+            abort(receive)
 
 
-def _abort(receive: Receive) -> None:
+def abort(receive: Receive) -> None:
     """End the connection. ASGI has no word for it, and uvicorn's own close waits until its buffer is taken."""
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     abort = getattr(transport, "abort", None)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from starlette.requests import Request as HttpRequest
 
-from shared.schemas.accounts import DEFAULT_ACCOUNT
+from shared.schemas.accounts import DEFAULT_ACCOUNT, NO_LIMITS, Limits
 
 
 class KeyScope(StrEnum):
@@ -19,11 +19,12 @@ class KeyScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`key_id` is None where keys are off."""
+    """`key_id` is None where keys are off. `limits`: the account's own, without the defaults of the settings."""
 
     account_id: UUID
     key_id: str | None
     scopes: frozenset[KeyScope]
+    limits: Limits = NO_LIMITS
 
 
 WITHOUT_KEYS = Caller(DEFAULT_ACCOUNT, None, frozenset(KeyScope))

@@ -1,5 +1,6 @@
 """The tables of accounts: who owns requests, with which keys, how much they may use, and what admins did."""
 
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,29 @@ from shared.ids import uuid7
 
 DEFAULT_ACCOUNT = UUID("00000000-0000-7000-8000-000000000001")
 """Owns every request where API keys are off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much an account may use; None: what the settings say, and there: as much as it likes.
+
+    Rates: `calls_per_second`, `uploads_per_minute`. Quotas: `open_requests` (unfinished ones), `images_per_day` (of
+    UTC), `stored_bytes` (of renditions).
+    """
+
+    calls_per_second: int | None = None
+    uploads_per_minute: int | None = None
+    open_requests: int | None = None
+    images_per_day: int | None = None
+    stored_bytes: int | None = None
+
+    def over(self, defaults: "Limits") -> "Limits":
+        """These, and where they say nothing the defaults."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Limits(**{name: getattr(defaults, name) if own[name] is None else own[name] for name in own})
+
+
+NO_LIMITS = Limits()
 
 
 def time_column(*, nullable: bool = True, default: bool = False) -> Any:
@@ -38,6 +62,8 @@ class Account(SQLModel, table=True):
     open_requests: int | None = Field(default=None, sa_type=Integer)
     images_per_day: int | None = Field(default=None, sa_type=BigInteger)
     stored_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    # Of the renditions of its finished requests: a trigger keeps the sum, as an account may have 100,000 of them.
+    kept_bytes: int = Field(default=0, sa_type=BigInteger)
     created_at: datetime = time_column(nullable=False, default=True)
 
 

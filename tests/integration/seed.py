@@ -18,7 +18,17 @@ def sql(database: Database, statement: LiteralString, /, **params: Any) -> list[
 
 def empty(database: Database) -> None:
     """Without any request."""
-    sql(database, "TRUNCATE processing_request, product, rejected_row, image_group, image, erasure CASCADE")
+    sql(
+        database,
+        "TRUNCATE processing_request, product, rejected_row, image_group, image, erasure, account_usage CASCADE",
+    )
+    sql(
+        database,
+        """
+        UPDATE account SET kept_bytes = 0, calls_per_second = NULL, uploads_per_minute = NULL, open_requests = NULL,
+                           images_per_day = NULL, stored_bytes = NULL
+        """,
+    )
 
 
 def add_request(database: Database, *, images: int, webhook_url: str | None = None) -> UUID:

@@ -23,11 +23,12 @@ SIZE = 100_000
 
 
 @contextmanager
-def begun(address: str, path: str = "/v1/requests") -> Iterator[socket.socket]:
+def begun(address: str, path: str = "/v1/requests", *, client: str = "192.0.2.1") -> Iterator[socket.socket]:
     """A connection on which one byte of an upload was sent."""
     host = urlsplit(address)
     with socket.create_connection((host.hostname, host.port), timeout=20) as connection:
-        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: {SIZE}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\nContent-Type: text/csv\r\n"
+        head += f"Content-Length: {SIZE}\r\n\r\n"
         connection.sendall(head.encode() + b"x")
         yield connection
 
@@ -49,7 +50,7 @@ def test_slow_uploads_do_not_starve_other_calls(settings: IngestSettings, databa
         serving(create(settings.model_copy(update={"http_at_once": 2}))) as address,
         httpx.Client(base_url=address, timeout=30) as client,
         begun(address),
-        begun(address, "/api/upload-csv/"),
+        begun(address, "/api/upload-csv/", client="192.0.2.2"),
     ):
         until(lambda: post_csv(client).status_code == 503)
         for method, path in CHANGES:

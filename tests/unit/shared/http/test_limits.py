@@ -1,6 +1,7 @@
 """Limits on concurrency."""
 
 import asyncio
+from itertools import count
 
 import httpx
 import pytest
@@ -43,16 +44,17 @@ def test_requests_beyond_the_limit_of_their_kind_are_503_and_no_others(kind: str
 
 async def _fill(kind: str) -> None:
     slow, limit = Slow(), 2
+    clients = ({"X-Forwarded-For": f"192.0.2.{number}"} for number in count())
     transport = httpx.ASGITransport(ConcurrencyLimit(slow, limit=limit))
     async with httpx.AsyncClient(transport=transport, base_url="http://a") as client, asyncio.TaskGroup() as group:
 
         def begin(method: str, path: str) -> asyncio.Task[httpx.Response]:
-            return group.create_task(client.request(method, path))
+            return group.create_task(client.request(method, path, headers=next(clients)))
 
         tasks = [begin(*KINDS[kind][0]) for _ in range(limit)]
         await asyncio.sleep(0.05)
         for method, path in KINDS[kind]:
-            refused = await client.request(method, path)
+            refused = await client.request(method, path, headers=next(clients))
             assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "busy", "5")
         tasks += [begin(*calls[-1]) for other, calls in KINDS.items() if other != kind]
         assert (await client.get("/healthz")).status_code == 200

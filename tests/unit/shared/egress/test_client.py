@@ -1,6 +1,7 @@
 """What is sent, what comes back, and which connections are used again."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from threading import Barrier, Event
 
@@ -56,6 +57,26 @@ def test_the_request_names_its_host_and_asks_for_no_coding(origin: Origin, egres
         "accept-encoding": "identity",
         "accept": "image/*, */*;q=0.5",
     }
+
+
+@pytest.mark.parametrize(
+    ("contact", "agent"),
+    [
+        ("https://shop.example/bot", "Halftone/1.0 (+https://shop.example/bot)"),
+        ("images@shop.example", "Halftone/1.0 (+mailto:images@shop.example)"),
+    ],
+)
+def test_a_host_is_told_whom_to_ask_about_us(origin: Origin, contact: str, agent: str) -> None:
+    seen: list[str] = []
+
+    def answer(exchange: Exchange) -> None:
+        seen.append(exchange.request.headers["user-agent"])
+        status(200)(exchange)
+
+    with closing(Egress([origin.place], contact=contact)) as egress:
+        get(egress, origin.on("/a", answer))
+        post(egress, origin.on("/hook", answer))
+    assert seen == [agent] * 2
 
 
 def test_umlauts_are_sent_encoded_and_so_are_spaces_in_a_redirect(origin: Origin, egress: Egress) -> None:

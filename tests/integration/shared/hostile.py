@@ -1,4 +1,5 @@
 """Hostile URLs, redirects and DNS answers by the hundred, and the canaries that none of them may reach."""
+# ruff: noqa: RUF001 - letters and digits that look like others are the point
 
 import socket
 from collections import Counter
@@ -21,7 +22,7 @@ PUBLIC = "93.184.216.34"
 PORTS = [1, 21, 22, 23, 25, 110, 143, 389, 445, 2375, 3306, 5432, 6379, 8000, 8080, 8443, 9200, 11211, 27017, 65535]
 LOCAL_NAMES = [
     *("localhost", "LOCALHOST.", "a.localhost", "localhost.localdomain.local", "printer.local", "intranet", "valkey"),
-    *("metadata.google.internal", "db.internal.", "router.home.arpa", "ｌocalhost", "postgres.", "ⓛocalhost"),  # noqa: RUF001
+    *("metadata.google.internal", "db.internal.", "router.home.arpa", "ｌocalhost", "postgres.", "ⓛocalhost"),
 ]
 MALFORMED = [
     *("ftp://HOST/", "file:///etc/passwd", "gopher://HOST/_x", "dict://HOST/", "ldap://HOST/", "jar:http://HOST/!/"),
@@ -63,7 +64,7 @@ MALFORMED = [
         "http://127。0。0。1:８０/",
         "http://[::1]x/",
         "http://a b/",
-    ),  # noqa: RUF001
+    ),
 ]
 REDIRECTS = (301, 302, 303, 307, 308)
 

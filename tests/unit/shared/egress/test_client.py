@@ -7,13 +7,13 @@ from threading import Barrier, Event
 
 import pytest
 
-from shared.egress import Answer, Egress
+from shared.egress import Egress
 from shared.egress.response import retry_after
 from shared.errors import ConnectFailure, FetchTimeout, HttpProtocol
 from tests import origin as hosts
 from tests.origin import Behaviour, Exchange, Origin, Received, body, close_at_once, drip, late, redirect, status
 from tests.stack import until
-from tests.unit.shared.egress.conftest import PICTURE, at_most, failure, get
+from tests.unit.shared.egress.conftest import PICTURE, at_most, failure, get, post
 
 
 def then_close(behaviour: Behaviour) -> Behaviour:
@@ -187,11 +187,6 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 )
 def test_retry_after_is_seconds_or_a_date_up_to_an_hour(value: str | None, seconds: float | None) -> None:
     assert retry_after(value, now=NOW) == seconds
-
-
-def post(egress: Egress, url: str, *, seconds: float = 5.0) -> Answer:
-    headers = {"Content-Type": "application/json", "webhook-id": "evt_1"}
-    return egress.post(url, body=b"{}", headers=headers, deadline_seconds=seconds, max_response_bytes=1000)
 
 
 def test_a_webhook_arrives_as_it_was_sent(origin: Origin, egress: Egress) -> None:

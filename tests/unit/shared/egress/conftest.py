@@ -69,20 +69,39 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def https_origin(certificate: Path, *records: bytes) -> Iterator[int]:
-    """Answers the one request of every connection, with a TLS record or more for each of `records`; yields its port."""
+def https_origin(certificate: Path, *records: bytes, hold: bool = False) -> Iterator[int]:
+    """Answers the one request of every connection, with one TLS record or more for each of `records`, all sent at once.
+
+    It closes then, or waits for the other side if it is to `hold`. Yields its port.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer(sock: socket.socket) -> None:
+        arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(arrived, leaving, server_side=True)
+        for step in (tls.do_handshake, tls.read):
+            while True:
+                try:
+                    step()
+                    break
+                except ssl.SSLWantReadError:
+                    sock.sendall(leaving.read())
+                    if not arrived.write(sock.recv(65536)):
+                        return
+        for record in records:
+            tls.write(record)
+        sock.sendall(leaving.read())
+        if hold:
+            sock.recv(1)
 
     def serve() -> None:
         with suppress(OSError):
             while True:
                 sock, _ = listener.accept()
-                with suppress(OSError), sock, context.wrap_socket(sock, server_side=True) as stream:
-                    stream.recv(65536)
-                    for record in records:
-                        stream.sendall(record)
+                with suppress(OSError), sock:
+                    answer(sock)
 
     thread = threading.Thread(target=serve)
     thread.start()

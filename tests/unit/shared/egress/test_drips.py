@@ -121,8 +121,11 @@ def test_a_slow_but_honest_host_is_waited_for(
 
 def test_tls_in_records_of_a_byte_ends_soon(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CHECK_SECONDS", 0.1)
-    records = [b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n", *[b"x"] * 2_000_000]
+    records = [b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n", *[b"x"] * 300_000]
     tls = ssl.create_default_context(cafile=str(certificate))
-    with https_origin(certificate, *records) as port, closing(Egress([f"localhost:{port}"], tls=tls)) as egress:
+    with (
+        https_origin(certificate, *records, hold=True) as port,
+        closing(Egress([f"localhost:{port}"], tls=tls)) as egress,
+    ):
         error = failure(egress, f"https://localhost:{port}/a", seconds=60, max_bytes=20_000_000)
     assert (error.code, error.detail) == ("http_protocol", "localhost sent its answer in too many small pieces.")

@@ -4,7 +4,6 @@ Python's `is_global` is not enough: it passes addresses that embed another one (
 between releases. An address that embeds an IPv4 address is always refused, even if the embedded one is public.
 """
 
-import socket
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -39,9 +38,36 @@ REFUSED = tuple(
         "2001:db8::/32",  # RFC 3849: documentation
         "2002::/16",  # RFC 3056: 6to4
         "2620:4f:8000::/48",  # RFC 7534: AS112
+        "3ffe::/16",  # RFC 3701: the 6bone, given back
         "3fff::/20",  # RFC 9637: documentation
     )
 )
+# What a machine or its cloud tells only itself. Never dialled, even where `HALFTONE_FETCH_ALLOW` names it.
+LINK_LOCAL = tuple(
+    ip_network(text)
+    for text in (
+        "169.254.0.0/16",  # RFC 3927, with the metadata services of nearly every cloud
+        "fe80::/10",  # RFC 4291
+        "100.100.100.200/32",  # Alibaba
+        "168.63.129.16/32",  # Azure
+        "192.0.0.192/32",  # Oracle
+        "fd00:ec2::/32",  # Amazon
+        "fd20:ce::/64",  # Google
+        "fd00:42::/64",  # Scaleway
+    )
+)
+# Where the last 32 bits are an IPv4 address.
+_IPV4_LAST = tuple(
+    ip_network(text)
+    for text in (
+        "::/96",  # RFC 4291: IPv4-compatible
+        "::ffff:0:0/96",  # RFC 4291: IPv4-mapped
+        "::ffff:0:0:0/96",  # RFC 2765: IPv4-translated
+        "64:ff9b::/96",  # RFC 6052: NAT64
+        "64:ff9b:1::/48",  # RFC 8215: NAT64 of a local network
+    )
+)
+_ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214: the first half of the interface identifier, under any prefix
 
 
 @lru_cache(maxsize=4096)
@@ -49,12 +75,23 @@ def is_public(address: Address) -> bool:
     """Whether a user's URL may lead there."""
     if isinstance(address, IPv6Address) and (address.scope_id or address not in GLOBAL_UNICAST):
         return False
-    return not any(address in network for network in REFUSED)
+    return embedded_ipv4(address) is None and not any(address in network for network in REFUSED)
 
 
-def parse_ipv4(text: str) -> IPv4Address | None:
-    """The address in any spelling that a resolver takes (`2130706433`, `0x7f.1`); None for a name."""
-    try:
-        return IPv4Address(socket.inet_aton(text))
-    except (OSError, ValueError):
+def is_link_local(address: Address) -> bool:
+    """Whether it must not be dialled even if it is allowed: link-local, or a cloud's metadata service, in any form."""
+    forms = (address, embedded_ipv4(address))
+    return any(form in network for form in forms if form for network in LINK_LOCAL)
+
+
+def embedded_ipv4(address: Address) -> IPv4Address | None:
+    """The IPv4 address to which a gateway may translate this one; None if there is none.
+
+    A network that has chosen a NAT64 prefix of its own (RFC 6052) cannot be told by it: its gateway must refuse.
+    """
+    if isinstance(address, IPv4Address):
         return None
+    bits = int(address)
+    if any(address in network for network in _IPV4_LAST) or (bits >> 32) & 0xFFFFFFFF in _ISATAP:
+        return IPv4Address(bits & 0xFFFFFFFF)
+    return address.sixtofour or (address.teredo[1] if address.teredo else None)

@@ -3,6 +3,7 @@
 The types judge a value as the library that uses it does, so that a wrong one is found at the start, not by a request.
 """
 
+import re
 import sys
 from base64 import b64decode
 from collections.abc import Iterable
@@ -76,11 +77,10 @@ def _public(url: str) -> str:
     return url.rstrip("/")
 
 
-def _pair(text: str) -> str:
-    try:
-        return allowed_pair(text)
-    except ValueError:
-        raise ValueError("must be host:port, or several with commas") from None
+def _contact(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[!-'*-~]{1,200}|[!-'*-?A-~]{1,64}@[!-'*-?A-~]{1,200}", text):
+        raise ValueError("must be an address like https://halftone.example/about or images@halftone.example")
+    return text
 
 
 def _signing_secret(text: str) -> str:
@@ -105,8 +105,9 @@ DatabaseUrl = Annotated[str, AfterValidator(_database)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]
 BlobUrl = Annotated[str, AfterValidator(_blobs)]
 PublicUrl = Annotated[str, AfterValidator(_public)]
-HostPort = Annotated[str, AfterValidator(_pair)]
+HostPort = Annotated[str, AfterValidator(allowed_pair)]
 FetchAllow = Annotated[tuple[HostPort, ...], NoDecode, BeforeValidator(_split)]
+Contact = Annotated[str, AfterValidator(_contact)]
 SigningSecret = Annotated[str, AfterValidator(_signing_secret)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lower)]
@@ -131,6 +132,7 @@ class Settings(BaseSettings):
     )
     public_url: PublicUrl = "http://127.0.0.1:8080"
     fetch_allow: FetchAllow = ()
+    fetch_contact: Contact = ""
     health_host: str = "127.0.0.1"
     health_port: Port = 0
     log_format: LogFormat = "text"

@@ -7,25 +7,24 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote, urljoin
 
 import idna
 
-from shared.addresses import Address, is_public, parse_ipv4
+from shared.addresses import Address, is_link_local, is_public
 
 MAX_LENGTH = 2048
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# The ports that browsers refuse (Fetch standard, "port blocking"): no picture that a browser can show is served there,
-# but mail servers and the like are, and a user must not make us talk to those.
-# fmt: off
-REFUSED_PORTS = frozenset((
-    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
-    111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532,
-    540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061,
-    6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
-))
-# fmt: on
+# Besides those that `HALFTONE_FETCH_ALLOW` names: what else listens on a public host (mail, databases, consoles) is not
+# for strangers to reach through us.
+WEB_PORTS = frozenset(DEFAULT_PORTS.values())
+REFUSED = (
+    "The URL, or one that it redirects to, does not lead to a public web server: http or https on port 80 or 443, "
+    "never from https to http, and a host that exists and has public addresses only."
+)
+"""The one answer to every URL that the guard refuses. It must not tell what there is inside: a name that only our own
+network knows and a name that does not exist are answered alike."""
 
 # Nearly every origin in a manifest looks like this, and is well formed; only the others are parsed.
 _PLAIN_ORIGIN = re.compile(
@@ -39,8 +38,10 @@ _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECA
 _AUTHORITY = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{0,5}))?")
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 # A name without a dot, one reserved for a machine or a private network (RFC 6761, RFC 6762, RFC 8375, ICANN's
-# `.internal`), or one that ends in a number without being an address: no public name server knows any of these.
-_LOCAL_NAME = re.compile(r"[^.]*|(?:.*\.)?(?:localhost|local|internal|home\.arpa|[0-9]+|0x[0-9a-f]*)")
+# `.internal`): no public name server knows any of these.
+_LOCAL_NAME = re.compile(r"[^.]*|(?:.*\.)?(?:localhost|local|internal|home\.arpa)")
+# A resolver reads a name that ends in a number as an address (`1.1`, `0x08.8.8.8`, `2130706433`), each in its own way.
+_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 _PATH_SAFE = "!$%&'()*+,/:;=@[]^|"
 _QUERY_SAFE = _PATH_SAFE + "?`{}"
 
@@ -53,8 +54,8 @@ class InvalidUrl(ValueError):
 class Target:
     """Where a request goes, normalised.
 
-    `host` is the name as DNS knows it (lower case, IDNA, no final dot) or an address without brackets; `address` is set
-    for an address in any spelling that a resolver takes (`127.1`, `0x7f.1`). `path` is encoded and includes the query.
+    `host` is the name as DNS knows it (lower case, IDNA, no final dot) or an address without brackets, which `address`
+    holds too. `path` is encoded and includes the query.
     """
 
     scheme: str
@@ -102,28 +103,48 @@ class Target:
     def _bracketed(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
 
+    @property
+    def _may_be_public(self) -> bool:
+        if self.address:
+            return is_public(self.address)
+        return not (_LOCAL_NAME.fullmatch(self.host) or _NUMBER.fullmatch(self.host))
+
     def blocked(self, allow: Collection[str] = ()) -> str | None:
-        """Why nothing may be sent here, as far as it can be judged without a lookup; None if nothing speaks against it.
+        """REFUSED if nothing may be sent here; None if nothing speaks against it as long as no name is looked up.
 
         `allow` holds the `host_port` of targets that are let through.
         """
+        if self.address and is_link_local(self.address):
+            return REFUSED
         if self.host_port in allow:
             return None
-        if self.port in REFUSED_PORTS:
-            return f"Port {self.port} is not a port for web servers."
-        if self.address:
-            return None if is_public(self.address) else f"The address of {self.host} is not public."
-        return f"The name {self.host} is not public." if _LOCAL_NAME.fullmatch(self.host) else None
+        return None if self.port in WEB_PORTS and self._may_be_public else REFUSED
+
+    def is_own(self, public_url: str, allow: Collection[str] = ()) -> bool:
+        """Whether our own API answers here: a webhook to it would let a stranger call it from the inside.
+
+        It is every port of the public host but those that `allow` names for others. Other names of the same machine are
+        not known here.
+        """
+        own = Target.parse(public_url)
+        return self.host == own.host and (self.port == own.port or self.host_port not in allow)
 
     def join(self, reference: str) -> "Target":
-        """Where a redirect leads. Forbidden characters are encoded, as browsers do. Raises InvalidUrl."""
+        """Where a redirect leads. Forbidden characters are encoded, as browsers do.
+
+        Raises InvalidUrl for a reference that is malformed or too long, or that leads from https to http.
+        """
         try:
-            encoded = _FORBIDDEN.sub(lambda found: quote(found[0]), reference)
-            return Target.parse(urljoin(self.url, encoded))
-        except InvalidUrl:
-            raise
+            encoded = _FORBIDDEN.sub(lambda found: quote(found[0]), reference[: MAX_LENGTH + 1])
+            url = urljoin(self.url, encoded)
         except ValueError as error:  # urljoin's own
             raise InvalidUrl("The URL's host or port cannot be read.") from error
+        if len(url) > MAX_LENGTH:
+            raise InvalidUrl(f"The URL has more than {MAX_LENGTH} characters.")
+        target = Target.parse(url)
+        if (self.scheme, target.scheme) == ("https", "http"):
+            raise InvalidUrl("The URL leads from https to http.")
+        return target
 
 
 def refusal(url: str, *, max_length: int = MAX_LENGTH) -> str | None:
@@ -181,10 +202,21 @@ def _is_origin(origin: str) -> bool:
 
 
 def allowed_pair(text: str) -> str:
-    """One entry of the allow-list, normalised as `Target.host_port` is. Raises ValueError."""
+    """One entry of the allow-list, normalised as `Target.host_port` is. Raises ValueError, with a text for a person."""
     if re.search(r"[/?#]", text) or not re.search(r":[0-9]+$", text):
-        raise ValueError("not host:port")
-    return Target.parse(f"http://{text}").host_port
+        raise ValueError("must be host:port, or several with commas")
+    try:
+        target = Target.parse(f"http://{text}")
+    except InvalidUrl:
+        raise ValueError("must be host:port, or several with commas") from None
+    if not target.address and _NUMBER.fullmatch(target.host):
+        raise ValueError("must have IPv4 addresses like 192.0.2.1, and no other numbers for hosts")
+    if target.address and is_link_local(target.address):
+        raise ValueError(
+            f"must not hold {target.host_port}: link-local addresses and the metadata services of clouds are refused, "
+            "for they hand out a machine's credentials"
+        )
+    return target.host_port
 
 
 def _split_authority(authority: str) -> tuple[str, int | None]:
@@ -204,8 +236,14 @@ def _read_host(text: str) -> tuple[str, Address | None]:
         ipv6 = _read_ipv6(text[1:-1])
         return str(ipv6), ipv6
     name = _ascii_name(text)
-    ipv4 = parse_ipv4(name)
-    return (str(ipv4), ipv4) if ipv4 else (name, None)
+    if not _NUMBER.fullmatch(name):
+        return name, None
+    if not text.isascii():
+        raise InvalidUrl("The URL's host is not a valid name.")
+    try:
+        return text, IPv4Address(text)  # four decimal numbers and nothing else
+    except ValueError:
+        return text.lower(), None  # refused when it is judged, as a local name is
 
 
 def _read_ipv6(text: str) -> IPv6Address:

@@ -44,8 +44,10 @@ class Options:
         return asdict(self.recipe) | {"webhook_url": self.webhook_url, "on_invalid": self.on_invalid}
 
 
-def read_options(given: Mapping[str, Any], *, allow: tuple[str, ...], older: bool = False) -> Options:
-    """Empty values count as absent. `allow`: `host:port` pairs that webhooks may always use.
+def read_options(
+    given: Mapping[str, Any], *, allow: tuple[str, ...], public_url: str | None = None, older: bool = False
+) -> Options:
+    """Empty values count as absent. `allow`: `host:port` pairs that webhooks may always use, but never `public_url`.
 
     The `older` contracts ignore unknown names, among them `validate_only`.
 
@@ -55,7 +57,7 @@ def read_options(given: Mapping[str, Any], *, allow: tuple[str, ...], older: boo
     """
     if not older:
         _refuse_unknown(given)
-    webhook = partial(_webhook, allow)
+    webhook = partial(_webhook, allow, public_url)
     validate_only = None if older else given.get("validate_only")
     return Options(
         recipe=Recipe(
@@ -112,9 +114,11 @@ def _choice(kind: type[Choice], value: Any) -> Choice:
         raise ValueError(f"must be one of {', '.join(kind)}") from None
 
 
-def _webhook(allow: tuple[str, ...], value: Any) -> str:
+def _webhook(allow: tuple[str, ...], public_url: str | None, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a URL")  # noqa: TRY004 - as the other converters do
     if reason := refusal(value) or Target.parse(value).blocked(allow):
         raise ValueError("is refused", reason)
+    if public_url and Target.parse(value).is_own(public_url, allow):
+        raise ValueError("is refused", "It is this service's own address.")
     return value

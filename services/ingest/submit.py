@@ -69,18 +69,22 @@ def submit(
 
 def _submission(settings: IngestSettings, upload: Upload, *, key: str | None, older: bool) -> Submission:
     if upload.kind is Kind.CSV:
-        options = read_options(upload.fields, allow=settings.fetch_allow, older=older)
+        options = _options(settings, upload.fields, older=older)
         idempotency = Idempotency(key, content_hash(upload.file, options)) if key else None
         return Submission(options, read_manifest(upload.file, settings), idempotency)
     upload.file.seek(0)
     try:
         body = parse_body(upload.file.read())
         products = body.pop("products")
-        options = read_options({**upload.fields, **body}, allow=settings.fetch_allow, older=older)
+        options = _options(settings, {**upload.fields, **body}, older=older)
         idempotency = Idempotency(key, content_hash(BytesIO(canonical(products)), options)) if key else None
     except MalformedJsonError as error:
         raise Problem(400, "malformed", str(error)) from None
     return Submission(options, read_products(products, settings), idempotency)
+
+
+def _options(settings: IngestSettings, given: Mapping[str, Any], *, older: bool) -> Options:
+    return read_options(given, allow=settings.fetch_allow, public_url=settings.public_url, older=older)
 
 
 def _spooled(found: Generator[Found, None, None], limits: Limits, *, skip: bool) -> Spool:

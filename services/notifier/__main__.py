@@ -29,7 +29,7 @@ def main() -> None:
     connected = connect(settings)
     # As many again are opened under load: one for each thread, and some for the periodic tasks.
     database = Database(settings.database_url, pool_size=settings.threads // 2 + 2, patience=PATIENCE_SECONDS)
-    egress = Egress(settings.fetch_allow)
+    egress = Egress(settings.fetch_allow, public_url=settings.public_url, contact=settings.fetch_contact)
     reconciler = Reconciler(
         database=database,
         send=lambda message: broker.send(connected, message),

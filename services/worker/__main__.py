@@ -40,7 +40,7 @@ def main() -> None:
     store = blobs.connect(settings.blob_url)
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
     identity.introduce(database, store)
-    egress = Egress(settings.fetch_allow, connect_seconds=settings.connect_seconds)
+    egress = Egress(settings.fetch_allow, contact=settings.fetch_contact, connect_seconds=settings.connect_seconds)
     pool = _codec_pool(settings)
     fetcher = Fetcher(
         database=database,

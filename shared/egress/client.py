@@ -11,19 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from shared.addresses import Address, is_public
+from shared.addresses import Address
 from shared.egress.connection import Connection, Deadline, dial, tls_context
 from shared.egress.loop import Batch, running_loop
 from shared.egress.pool import ConnectionPool
 from shared.egress.resolver import Resolver
 from shared.egress.response import Response, ResponseReader
-from shared.errors import BlockedUrl, ConnectFailure, FetchTimeout, HttpProtocol, TooManyRedirects
-from shared.urls import InvalidUrl, Target, allowed_pair
+from shared.errors import BlockedUrl, ConnectFailure, DnsFailure, FetchTimeout, HttpProtocol, TooManyRedirects
+from shared.urls import REFUSED, InvalidUrl, Target, allowed_pair
 
 MAX_REDIRECTS = 5
-MAX_ADDRESSES = 16
-HEADERS = {"User-Agent": "Halftone/1.0 (image compression)", "Accept-Encoding": "identity"}
-GET_HEADERS = {**HEADERS, "Accept": "image/*, */*;q=0.5"}
+ACCEPT = "image/*, */*;q=0.5"
 
 T = TypeVar("T")
 
@@ -38,17 +36,24 @@ class Answer:
 
 
 class Egress:
-    """`allow` lists `host:port` pairs that need not be public; up to `max_idle` connections are kept for later."""
+    """`allow` lists `host:port` pairs that need not be public; up to `max_idle` connections are kept for later.
+
+    `public_url` is our own API's address, to which no webhook is posted. `contact` tells hosts whom to ask about us.
+    """
 
     def __init__(
         self,
         allow: Sequence[str] = (),
         *,
+        public_url: str | None = None,
+        contact: str = "",
         connect_seconds: float = 5.0,
         max_idle: int = 128,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._allow = frozenset(allowed_pair(pair) for pair in allow)
+        self._public_url = public_url
+        self._headers = {"User-Agent": user_agent(contact), "Accept-Encoding": "identity"}
         self._resolver = Resolver()
         self._connect_seconds = connect_seconds
         self._pool = ConnectionPool(max_idle)
@@ -115,7 +120,7 @@ class Egress:
 
     async def _get(self, target: Target, deadline: Deadline, max_bytes: int) -> Response:
         """On an idle connection if it works (it may be stale, or hold garbage), else on a new one, tried twice."""
-        request = _request("GET", target, GET_HEADERS)
+        request = _request("GET", target, {**self._headers, "Accept": ACCEPT})
 
         async def exchange(connection: Connection) -> Response:
             reader = ResponseReader(target.host, max_bytes=max_bytes)
@@ -136,7 +141,9 @@ class Egress:
         self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline, max_bytes: int
     ) -> Answer:
         target = _parse(url)
-        fields = {**HEADERS, **headers, "Content-Length": str(len(body)), "Connection": "close"}
+        if self._public_url and target.is_own(self._public_url, self._allow):
+            raise BlockedUrl(REFUSED)
+        fields = {**self._headers, **headers, "Content-Length": str(len(body)), "Connection": "close"}
         connection = await _twice(lambda: self._connect(target, deadline))
         reader = ResponseReader(target.host, max_bytes=max_bytes, excerpt=True)
         response = await connection.exchange(_request("POST", target, fields) + body, reader, deadline=deadline)
@@ -152,26 +159,36 @@ class Egress:
             raise FetchTimeout(f"{target.host} could not be reached in time.") from error
 
     async def _judged_addresses(self, target: Target, deadline: Deadline) -> tuple[Address, ...]:
-        """The addresses that may be dialled, best first; raises BlockedUrl.
+        """The addresses that may be dialled, best first. Raises BlockedUrl or DnsFailure.
 
         One refused address blocks the name: its name server decides which one the next lookup returns. Dial these and
         never look the name up again: it could resolve to another address between check and call (DNS rebinding).
+        A refused name is answered as one that does not exist, or strangers could ask which names our network knows.
         """
         if reason := target.blocked(self._allow):
             raise BlockedUrl(reason)
         if target.address:
             return (target.address,)
         found = await self._resolver.addresses(target.host, seconds=self._connect_seconds, total=deadline)
-        if target.host_port not in self._allow and not all(is_public(address) for address in found):
-            raise BlockedUrl(f"The address of {target.host} is not public.")
-        return found[:MAX_ADDRESSES]
+        if found.are_link_local or not (found.are_public or target.host_port in self._allow):
+            raise DnsFailure(REFUSED)
+        return found.addresses
 
 
 def _parse(url: str) -> Target:
     try:
         return Target.parse(url)
     except InvalidUrl as error:
-        raise BlockedUrl(str(error)) from error
+        raise BlockedUrl(REFUSED) from error
+
+
+def user_agent(contact: str) -> str:
+    """`contact` is a URL or a mail address; it may be empty."""
+    return (
+        f"Halftone/1.0 (+{'mailto:' * ('://' not in contact)}{contact})"
+        if contact
+        else "Halftone/1.0 (image compression)"
+    )
 
 
 def _request(method: str, target: Target, headers: Mapping[str, str]) -> bytes:

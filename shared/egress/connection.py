@@ -6,19 +6,34 @@ Everything here runs on the loop. Each wait ends at a deadline that no byte of t
 import asyncio
 import os
 import select
+import socket
 import ssl
+import struct
+import sys
 import time
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import cast
 
 import certifi
 
 from shared.addresses import Address
 from shared.egress.response import Response, ResponseReader
-from shared.errors import ConnectFailure, ImageError
-from shared.urls import Target
+from shared.errors import BlockedUrl, ConnectFailure, ImageError
+from shared.urls import REFUSED, Target
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 KEEP_SECONDS = 15.0
-LEFTOVER_SECONDS = 0.5
+CHECK_SECONDS = 1.0
+# An answer that has begun must bring so much on average, after a grace; a modem of 1995 does. The 30 s of a fetch end a
+# crawling host soon enough: this is for a longer HALFTONE_FETCH_SECONDS, and for heads that never end.
+LEAST_BYTES_PER_SECOND, GRACE_SECONDS = 1000, 10.0
+# What TLS may cost beside what it delivers, before it delivers less than half (`_is_wasteful`).
+FREE_OVERHEAD = 256 * 1024
+_TCP_INFO_BYTES_RECEIVED = 128  # where Linux has `tcpi_bytes_received` in its `struct tcp_info`
 
 
 class Deadline:
@@ -51,15 +66,20 @@ class Connection(asyncio.BufferedProtocol):
         self._reader: ResponseReader | None = None
         self._over: asyncio.Future[None]
         self._timer: asyncio.TimerHandle
+        self._ends_at = 0.0  # on the loop's clock, as `_begun` is
+        self._begun: float | None = None  # when the first check saw bytes of this answer
+        self._answered = 0  # bytes of this answer
+        self._delivered = 0  # bytes that the transport has handed over since it was dialled
 
     async def exchange(self, request: bytes, reader: ResponseReader, *, deadline: Deadline) -> Response:
         """Send the request and read the answer; unless it can be used again, the connection is closed then.
 
         Raises ConnectFailure, FetchTimeout or HttpProtocol where there is no answer.
         """
-        loop = asyncio.get_running_loop()
-        self._over = loop.create_future()
-        self._timer = loop.call_later(deadline.left(), self._late)
+        self._over = asyncio.get_running_loop().create_future()
+        self._ends_at = asyncio.get_running_loop().time() + deadline.left()
+        self._begun, self._answered = None, 0
+        self._wait()
         self._reader = reader
         try:
             if self._transport is None:  # lost since it was dialled
@@ -104,6 +124,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._reader is None:  # surplus
             self.close()
             return
+        self._answered += nbytes
+        self._delivered += nbytes
         try:
             is_over = self._reader.received(nbytes)
         except ImageError as error:
@@ -111,8 +133,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         if is_over:
             self._end()
-        elif self._reader.is_leftover:
-            self._hurry()
+        elif seconds := self._reader.leftover_seconds:
+            self._hurry(seconds)
 
     def eof_received(self) -> None:
         self._ended(broken=False)
@@ -131,22 +153,55 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._end()
 
-    def _late(self) -> None:
+    def _wait(self) -> None:
+        """Until the next check, or the end."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(min(self._ends_at, loop.time() + CHECK_SECONDS), self._check)
+
+    def _check(self) -> None:
+        """Ends the exchange where its time is up, or where the host wastes ours."""
         if self._reader is None:
             return
+        now = asyncio.get_running_loop().time()
+        if self._answered and self._begun is None:
+            self._begun = now
         try:
-            self._reader.late()
+            if now >= self._ends_at:
+                self._reader.late("did not answer in time")
+            elif self._begun and self._answered < LEAST_BYTES_PER_SECOND * (now - self._begun - GRACE_SECONDS):
+                self._reader.late(f"sent less than {LEAST_BYTES_PER_SECOND} bytes a second")
+            elif self._is_wasteful():
+                self._reader.refuse("sent its answer in too many small pieces")
+            else:
+                self._wait()
+                return
         except ImageError as error:
             self._end(error)
         else:
             self._end()
 
-    def _hurry(self) -> None:
-        """The body is read only to keep the connection, which is not worth a long wait."""
-        soon = asyncio.get_running_loop().time() + LEFTOVER_SECONDS
-        if soon < self._timer.when():
+    def _is_wasteful(self) -> bool:
+        """Whether most of what has come is TLS's own: records of a byte each, or of none, cost us much and it little.
+
+        Only Linux tells; elsewhere the deadline alone ends it.
+        """
+        if sys.platform != "linux" or self._transport is None:
+            return False
+        sock = self._transport.get_extra_info("socket")
+        with suppress(OSError, struct.error):
+            known = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES_RECEIVED + 8)
+            (arrived,) = struct.unpack_from("Q", known, _TCP_INFO_BYTES_RECEIVED)
+            (unread,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
+            return bool(arrived - unread > 2 * self._delivered + FREE_OVERHEAD)
+        return False
+
+    def _hurry(self, seconds: float) -> None:
+        """What is left of the body is not worth a longer wait."""
+        soon = asyncio.get_running_loop().time() + seconds
+        if soon < self._ends_at:
+            self._ends_at = soon
             self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_at(soon, self._late)
+            self._wait()
 
     def _end(self, error: ImageError | None = None) -> None:
         self._reader = None
@@ -187,13 +242,19 @@ async def dial(
 
 async def _connect(target: Target, address: Address, tls: ssl.SSLContext) -> Connection:
     is_https = target.scheme == "https"
-    _, connection = await asyncio.get_running_loop().create_connection(
+    transport, connection = await asyncio.get_running_loop().create_connection(
         lambda: Connection(target),
         str(address),
         target.port,
         ssl=tls if is_https else None,
         server_hostname=target.host if is_https else None,  # SNI and certificate check go by the name
     )
+    # What is judged must be what answers, whatever loop, library or system stands between. A firewall that rewrites
+    # addresses on the way does not show here: that is its operator's decision.
+    peer = transport.get_extra_info("peername")
+    if not peer or ip_address(peer[0]) != address or peer[1] != target.port:
+        connection.close()
+        raise BlockedUrl(REFUSED)
     return connection
 
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 
-from shared.addresses import Address
+from shared.addresses import Address, is_link_local, is_public
 from shared.egress.connection import Deadline
 from shared.errors import DnsFailure, FetchTimeout
+from shared.urls import REFUSED
 
 KEEP_SECONDS = 30.0
 KEEP_FAILURE_SECONDS = 3.0  # below the first retry (5 s), but a thousand images of one name do not wait one by one
@@ -25,10 +26,25 @@ KEEP_NAMES = 10_000
 LOOKUPS_AT_ONCE = 512
 LOOKUPS_PER_DOMAIN = 16
 
-Found = tuple[Address, ...]
+MAX_ADDRESSES = 16
 
 
-def look_up(host: str) -> Found:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A name's addresses, best first: at most MAX_ADDRESSES, but all that the name has are judged."""
+
+    addresses: tuple[Address, ...]
+    are_public: bool
+    are_link_local: bool
+    """Whether one is."""
+
+    @classmethod
+    def judge(cls, addresses: tuple[Address, ...]) -> "Found":
+        """Once for each lookup, on its thread: a name may have thousands."""
+        return cls(addresses[:MAX_ADDRESSES], all(map(is_public, addresses)), any(map(is_link_local, addresses)))
+
+
+def look_up(host: str) -> tuple[Address, ...]:
     """Every address of a name, in the system's order of preference."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     # A scope ("%eth0") makes an address link-local, which the guard refuses anyway.
@@ -48,7 +64,7 @@ class _Lookup:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     began: float = field(default_factory=time.monotonic)
     until: float = float("inf")
-    answer: Found | Exception = ()
+    answer: Found | Exception | None = None
 
 
 class Resolver:
@@ -78,9 +94,10 @@ class Resolver:
         if not lookup.ended.is_set():
             raise DnsFailure(f"Looking up {host} took too long.")
         if isinstance(lookup.answer, OSError | UnicodeError | ValueError):
-            raise DnsFailure(f"The name {host} has no address.") from lookup.answer
+            raise DnsFailure(REFUSED) from lookup.answer
         if isinstance(lookup.answer, Exception):
             raise lookup.answer
+        assert lookup.answer
         return lookup.answer
 
     def known(self, host: str) -> Found:
@@ -120,7 +137,9 @@ class Resolver:
 
     def _answered(self, lookup: _Lookup, domain: str, answer: Found | Exception) -> None:
         lookup.answer = answer
-        lookup.until = time.monotonic() + (KEEP_FAILURE_SECONDS if isinstance(answer, Exception) else KEEP_SECONDS)
+        # A name that leads inside is kept as long as one that does not exist: how long an answer takes tells neither.
+        is_good = isinstance(answer, Found) and answer.are_public
+        lookup.until = time.monotonic() + (KEEP_SECONDS if is_good else KEEP_FAILURE_SECONDS)
         lookup.ended.set()
         self._running[domain] -= 1
         if not self._running[domain]:
@@ -132,7 +151,7 @@ class Resolver:
 def _run(host: str, loop: asyncio.AbstractEventLoop, answered: Callable[[Found | Exception], None]) -> None:
     answer: Found | Exception
     try:
-        answer = look_up(host)
+        answer = Found.judge(look_up(host))
     except Exception as error:  # noqa: BLE001  raised again in the callers
         answer = error
     with suppress(RuntimeError):  # the loop has stopped

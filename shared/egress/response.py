@@ -18,13 +18,15 @@ from shared.errors import (
     IncompleteBody,
     TooLarge,
 )
-from shared.urls import InvalidUrl, Target
+from shared.urls import REFUSED, InvalidUrl, Target
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 TRANSIENT = frozenset((408, 425, 429))
 MAX_RETRY_AFTER = 3600.0
 MAX_HEADER_BYTES = 32 * 1024
 MAX_INTERIM_ANSWERS = 8  # 1xx: one or two are usual
+LEFTOVER_SECONDS = 0.5
+EXCERPT_SECONDS = 2.0  # of a webhook's answer the status counts; what is worth reading comes with it
 LEFTOVER_BYTES = 64 * 1024  # an error page up to this size is read, so that the connection can be used again
 # What a host may cost that sends its answer in crumbs. A TCP segment has more than 500 bytes, a chunk some thousand.
 FREE_READS, READ_BYTES = 1000, 256
@@ -54,7 +56,7 @@ class Response:
         try:
             return target.join(location)
         except InvalidUrl as error:
-            raise BlockedUrl(f"{target.host} redirects to a URL that is refused. {error}") from error
+            raise BlockedUrl(REFUSED) from error
 
     def whole_body(self, target: Target) -> bytearray:
         """Raises HttpStatus or HttpStatusTransient unless the status is 200, and what befell the body."""
@@ -94,9 +96,11 @@ class ResponseReader:
         self._has_last_chunk = self._has_surplus = self._keeps_alive = False
 
     @property
-    def is_leftover(self) -> bool:
-        """Whether the body is read only to keep the connection."""
-        return self.response is not None and self.response.status != 200 and not self._excerpt
+    def leftover_seconds(self) -> float:
+        """How long to wait for a body that may be missing; 0 where there is no answer yet, or where its body counts."""
+        if self.response is None or (self.response.status == 200 and not self._excerpt):
+            return 0.0
+        return EXCERPT_SECONDS if self._excerpt else LEFTOVER_SECONDS
 
     def room(self, hint: int) -> memoryview:
         """Where the next bytes go; beyond the end of a body there is one byte of room, so that surplus shows.
@@ -118,7 +122,7 @@ class ResponseReader:
         self._reads += 1
         self._received += count
         if self._reads > FREE_READS + self._received // READ_BYTES:
-            return self._refuse("sent its answer in too many small pieces")
+            return self.refuse("sent its answer in too many small pieces")
         if self.response is None:
             return self._read_head(self._head + bytes(_SCRATCH[:count]))
         if self._is_chunked:
@@ -134,9 +138,9 @@ class ResponseReader:
         detail = f"{self._host} closed the connection in the middle of the body."
         self._finish(IncompleteBody(detail) if is_cut else None)
 
-    def late(self) -> None:
+    def late(self, what: str) -> None:
         """Its time is up. Raises FetchTimeout if there is no answer."""
-        error = FetchTimeout(f"{self._host} did not answer in time.")
+        error = FetchTimeout(f"{self._host} {what}.")
         if self.response is None:
             raise error
         self._finish(error)
@@ -154,7 +158,7 @@ class ResponseReader:
         found = _HEAD_END.search(data, max(0, len(self._head) - 2))
         end = found.end() if found else len(data)
         if end > MAX_HEADER_BYTES:
-            return self._refuse("sent too many headers")
+            return self.refuse("sent too many headers")
         self._head = b"" if found else data
         if not found:
             return False
@@ -164,7 +168,7 @@ class ResponseReader:
             return self._begin_body(status, memoryview(data)[end:])
         self._interim += 1
         if self._interim > MAX_INTERIM_ANSWERS:
-            return self._refuse("sent too many interim answers")
+            return self.refuse("sent too many interim answers")
         self._headers, self._has_head, self._parser = {}, False, HttpResponseParser(self)
         return end < len(data) and self._read_head(data[end:])
 
@@ -225,7 +229,7 @@ class ResponseReader:
         if self._has_last_chunk:
             return self._finish(None)
         if self._received - self._filled > FREE_FRAMING + self._filled // FRAMED_BYTES:
-            return self._refuse("sent its answer in too many small pieces")
+            return self.refuse("sent its answer in too many small pieces")
         return False
 
     def _too_large(self) -> TooLarge:
@@ -234,7 +238,8 @@ class ResponseReader:
     def _not_http(self) -> HttpProtocol:
         return HttpProtocol(f"{self._host} does not speak proper HTTP.")
 
-    def _refuse(self, what: str) -> bool:
+    def refuse(self, what: str) -> bool:
+        """End the answer. Raises HttpProtocol if there is none yet."""
         error = HttpProtocol(f"{self._host} {what}.")
         if self.response is None:
             raise error

@@ -72,6 +72,15 @@ def test_refused_by_name(name: str, value: Any) -> None:
     assert (refused.value.status, refused.value.code) == (422, "invalid_option")
 
 
+def test_a_webhook_to_this_service_itself_is_refused() -> None:
+    given = {"webhook_url": "http://127.0.0.1:8080/v1/requests"}
+    with pytest.raises(Problem) as refused:
+        read_options(given, allow=("127.0.0.1:8080",), public_url="http://127.0.0.1:8080")
+    assert refused.value.status == 422
+    assert refused.value.detail.endswith("It is this service's own address.")
+    assert read_options(given, allow=("127.0.0.1:8080",), public_url="http://127.0.0.1:9090").webhook_url
+
+
 def test_allowed_pairs_are_let_through() -> None:
     assert read(allow=("127.0.0.1:9000",), webhook_url="http://127.0.0.1:9000/hook").webhook_url
     assert read(allow=("localhost:80",), webhook_url="http://localhost/hook").webhook_url

@@ -1,18 +1,19 @@
 """What is sent, what comes back, and which connections are used again."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from threading import Barrier, Event
 
 import pytest
 
-from shared.egress import Answer, Egress
+from shared.egress import Egress
 from shared.egress.response import retry_after
 from shared.errors import ConnectFailure, FetchTimeout, HttpProtocol
 from tests import origin as hosts
 from tests.origin import Behaviour, Exchange, Origin, Received, body, close_at_once, drip, late, redirect, status
 from tests.stack import until
-from tests.unit.shared.egress.conftest import PICTURE, at_most, failure, get
+from tests.unit.shared.egress.conftest import PICTURE, at_most, failure, get, post
 
 
 def then_close(behaviour: Behaviour) -> Behaviour:
@@ -56,6 +57,26 @@ def test_the_request_names_its_host_and_asks_for_no_coding(origin: Origin, egres
         "accept-encoding": "identity",
         "accept": "image/*, */*;q=0.5",
     }
+
+
+@pytest.mark.parametrize(
+    ("contact", "agent"),
+    [
+        ("https://shop.example/bot", "Halftone/1.0 (+https://shop.example/bot)"),
+        ("images@shop.example", "Halftone/1.0 (+mailto:images@shop.example)"),
+    ],
+)
+def test_a_host_is_told_whom_to_ask_about_us(origin: Origin, contact: str, agent: str) -> None:
+    seen: list[str] = []
+
+    def answer(exchange: Exchange) -> None:
+        seen.append(exchange.request.headers["user-agent"])
+        status(200)(exchange)
+
+    with closing(Egress([origin.place], contact=contact)) as egress:
+        get(egress, origin.on("/a", answer))
+        post(egress, origin.on("/hook", answer))
+    assert seen == [agent] * 2
 
 
 def test_umlauts_are_sent_encoded_and_so_are_spaces_in_a_redirect(origin: Origin, egress: Egress) -> None:
@@ -166,11 +187,6 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 )
 def test_retry_after_is_seconds_or_a_date_up_to_an_hour(value: str | None, seconds: float | None) -> None:
     assert retry_after(value, now=NOW) == seconds
-
-
-def post(egress: Egress, url: str, *, seconds: float = 5.0) -> Answer:
-    headers = {"Content-Type": "application/json", "webhook-id": "evt_1"}
-    return egress.post(url, body=b"{}", headers=headers, deadline_seconds=seconds, max_response_bytes=1000)
 
 
 def test_a_webhook_arrives_as_it_was_sent(origin: Origin, egress: Egress) -> None:

@@ -2,10 +2,7 @@
 
 import socket
 import ssl
-import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,47 +12,12 @@ from shared.egress.connection import Connection
 from shared.egress.response import ResponseReader
 from shared.errors import ConnectFailure, FetchTimeout
 from shared.urls import Target
-from tests.unit.shared.egress.conftest import at_most, failure
+from tests.unit.shared.egress.conftest import at_most, failure, https_origin
 
 SECRET = b"secret" * 500_000
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(SECRET) + SECRET
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n" + SECRET
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(SECRET), SECRET)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for `localhost`, in one file."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    arguments = [*command.split(), "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run(arguments, cwd=folder, check=True, capture_output=True)
-    both = folder / "both.pem"
-    both.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
-    return both
-
-
-@contextmanager
-def https_origin(certificate: Path, answer: bytes = LENGTH) -> Iterator[int]:
-    """Answers the one request of every connection; yields its port."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                sock, _ = listener.accept()
-                with suppress(OSError), sock, context.wrap_socket(sock, server_side=True) as stream:
-                    stream.recv(65536)
-                    stream.sendall(answer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    yield listener.getsockname()[1]
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join(5)
 
 
 @pytest.mark.parametrize("answer", [LENGTH, UNTIL_CLOSE, CHUNKED], ids=["length", "until it closes", "chunks"])
@@ -76,7 +38,7 @@ def test_another_name_or_an_unknown_authority_is_a_connect_failure(
     certificate: Path, host: str, *, known: bool, why: str
 ) -> None:
     tls = ssl.create_default_context(cafile=str(certificate)) if known else None
-    with https_origin(certificate) as port:
+    with https_origin(certificate, LENGTH) as port:
         error = failure(Egress([f"{host}:{port}"], tls=tls), f"https://{host}:{port}/a")
     assert isinstance(error, ConnectFailure)
     assert error.detail.startswith(f"Could not connect to {host}: its certificate is not valid (")

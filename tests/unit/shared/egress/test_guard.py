@@ -1,6 +1,7 @@
 """Where a user's URL may not lead, and that nothing is dialled but what was checked."""
 
 import errno
+import socket
 from contextlib import closing
 from ipaddress import ip_address
 
@@ -8,8 +9,10 @@ import pytest
 
 from shared.addresses import Address
 from shared.egress import Egress, connection, resolver
+from shared.egress.resolver import KEEP_SECONDS
+from shared.egress.response import Response
 from shared.errors import BlockedUrl, ConnectFailure, DnsFailure
-from shared.urls import refusal
+from shared.urls import MAX_LENGTH, REFUSED, Target, refusal
 from tests.origin import Origin, redirect
 from tests.unit.shared.egress.conftest import failure, get
 
@@ -26,13 +29,26 @@ def names(monkeypatch: pytest.MonkeyPatch, *answers: tuple[str, ...]) -> list[st
     return asked
 
 
+def dials(monkeypatch: pytest.MonkeyPatch) -> list[Address]:
+    """Every connection is refused; returns the addresses that were dialled."""
+    dialled: list[Address] = []
+
+    async def refuse(_: object, address: Address, __: object) -> None:
+        dialled.append(address)
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    monkeypatch.setattr(connection, "_connect", refuse)
+    return dialled
+
+
 @pytest.mark.parametrize(
     "url",
     [
         *("ftp://example.com/a", "http://user:secret@example.com/", "http://", "http://a\x00b/"),
         *("http://127.0.0.1:PORT/", "http://2130706433:PORT/", "http://[::1]:PORT/", "http://[::ffff:127.0.0.1]:PORT/"),
         *("http://localhost:PORT/", "http://localhost.:PORT/", "http://printer.local/", "http://intranet/"),
-        *("http://169.254.169.254/", "http://shop.example:25/"),
+        *("http://169.254.169.254/", "http://shop.example:25/", "http://shop.example:8080/", "https://1.1.1.1:8443/"),
+        *("http://1.1/", "http://0x08.8.8.8/", "http://017700000001/", "http://8.8.8.8./", "http://８.8.8.8/"),  # noqa: RUF001
     ],
 )
 def test_a_url_is_blocked_by_its_form_without_a_lookup(
@@ -53,7 +69,7 @@ def test_the_name_that_an_upload_accepts_is_the_name_that_is_looked_up(
     asked = names(monkeypatch, ("127.0.0.1",))
     url = f"http://{host}/a"
     assert refusal(url) is None
-    assert failure(Egress(), url).detail == f"The address of {looked_up} is not public."
+    assert failure(Egress(), url).detail == REFUSED
     assert asked == [looked_up]
 
 
@@ -62,26 +78,19 @@ def test_a_name_with_an_address_inside_is_blocked(
     origin: Origin, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
 ) -> None:
     names(monkeypatch, addresses)
-    error = failure(Egress(), f"http://shop.example:{origin.port}/a")
-    assert isinstance(error, BlockedUrl)
-    assert error.detail == "The address of shop.example is not public."
+    error = failure(Egress(), "http://shop.example/a")
+    assert (error.code, error.detail) == ("dns_failure", REFUSED)
     assert origin.connections == 0
 
 
 def test_of_many_addresses_all_are_judged_and_sixteen_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
-    dialled: list[Address] = []
-
-    async def refuse(_: object, address: Address, __: object) -> None:
-        dialled.append(address)
-        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
-
-    monkeypatch.setattr(connection, "_connect", refuse)
+    dialled = dials(monkeypatch)
     many = tuple(f"1.1.{number // 256}.{number % 256}" for number in range(2000))
     names(monkeypatch, many)
     assert isinstance(failure(Egress(), "http://shop.example/a"), ConnectFailure)
     assert [str(address) for address in dialled] == [*many[:16], *many[:16]]  # a connect failure is tried once more
     names(monkeypatch, (*many, "10.0.0.1"))
-    assert isinstance(failure(Egress(), "http://shop.example/a"), BlockedUrl)
+    assert isinstance(failure(Egress(), "http://shop.example/a"), DnsFailure)
     assert len(dialled) == 32
 
 
@@ -99,7 +108,7 @@ def test_a_redirect_inside_is_blocked(origin: Origin, egress: Egress) -> None:
 def test_a_redirect_to_a_url_of_a_wrong_form_is_blocked(origin: Origin, egress: Egress, to: str) -> None:
     error = failure(egress, origin.on("/a", redirect(to)))
     assert isinstance(error, BlockedUrl)
-    assert error.detail.startswith("127.0.0.1 redirects to a URL that is refused. The URL")
+    assert error.detail == REFUSED
 
 
 def test_the_allowed_pair_is_the_only_exception(origin: Origin, egress: Egress) -> None:
@@ -130,14 +139,63 @@ def test_many_images_of_one_host_cost_one_lookup_and_what_was_judged_is_dialled(
         assert (origin.connections, asked) == (10, ["shop.example"])
 
 
-def test_a_name_without_address_is_a_dns_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(host: str) -> tuple[Address, ...]:
-        raise OSError(host)
+def test_a_name_that_does_not_exist_and_one_that_only_our_network_knows_are_answered_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look_up(host: str) -> tuple[Address, ...]:
+        if host.startswith("nothing"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return (ip_address("10.0.0.1"),)
 
-    monkeypatch.setattr(resolver, "look_up", nothing)
-    error = failure(Egress(), "http://shop.example/a")
-    assert isinstance(error, DnsFailure)
-    assert error.detail == "The name shop.example has no address."
+    monkeypatch.setattr(resolver, "look_up", look_up)
+    egress = Egress()
+    known, unknown = (failure(egress, f"http://{name}.corp.example/a") for name in ("payroll", "nothing"))
+    assert (known.code, known.detail, known.transient) == (unknown.code, unknown.detail, unknown.transient)
+    assert (known.code, known.detail) == ("dns_failure", REFUSED)
+    kept = {host: lookup.until - lookup.began for host, lookup in egress._resolver._known.items()}
+    assert all(seconds < KEEP_SECONDS / 2 for seconds in kept.values()), "a second question must not tell either"
+
+
+def test_an_allowed_name_that_leads_to_the_metadata_service_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled = dials(monkeypatch)
+    names(monkeypatch, ("169.254.169.254",))
+    assert failure(Egress(["origin:80"]), "http://origin/latest/meta-data").detail == REFUSED
+    assert dialled == []
+
+
+def test_an_answer_from_another_address_than_the_one_dialled_is_refused(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the system had led the connection elsewhere."""
+    monkeypatch.setattr(connection, "ip_address", lambda _: ip_address("10.0.0.1"))
+    url = origin.add("/a", b"x")
+    assert failure(Egress([origin.place]), url).detail == REFUSED
+    assert origin.hits("/a") == 0
+
+
+def test_no_redirect_leads_from_https_to_http() -> None:
+    answer = Response(302, {"location": "http://shop.example/a"})
+    assert answer.redirect(Target.parse("http://shop.example/")) == Target.parse("http://shop.example/a")
+    with pytest.raises(BlockedUrl, match="never from https to http"):
+        answer.redirect(Target.parse("https://shop.example/"))
+
+
+def test_a_redirect_is_no_longer_than_a_url_may_be(origin: Origin, egress: Egress) -> None:
+    room = MAX_LENGTH - len(origin.url("/"))
+    longest = "/" + "x" * room
+    origin.add(longest, b"x")
+    assert get(egress, origin.on("/a", redirect(longest))) == b"x"
+    assert isinstance(failure(egress, origin.on("/b", redirect(longest + "x"))), BlockedUrl)
+    assert origin.hits(longest + "x") == 0
+
+
+def test_a_webhook_to_our_own_api_is_refused(origin: Origin) -> None:
+    with Origin() as other, closing(Egress([origin.place, other.place], public_url=origin.url(""))) as egress:
+        sent = {"body": b"{}", "headers": {}, "deadline_seconds": 5, "max_response_bytes": 9}
+        with pytest.raises(BlockedUrl):
+            egress.post(origin.url("/v1/requests"), **sent)  # type: ignore[arg-type]
+        assert origin.connections == 0
+        assert egress.post(other.url("/hook"), **sent).status_code == 404  # type: ignore[arg-type]
 
 
 def test_a_dead_first_address_leaves_time_for_the_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
 
 def ask(resolver: Resolver, host: str, *, seconds: float, total: float) -> tuple[Address, ...]:
     asked = resolver.addresses(host, seconds=seconds, total=Deadline(total))
-    return asyncio.run_coroutine_threadsafe(asked, running_loop()).result()
+    return asyncio.run_coroutine_threadsafe(asked, running_loop()).result().addresses
 
 
 def hang(resolver: Resolver, *, names: int, domains: int) -> list[str]:

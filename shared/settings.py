@@ -19,7 +19,6 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
@@ -30,7 +29,6 @@ from shared.urls import allowed_pair, refusal
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 CUSTOMARY = {"DATABASE_URL", "REDIS_URL", "BLOB_URL"}
 BUCKETS = ("s3", "gs", "az")
-NO_KEYS_YET = "`required` is not possible yet: there are no API keys; `off` lets in everyone who reaches the gateway"
 
 
 def _database(url: str) -> str:
@@ -138,6 +136,7 @@ class Settings(BaseSettings):
 class HttpSettings(Settings):
     """What every service that answers HTTP needs.
 
+    `auth`: whether calls need an API key; where it is `off`, everyone who reaches the gateway is the default account.
     `database_pool`: connections kept open; as many again may be opened under load. `http_at_once`: requests answered at
     a time; further ones are refused.
     """
@@ -145,13 +144,6 @@ class HttpSettings(Settings):
     auth: Literal["off", "required"] = "off"
     database_pool: PositiveInt = 10
     http_at_once: PositiveInt = 300
-
-    @field_validator("auth")
-    @classmethod
-    def _off_so_far(cls, value: str) -> str:
-        if value == "required":
-            raise ValueError(NO_KEYS_YET)
-        return value
 
 
 class ConsumerSettings(Settings):

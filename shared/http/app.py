@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.db import is_down, is_overloaded
 from shared.http import paths
+from shared.http.authentication import Authentication
 from shared.http.context import Context, context_of
 from shared.http.limits import PROBES, ConcurrencyLimit
 from shared.http.problems import Problem, not_found, unavailable
@@ -60,7 +61,11 @@ def application(
     app = Starlette(
         routes=[*health, *routes, *others],
         exception_handlers=handlers,
-        middleware=[Middleware(RequestIds), Middleware(ConcurrencyLimit, limit=context.settings.http_at_once)],
+        middleware=[
+            Middleware(RequestIds),
+            Middleware(Authentication, keyring=context.keyring),
+            Middleware(ConcurrencyLimit, limit=context.settings.http_at_once),
+        ],
         lifespan=lifespan,
     )
     app.state.context = context

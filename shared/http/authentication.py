@@ -21,7 +21,8 @@ from shared.http.problems import Problem, unavailable
 from shared.log import get_logger
 
 log = get_logger(__name__)
-KEY = re.compile(r"ht_([a-z2-7]{12})_([0-9A-Za-z]{43})")
+KEY_ID = re.compile(r"[a-z2-7]{12}")
+KEY = re.compile(rf"ht_({KEY_ID.pattern})_([0-9A-Za-z]{{43}})")
 """Neither part can hold the `_` between them. 43 characters of 62 hold 256 bits."""
 CACHE_SECONDS = 3.0
 """A key that was revoked is refused by every process within 5 s: this, and the time that a look-up may take."""
@@ -42,7 +43,7 @@ REALM = 'Bearer realm="halftone"'
 
 
 def digest_of(secret: str) -> str:
-    """SHA-256 without salt or stretching: the secret is 256 random bits, which nobody can list or try out."""
+    """SHA-256 without salt or stretching: the secret is 256 random bits, too many to try."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ The gateway routes by method to ingest or status, so each service answers 405 wi
 from collections.abc import Mapping
 from typing import Literal
 
-from shared.http.caller import KeyScope
+from shared.schemas.accounts import KeyScope
 
 READ = ("GET", "HEAD")
 UPLOADS = ("/v1/requests", "/upload", "/api/upload-csv/")
@@ -26,6 +26,12 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/v1/requests/{request_id}/outputs.zip": READ,
     "/v1/requests/{request_id}/deliveries": READ,
     "/v1/deliveries/{delivery_id}/redeliver": ("POST",),
+    "/v1/account": READ,
+    "/v1/account/signing-secret/rotate": ("POST",),
+    "/v1/keys": (*READ, "POST"),
+    "/v1/keys/{key_id}": ("DELETE",),
+    "/v1/keys/{key_id}/rotate": ("POST",),
+    "/v1/audit": READ,
     "/files/{key:path}": READ,
     "/upload": ("POST",),
     "/status/{request_id}": READ,

@@ -1,6 +1,7 @@
 """The tables of accounts: who owns requests, with which keys, how much they may use, and what admins did."""
 
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from shared.ids import uuid7
+
+
+class KeyScope(StrEnum):
+    """What a key may do. `ADMIN`: manage the keys and the signing secret of its own account."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
 
 DEFAULT_ACCOUNT = UUID("00000000-0000-7000-8000-000000000001")
 """Owns every request where API keys are off."""

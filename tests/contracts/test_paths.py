@@ -6,13 +6,15 @@ from collections.abc import Iterable
 import pytest
 from starlette.routing import Route
 
-from services.ingest.routes import ROUTES as INGEST
-from services.status import docs, events, files, routes
+from services.ingest import account_routes as account_writes
+from services.ingest import routes as ingest_routes
+from services.status import account_routes, docs, events, files, routes
 from services.status.openapi import document
 from shared.http.paths import METHODS, scope_of
 
 URL = "https://shop.example"
-STATUS = [*routes.ROUTES, *events.ROUTES, *files.ROUTES]
+INGEST = [*ingest_routes.ROUTES, *account_writes.ROUTES]
+STATUS = [*routes.ROUTES, *events.ROUTES, *files.ROUTES, *account_routes.ROUTES]
 DOCS = docs.routes(public_url=URL)
 UNDESCRIBED = {"/status/{request_id}/", "/api/check-status/{request_id}"}  # other spellings, kept for old clients
 

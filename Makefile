@@ -7,7 +7,7 @@ READY := .venv/.ready
 BENCH := .venv/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short throughput bench bench-quick compose-test lock clean
+.PHONY: help setup run start demo stop status secret key keys check test test-fast chaos chaos-short throughput bench bench-quick compose-test lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -41,6 +41,13 @@ status: $(READY) ## list the running processes
 
 secret: $(READY) ## print the secret that signs the webhooks
 	@$(PY) -m deploy.local secret
+
+key: $(READY) ## make an API key: NAME=shop [SCOPES=read,write,admin] [EXPIRES=90d]; the last line is the key alone
+	@test -n "$(NAME)" || { echo "halftone: say whose key it is, as in make key NAME=shop" >&2; exit 2; }
+	@$(PY) -m deploy.local keys create "$(NAME)" $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(EXPIRES),--expires "$(EXPIRES)")
+
+keys: $(READY) ## list the API keys
+	@$(PY) -m deploy.local keys list
 
 check: $(READY) ## run ruff, mypy, the import rules and the size limits
 	$(PY) -m ruff check .

@@ -4,6 +4,8 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+USED = "halftone:keys:used"
+"""A hash: id of an API key -> unix seconds of its last use; the notifier moves it to `api_key.last_used_at`."""
 TIMEOUT = 0.2
 """Seconds, for a connection and for an answer; nothing is tried again."""
 

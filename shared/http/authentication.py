@@ -19,6 +19,7 @@ from shared.http.caller import Caller, KeyScope
 from shared.http.paths import scope_of
 from shared.http.problems import Problem, unavailable
 from shared.log import get_logger
+from shared.valkey import USED
 
 log = get_logger(__name__)
 KEY_ID = re.compile(r"[a-z2-7]{12}")
@@ -31,8 +32,6 @@ MAX_KNOWN = 10_000
 MAX_UNKNOWN = 1_000
 NEW_IDS_PER_SECOND = 50
 """Look-ups of ids that are not in use here, a process: guesses must not flood the database."""
-USED = "halftone:keys:used"
-"""A hash in Valkey: id of a key -> unix seconds of its last use; the notifier moves it to `api_key.last_used_at`."""
 USED_EVERY = 60.0
 FIND = b"""
     SELECT account_id, digest, scopes, extract(epoch FROM expires_at - now())::float8 FROM api_key

@@ -15,8 +15,9 @@ import redis
 from shared import valkey
 from shared.db import Database
 from shared.http import authentication
-from shared.http.authentication import KEY, USED, Keyring, LastUse
+from shared.http.authentication import KEY, Keyring, LastUse
 from shared.http.problems import Problem
+from shared.valkey import USED
 from tests.integration.keys.conftest import Call, Key, add_account, add_key, revoke
 from tests.integration.seed import sql
 from tests.stack import Stack, until

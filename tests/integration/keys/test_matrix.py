@@ -86,7 +86,7 @@ def rows_of(database: Database, account: UUID) -> Iterator[list[dict[str, object
     for table in ("account", "api_key", "audit_entry", "processing_request"):
         column = "id" if table == "account" else "account_id"
         statement = f"SELECT * FROM {table} WHERE {column} = %(id)s ORDER BY 1"
-        yield sql(database, statement, id=account)  # type: ignore[arg-type]
+        yield sql(database, statement, id=account)
     statement = "SELECT d.* FROM delivery d JOIN processing_request r ON r.id = d.request_id WHERE account_id = %(id)s"
     yield sql(database, statement, id=account)
 

@@ -39,8 +39,8 @@ stop: ## stop the stack
 status: $(READY) ## list the running processes
 	@$(PY) -m deploy.local status
 
-secret: $(READY) ## print the secret that signs the webhooks
-	@$(PY) -m deploy.local secret
+secret: $(READY) ## print the secret that signs the webhooks [NAME=shop]
+	@$(PY) -m deploy.local secret $(if $(NAME),--account "$(NAME)")
 
 key: $(READY) ## make an API key: NAME=shop [SCOPES=read,write,admin] [EXPIRES=90d]; the last line is the key alone
 	@test -n "$(NAME)" || { echo "halftone: say whose key it is, as in make key NAME=shop" >&2; exit 2; }

@@ -143,15 +143,15 @@ def status(data: DataDir) -> int:
     return 0 if state.get("ready") else 1
 
 
-def secret(settings: LocalSettings, data: DataDir) -> int:
-    """Print the default account's signing secret, with which a receiver verifies webhooks."""
+def secret(settings: LocalSettings, data: DataDir, account: str) -> int:
+    """Print the account's signing secret, with which a receiver verifies webhooks."""
     address = _database(settings, data)
     if address is None:
         return 1
     with psycopg.connect(address) as connection:
-        row = connection.execute("SELECT signing_secret FROM account WHERE name = 'default'").fetchone()
+        row = connection.execute("SELECT signing_secret FROM account WHERE name = %s", [account]).fetchone()
     if row is None:
-        print("halftone: the database has no account `default`", file=sys.stderr)
+        print(f"halftone: the database has no account `{account}`", file=sys.stderr)
         return 1
     print(row[0])
     return 0
@@ -186,6 +186,7 @@ def main() -> int:
     parser.add_argument("command", choices=["run", "start", "stop", "status", "secret", "keys"])
     parser.add_argument("--servers-only", action="store_true", help="PostgreSQL and Valkey, migrated, nothing else")
     parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--account", default="default", help="of secret: whose; `default` by default")
     given = sys.argv[1:]
     rest = given[1:] if given[:1] == ["keys"] else []  # its options are not ours
     arguments = parser.parse_args(given[:1] if rest else given)
@@ -197,7 +198,7 @@ def main() -> int:
         "start": lambda: start(settings, data, servers_only=arguments.servers_only),
         "stop": lambda: stop(data),
         "status": lambda: status(data),
-        "secret": lambda: secret(settings, data),
+        "secret": lambda: secret(settings, data, arguments.account),
         "keys": lambda: keys(settings, data, rest),
     }
     try:

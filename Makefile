@@ -7,7 +7,7 @@ READY := .venv/.ready
 BENCH := .venv/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret check test test-fast chaos chaos-short throughput bench bench-quick compose-test lock clean
+.PHONY: help setup run start demo stop status secret key keys check test test-fast chaos chaos-short throughput bench bench-quick compose-test lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -39,8 +39,15 @@ stop: ## stop the stack
 status: $(READY) ## list the running processes
 	@$(PY) -m deploy.local status
 
-secret: $(READY) ## print the secret that signs the webhooks
-	@$(PY) -m deploy.local secret
+secret: $(READY) ## print the secret that signs the webhooks [NAME=shop]
+	@$(PY) -m deploy.local secret $(if $(NAME),--account "$(NAME)")
+
+key: $(READY) ## make an API key: NAME=shop [SCOPES=read,write,admin] [EXPIRES=90d]; the last line is the key alone
+	@test -n "$(NAME)" || { echo "halftone: say whose key it is, as in make key NAME=shop" >&2; exit 2; }
+	@$(PY) -m deploy.local keys create "$(NAME)" $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(EXPIRES),--expires "$(EXPIRES)")
+
+keys: $(READY) ## list the API keys
+	@$(PY) -m deploy.local keys list
 
 check: $(READY) ## run ruff, mypy, the import rules, the size limits and the audit of packages
 	$(PY) -m ruff check .

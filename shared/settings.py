@@ -21,7 +21,6 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
@@ -33,7 +32,6 @@ from shared.urls import allowed_pair, refusal
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 CUSTOMARY = {"DATABASE_URL", "REDIS_URL", "BLOB_URL"}
 BUCKETS = ("s3", "gs", "az")
-NO_KEYS_YET = "`required` is not possible yet: there are no API keys; `off` lets in everyone who reaches the gateway"
 
 
 def _database(url: str) -> str:
@@ -142,6 +140,7 @@ class Settings(BaseSettings):
 class HttpSettings(Settings):
     """What every service that answers HTTP needs.
 
+    `auth`: whether calls need an API key; where it is `off`, everyone who reaches the gateway is the default account.
     `database_pool`: connections kept open; as many again may be opened under load. `http_at_once`: requests answered at
     a time; further ones are refused. The others limit accounts that have no limits of their own.
     """
@@ -161,13 +160,6 @@ class HttpSettings(Settings):
         if self.auth == "off":
             return NO_LIMITS
         return Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})
-
-    @field_validator("auth")
-    @classmethod
-    def _off_so_far(cls, value: str) -> str:
-        if value == "required":
-            raise ValueError(NO_KEYS_YET)
-        return value
 
 
 class ConsumerSettings(Settings):

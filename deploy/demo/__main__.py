@@ -1,6 +1,7 @@
 """`python -m deploy.demo`: sends a small catalogue through a real stack and shows what became of it."""
 
 import argparse
+import os
 import sys
 
 from rich.console import Console
@@ -21,10 +22,13 @@ HALFTONE_FETCH_ALLOW=127.0.0.1:8099. Exit status: 0 every promise held, 1 one di
 
 def main() -> int:
     """Run the demo; its exit status."""
-    argparse.ArgumentParser(prog="python -m deploy.demo", description=__doc__, epilog=EPILOG).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=__doc__, epilog=EPILOG)
+    about = "API key (ht_...) where the stack requires one; HALFTONE_KEY by default, else one is made"
+    parser.add_argument("--key", default=os.environ.get("HALFTONE_KEY"), help=about)
+    key = parser.parse_args().key
     console = Console(highlight=False, markup=False)
     try:
-        return 0 if run(from_environment(LocalSettings), console) else 1
+        return 0 if run(from_environment(LocalSettings), console, key=key or None) else 1
     except (DemoFailed, ApiError) as failure:
         print(f"halftone demo: {failure}", file=sys.stderr)
         return 1

@@ -33,12 +33,18 @@ class Refused(ApiError):
 
 
 class Client:
-    """`base_url` is the gateway's address; `seconds` is the longest silence of a call, which is one connection."""
+    """`base_url` is the gateway's address; `seconds` is the longest silence of a call, which is one connection.
 
-    def __init__(self, base_url: str, *, seconds: float = 30.0) -> None:
+    `key`: an API key, where the server requires them.
+    """
+
+    def __init__(self, base_url: str, *, seconds: float = 30.0, key: str | None = None) -> None:
         self.base_url = base_url
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._http = httpx.Client(timeout=seconds, limits=limits, follow_redirects=True, trust_env=False)
+        headers = {"Authorization": f"Bearer {key}"} if key else None
+        self._http = httpx.Client(
+            timeout=seconds, limits=limits, headers=headers, follow_redirects=True, trust_env=False
+        )
 
     def call(
         self, method: str, target: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -63,6 +69,10 @@ class Client:
         if answer.is_error:
             raise Refused(shown, answer)
         return answer.content
+
+    def account(self) -> JSON:
+        """The account whose key this client has; raises Refused with status 401 where it needs one."""
+        return _object(self.read("/v1/account"))
 
     def upload(self, manifest: bytes, *, idempotency_key: str | None = None, **options: str) -> JSON:
         """Send a CSV; the request as the 202 shows it."""

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +26,7 @@ RECORDED_WITHIN = 10.0
 EVERY = 0.1
 
 
-def run(settings: LocalSettings, console: Console) -> bool:
+def run(settings: LocalSettings, console: Console, *, key: str | None = None) -> bool:
     """Whether every promise held.
 
     Raises:
@@ -38,8 +39,8 @@ def run(settings: LocalSettings, console: Console) -> bool:
             origin.add(f"/images/{name}", body)
         _write_inputs(settings, sources)
         _say(console, f"drew {len(sources)} product photos, served at {origin.url('/images/')}")
-        client = Client(stack.bring_up(settings))
-        receiver = Receiver(client.request, secret=stack.signing_secret())
+        client, account = _client(stack.bring_up(settings), key, console)
+        receiver = Receiver(client.request, secret=stack.signing_secret(account))
         # A path of its own: a late delivery of an earlier demo must not be taken for this one's.
         webhook_url = origin.on(f"/webhooks/{secrets.token_hex(8)}", receiver)
         request = _upload(settings, client, webhook_url=webhook_url)
@@ -48,6 +49,20 @@ def run(settings: LocalSettings, console: Console) -> bool:
         _await_webhook(client, receiver, request)
         seen = _collect(settings, client, receiver, request, sources)
     return _show(client, seen, console)
+
+
+def _client(base_url: str, key: str | None, console: Console) -> tuple[Client, str]:
+    """A client that may do all that the demo does, and the name of its account."""
+    client = Client(base_url, key=key)
+    try:
+        return client, client.account()["name"]
+    except Refused as refusal:
+        if refusal.status != HTTPStatus.UNAUTHORIZED or key:
+            raise
+    client = Client(base_url, key=stack.new_key())
+    account = client.account()
+    _say(console, f"the stack requires API keys: made ht_{account['key_id']}, which expires tomorrow")
+    return client, account["name"]
 
 
 def origin_at(port: int) -> Origin:

@@ -1,4 +1,4 @@
-"""Starts the local stack if it is not running, and reads its signing secret."""
+"""Starts the local stack if it is not running, and reads its signing secret and makes an API key where it needs one."""
 
 import subprocess
 import sys
@@ -30,11 +30,19 @@ def bring_up(settings: LocalSettings) -> str:
     return str(state["url"])
 
 
-def signing_secret() -> str:
-    """The default account's."""
-    found = subprocess.run([*COMMAND, "secret"], cwd=ROOT, capture_output=True, text=True, check=False)
+def signing_secret(account: str) -> str:
+    return _asked("secret", "--account", account)
+
+
+def new_key() -> str:
+    """A key of the default account for this demo: it is the operator's own machine."""
+    return _asked("keys", "create", "default", "--expires", "1d")
+
+
+def _asked(*arguments: str) -> str:
+    found = subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     if found.returncode:
-        raise DemoFailed(f"`make secret` failed: {found.stderr.strip()}")
+        raise DemoFailed(f"`python -m deploy.local {arguments[0]}` failed: {found.stderr.strip()}")
     return found.stdout.strip()
 
 

@@ -1,4 +1,4 @@
-"""`python -m deploy.local run|start|stop|status|secret`: the stack without containers."""
+"""`python -m deploy.local run|start|stop|status|secret|keys`: the stack without containers."""
 
 import argparse
 import contextlib
@@ -143,19 +143,34 @@ def status(data: DataDir) -> int:
     return 0 if state.get("ready") else 1
 
 
-def secret(settings: LocalSettings, data: DataDir) -> int:
-    """Print the default account's signing secret, with which a receiver verifies webhooks."""
-    address = settings.database_url or (data.read_state().get("database_url") if data.held_by_other() else None)
+def secret(settings: LocalSettings, data: DataDir, account: str) -> int:
+    """Print the account's signing secret, with which a receiver verifies webhooks."""
+    address = _database(settings, data)
     if address is None:
-        print("halftone: not running; start it first (make run), or set DATABASE_URL", file=sys.stderr)
         return 1
     with psycopg.connect(address) as connection:
-        row = connection.execute("SELECT signing_secret FROM account WHERE name = 'default'").fetchone()
+        row = connection.execute("SELECT signing_secret FROM account WHERE name = %s", [account]).fetchone()
     if row is None:
-        print("halftone: the database has no account `default`", file=sys.stderr)
+        print(f"halftone: the database has no account `{account}`", file=sys.stderr)
         return 1
     print(row[0])
     return 0
+
+
+def keys(settings: LocalSettings, data: DataDir, arguments: list[str]) -> int:
+    """`python -m services.ingest.keys` with these arguments, on the database of the stack."""
+    address = _database(settings, data)
+    if address is None:
+        return 1
+    command = [sys.executable, "-m", "services.ingest.keys", *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "DATABASE_URL": address}, check=False).returncode
+
+
+def _database(settings: LocalSettings, data: DataDir) -> str | None:
+    address = settings.database_url or (data.read_state().get("database_url") if data.held_by_other() else None)
+    if address is None:
+        print("halftone: not running; start it with make run, or set DATABASE_URL", file=sys.stderr)
+    return address
 
 
 def _summary(data: DataDir) -> str:
@@ -168,25 +183,26 @@ def _summary(data: DataDir) -> str:
 def main() -> int:
     """Run the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
-    parser.add_argument("command", choices=["run", "start", "stop", "status", "secret"])
+    parser.add_argument("command", choices=["run", "start", "stop", "status", "secret", "keys"])
     parser.add_argument("--servers-only", action="store_true", help="PostgreSQL and Valkey, migrated, nothing else")
     parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    parser.add_argument("--account", default="default", help="of secret: whose; `default` by default")
+    given = sys.argv[1:]
+    rest = given[1:] if given[:1] == ["keys"] else []  # its options are not ours
+    arguments = parser.parse_args(given[:1] if rest else given)
     starts = arguments.command in ("run", "start")
     settings = preflight.read_settings() if starts else from_environment(LocalSettings)
     data = DataDir(settings.folder)
+    commands = {
+        "run": lambda: run(settings, data, servers_only=arguments.servers_only, lock=arguments.lock),
+        "start": lambda: start(settings, data, servers_only=arguments.servers_only),
+        "stop": lambda: stop(data),
+        "status": lambda: status(data),
+        "secret": lambda: secret(settings, data, arguments.account),
+        "keys": lambda: keys(settings, data, rest),
+    }
     try:
-        match arguments.command:
-            case "run":
-                return run(settings, data, servers_only=arguments.servers_only, lock=arguments.lock)
-            case "start":
-                return start(settings, data, servers_only=arguments.servers_only)
-            case "stop":
-                return stop(data)
-            case "status":
-                return status(data)
-            case _:
-                return secret(settings, data)
+        return commands[arguments.command]()
     except (OSError, psycopg.OperationalError) as error:  # read-only, full, another user's; a database that is away
         print(f"halftone: {error}", file=sys.stderr)
         return 1

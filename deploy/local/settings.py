@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 
 from deploy.migrations.settings import RolePasswords
-from shared.settings import NO_KEYS_YET, BlobUrl, DatabaseUrl, FetchAllow, PublicUrl, RedisUrl
+from shared.settings import BlobUrl, DatabaseUrl, FetchAllow, PublicUrl, RedisUrl
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,13 +41,8 @@ class LocalSettings(RolePasswords):
 
     @field_validator("auth")
     @classmethod
-    def _auth_is_explicit(cls, value: str | None, info: ValidationInfo) -> str | None:
-        bind = str(info.data.get("bind", "127.0.0.1"))
-        if value == "required":
-            raise ValueError(NO_KEYS_YET)
-        if value is None and not _is_loopback(bind):
-            raise ValueError(f"others can reach {bind} and there are no API keys yet; set it to `off` to allow that")
-        return value
+    def _required_where_others_reach_it(cls, value: str | None, info: ValidationInfo) -> str:
+        return value or ("off" if _is_loopback(str(info.data.get("bind", "127.0.0.1"))) else "required")
 
     @property
     def demo_origin(self) -> str:

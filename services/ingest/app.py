@@ -6,8 +6,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from services.ingest import account_routes, routes
 from services.ingest.context import IngestContext
-from services.ingest.routes import ROUTES
 from services.ingest.settings import IngestSettings
 from shared import log
 from shared.http.app import application
@@ -22,7 +22,7 @@ def create(settings: IngestSettings | None = None) -> Starlette:
     """The application; settings come from the environment unless given."""
     settings = settings or from_environment(IngestSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
-    app = application(IngestContext(settings), ROUTES)
+    app = application(IngestContext(settings), [*routes.ROUTES, *account_routes.ROUTES])
     app.add_exception_handler(OSError, _no_room)
     return app
 

@@ -48,7 +48,7 @@ def main() -> None:
     store = blobs.connect(settings.blob_url)
     periodic = (
         Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=settings.sweep_seconds, stop=stop).start(),
-        Housekeeper(database=database, blobs=store, settings=settings, stop=stop).start(),
+        Housekeeper(database=database, blobs=store, settings=settings, stop=stop, valkey=connected.client).start(),
     )
     try:
         run(connected, Actors(reconciler=reconciler, sender=sender), settings, database=database, stop=stop)

@@ -8,12 +8,15 @@ Only the database's clock counts.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event, Thread
+from typing import Any
 from uuid import UUID
 
+from redis import Redis
+from redis.exceptions import RedisError, WatchError
 from sqlalchemy import ARRAY, Uuid, all_, literal
 from sqlmodel import Session, col, delete, func, select, update
 from sqlmodel.sql.expression import SelectOfScalar
@@ -26,6 +29,7 @@ from shared.db import Database, execute
 from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger
 from shared.schemas.tables import Delivery, Erasure, ProcessingRequest
+from shared.valkey import USED
 
 log = get_logger(__name__)
 EVERY_SECONDS = 300.0
@@ -45,6 +49,7 @@ class Housekeeper:
     blobs: Blobs
     settings: NotifierSettings
     stop: Event
+    valkey: Redis
     _orphans: Orphans = field(init=False)
     _failed: set[UUID] = field(init=False, default_factory=set)  # tried again once everything else is done
     _next: float = field(init=False, default=-math.inf)
@@ -71,6 +76,7 @@ class Housekeeper:
             self.forget_requests,
             self._orphans.delete_orphans,
             self.delete_temporary,
+            self.record_key_uses,
         )
         unfinished = run_tasks(tasks, seconds=TASK_SECONDS, stop=self.stop)
         if not unfinished:
@@ -119,6 +125,25 @@ class Housekeeper:
         """Files that a crash left half written."""
         return self.blobs.sweep_temporary(TEMPORARY_SECONDS)
 
+    def record_key_uses(self, _: TimeBudget) -> int:
+        """Move the uses of API keys from Valkey to their rows. What is noted meanwhile stays for the next time."""
+        try:
+            with self.valkey.pipeline() as pipeline:
+                pipeline.watch(USED)  # type: ignore[no-untyped-call]
+                noted: Any = pipeline.hgetall(USED)
+                used = {key_id.decode(): int(seconds) for key_id, seconds in noted.items()}
+                if used:
+                    self.database.transact(lambda session: record_uses(session, used))
+                    pipeline.multi()
+                    pipeline.hdel(USED, *used)
+                    pipeline.execute()
+        except WatchError:
+            pass
+        except RedisError as error:
+            log.warning("key_uses_not_read", error=type(error).__name__)
+            return 0
+        return len(used)
+
     def _each_request(self, requests: Requests, act: Callable[[UUID], None], budget: TimeBudget) -> int:
         return self._each(requests, ProcessingRequest.id, ProcessingRequest.finished_at, act, budget)
 
@@ -142,6 +167,19 @@ class Housekeeper:
                 return None
 
         return for_each(self.database, take, attempt, budget)
+
+
+def record_uses(session: Session, used: Mapping[str, int]) -> None:
+    """`used`: id of a key -> unix seconds. Twice is the same as once."""
+    execute(
+        session,
+        """
+        UPDATE api_key SET last_used_at = to_timestamp(used.seconds)
+        FROM unnest(%(ids)s::text[], %(seconds)s::bigint[]) AS used (id, seconds)
+        WHERE api_key.id = used.id AND (last_used_at IS NULL OR last_used_at < to_timestamp(used.seconds))
+        """,
+        {"ids": list(used), "seconds": list(used.values())},
+    )
 
 
 def erase_batch(session: Session, request_id: UUID) -> bool:

@@ -4,7 +4,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from services.status import docs, events, files, routes
+from services.status import account_routes, docs, events, files, routes
 from services.status.reader import RequestReader
 from services.status.settings import StatusSettings
 from shared import log
@@ -24,6 +24,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     log.configure(level=settings.log_level, style=settings.log_format)
     context = Context(settings)
     parts = [*docs.routes(public_url=settings.public_url), *routes.ROUTES, *events.ROUTES, *files.ROUTES]
+    parts += account_routes.ROUTES
     reader = RequestReader(context.database.connect)
     app = application(context, parts, closing=reader.close)
     app.add_middleware(Backpressure)

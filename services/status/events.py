@@ -5,8 +5,8 @@ has seen `done` gets 204, which tells a browser's EventSource to stop reconnecti
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -18,13 +18,17 @@ from starlette.routing import Route
 
 from services.status import params
 from services.status.queries import Found
+from shared.http.authentication import Keyring
+from shared.http.caller import caller_of
 from shared.http.context import Context, context_of
+from shared.http.problems import Problem
 from shared.lifecycle import RequestStatus
 from shared.log import get_logger
 from shared.schemas import api
 
 log = get_logger(__name__)
 HEARTBEAT = 15
+KEY_CHECK_SECONDS = 1.5
 Read = Callable[[set[UUID]], Awaitable[dict[UUID, Found]]]
 
 
@@ -36,12 +40,39 @@ async def get_events(http_request: HttpRequest) -> Response:
     poller: RequestPoller = http_request.app.state.poller
     public_url = context_of(http_request, Context).settings.public_url
     events = events_from(found, poller, seen=seen, public_url=public_url)
+    context, key_id = context_of(http_request, Context), caller_of(http_request).key_id
+    if context.keyring is not None and key_id is not None:
+        events = while_valid(events, context.keyring, key_id)
     return EventSourceResponse(events, ping=HEARTBEAT)
+
+
+async def while_valid(
+    events: AsyncGenerator[ServerSentEvent, None], keyring: Keyring, key_id: str
+) -> AsyncGenerator[ServerSentEvent, None]:
+    """The events until the key is revoked or expires. While the database is away, none come and the stream stays."""
+    coming = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            await asyncio.wait({coming}, timeout=KEY_CHECK_SECONDS)
+            with suppress(Problem):
+                if await keyring.find(key_id) is None:
+                    return
+            if not coming.done():
+                continue
+            event = coming.result()
+            if event is None:
+                return
+            yield event
+            coming = asyncio.ensure_future(anext(events, None))
+    finally:
+        coming.cancel()
+        await asyncio.wait({coming})
+        await events.aclose()
 
 
 async def events_from(
     found: Found, poller: "RequestPoller", *, seen: str | None, public_url: str
-) -> AsyncIterator[ServerSentEvent]:
+) -> AsyncGenerator[ServerSentEvent, None]:
     """The events from the state `found`, without the one that the client has `seen`."""
     if event_id(found) != seen:
         yield event_of(found, public_url=public_url, now=datetime.now(UTC))

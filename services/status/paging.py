@@ -14,6 +14,7 @@ from uuid import UUID
 from shared.ids import parse_id
 
 T = TypeVar("T")
+Id = TypeVar("Id", UUID, str)
 DEFAULT_SIZE = 50
 MAX_SIZE = 200
 MAX_NUMBER = 2**31 - 1  # what an integer column can compare with
@@ -50,17 +51,22 @@ def parse_number_token(token: str | None) -> int:
     return int(number)
 
 
-def moment_token(at: datetime, row_id: UUID) -> str:
+def moment_token(at: datetime, row_id: UUID | str) -> str:
     """The token of a list that is newest first."""
     return _encode([(at - EPOCH) // timedelta(microseconds=1), str(row_id)])
 
 
 def parse_moment_token(token: str | None) -> tuple[datetime, UUID] | None:
     """Time and id before which the page begins, None for the first page. Raises BadPage."""
+    return parse_moment_and(parse_id, token)
+
+
+def parse_moment_and(parse: Callable[[str], Id | None], token: str | None) -> tuple[datetime, Id] | None:
+    """The same for ids of another kind. Raises BadPage."""
     if token is None:
         return None
     at, text = _decode(token, length=2)
-    row_id = parse_id(text) if isinstance(text, str) else None
+    row_id = parse(text) if isinstance(text, str) else None
     if row_id is None or not _is_number(at, LAST_MOMENT):
         raise _bad_token()
     return EPOCH + timedelta(microseconds=int(at)), row_id

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from starlette.requests import Request as HttpRequest
 from services.status import paging
 from services.status.queries import Found
 from services.status.reader import RequestReader
+from shared.http.authentication import KEY_ID
 from shared.http.caller import account_of
 from shared.http.context import id_of, parse_boolean
 from shared.http.problems import Problem, not_found
@@ -54,6 +56,12 @@ def after_of(http_request: HttpRequest) -> int:
 def before_of(http_request: HttpRequest) -> tuple[datetime, UUID] | None:
     """Time and id before which the page begins, where the newest comes first."""
     return _parsed(paging.parse_moment_token, http_request.query_params.get("page_token"))
+
+
+def key_before_of(http_request: HttpRequest) -> tuple[datetime, str] | None:
+    """The same where the ids are those of API keys."""
+    parse = partial(paging.parse_moment_and, lambda text: text if KEY_ID.fullmatch(text) else None)
+    return _parsed(parse, http_request.query_params.get("page_token"))
 
 
 def _parsed(parse: Callable[[str | None], T], text: str | None) -> T:

@@ -33,7 +33,7 @@ def list_requests(http_request: HttpRequest) -> Response:
         lambda session: queries.list_requests(session, account, status=status, before=before, limit=size + 1)
     )
     page, token = paging.cut(found, size, lambda last: paging.moment_token(last.request.created_at, last.request.id))
-    return _page([_view(http_request, one) for one in page], token)
+    return page_of([_view(http_request, one) for one in page], token)
 
 
 async def get_request(http_request: HttpRequest) -> Response:
@@ -44,12 +44,12 @@ async def get_request(http_request: HttpRequest) -> Response:
         headers["Retry-After"] = "1"
     if views.matches(headers["ETag"], http_request.headers.get("if-none-match")):
         return Response(None, 304, headers)
-    return _answer(_view(http_request, found), headers)
+    return answer(_view(http_request, found), headers)
 
 
 async def get_older_status(http_request: HttpRequest) -> Response:
     """`GET /status/{id}` and `GET /api/check-status/{id}/`."""
-    return _answer(views.older_view(_view(http_request, await params.requested(http_request))), PRIVATE)
+    return answer(views.older_view(_view(http_request, await params.requested(http_request))), PRIVATE)
 
 
 def list_products(http_request: HttpRequest) -> Response:
@@ -64,7 +64,7 @@ def list_products(http_request: HttpRequest) -> Response:
     page, images = _of_own_request(http_request, request_id, read)
     public_url = context_of(http_request, Context).settings.public_url
     items = [views.product_view(product, images, public_url=public_url) for product in page.products]
-    return _page(items, paging.number_token(page.products[-1].row) if page.more else None)
+    return page_of(items, paging.number_token(page.products[-1].row) if page.more else None)
 
 
 def list_rejected(http_request: HttpRequest) -> Response:
@@ -99,10 +99,10 @@ def _list(
     request_id, size = id_of(http_request), params.size_of(http_request)
     found = _of_own_request(http_request, request_id, lambda session: read(session, request_id, limit=size + 1))
     page, token = paging.cut(found, size, token_of)
-    return _page([view(one) for one in page], token)
+    return page_of([view(one) for one in page], token)
 
 
-def _page(items: Sequence[Item], next_page_token: str | None) -> Response:
+def page_of(items: Sequence[Item], next_page_token: str | None) -> Response:
     """A page of a list. The rejected rows are stored as the JSON that they are answered with."""
     body = orjson.dumps({"items": items, "next_page_token": next_page_token}, default=_fragment)
     return Response(body, headers=PRIVATE, media_type="application/json")
@@ -112,7 +112,7 @@ def _fragment(shape: api.Shape) -> orjson.Fragment:
     return orjson.Fragment(shape.model_dump_json())
 
 
-def _answer(shape: api.Shape, headers: dict[str, str]) -> Response:
+def answer(shape: api.Shape, headers: dict[str, str]) -> Response:
     return Response(shape.model_dump_json(), headers=headers, media_type="application/json")
 
 

@@ -100,10 +100,10 @@ class Resolver:
         assert lookup.answer
         return lookup.answer
 
-    def known(self, host: str) -> Found:
+    def known(self, host: str) -> tuple[Address, ...]:
         """What is cached, without looking it up; may be called by any thread."""
         lookup = self._fresh(host)
-        return lookup.answer if lookup and isinstance(lookup.answer, tuple) else ()
+        return lookup.answer.addresses if lookup and isinstance(lookup.answer, Found) else ()
 
     async def _started(self, host: str, total: Deadline) -> _Lookup:
         domain = domain_of(host)

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.db import is_down, is_overloaded
 from shared.http import paths
+from shared.http.authentication import Authentication
 from shared.http.context import Context, context_of
 from shared.http.limits import PROBES, ConcurrencyLimit
 from shared.http.problems import Problem, not_found, unavailable
@@ -64,6 +65,7 @@ def application(
         exception_handlers=handlers,
         middleware=[
             Middleware(RequestIds),
+            Middleware(Authentication, keyring=context.keyring),
             Middleware(Rates, redis_url=settings.redis_url, defaults=settings.limits),
             Middleware(ConcurrencyLimit, limit=settings.http_at_once),
         ],

@@ -1,20 +1,13 @@
 """Who is asking: an account, by the API key that came with the call."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from uuid import UUID
 
 from starlette.requests import Request as HttpRequest
 
-from shared.schemas.accounts import DEFAULT_ACCOUNT, NO_LIMITS, Limits
+from shared.schemas.accounts import DEFAULT_ACCOUNT, NO_LIMITS, KeyScope, Limits
 
-
-class KeyScope(StrEnum):
-    """What a key may do. `ADMIN`: manage the keys and the signing secret of its own account."""
-
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
+__all__ = ["WITHOUT_KEYS", "Caller", "KeyScope", "account_of", "caller_of"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from starlette.requests import Request as HttpRequest
 
-from shared import blobs
+from shared import blobs, valkey
 from shared.db import Database
+from shared.http.authentication import Keyring, LastUse
 from shared.http.problems import not_found
 from shared.ids import parse_id
 from shared.settings import HttpSettings
@@ -18,12 +19,18 @@ BOOLEANS = {
 
 
 class Context:
-    """Made once in a service's `app` and kept as `app.state.context`; a service that needs more has a subclass."""
+    """Made once in a service's `app` and kept as `app.state.context`; a service that needs more has a subclass.
+
+    `keyring`: None where API keys are off.
+    """
 
     def __init__(self, settings: HttpSettings) -> None:
         self.settings = settings
         self.database = Database(settings.database_url, pool_size=settings.database_pool)
         self.blobs = blobs.connect(settings.blob_url)
+        self.keyring: Keyring | None = None
+        if settings.auth == "required":
+            self.keyring = Keyring(self.database.connect, LastUse(valkey.connect(settings.redis_url)))
 
     def close(self) -> None:
         self.database.close()

@@ -4,6 +4,9 @@ The gateway routes by method to ingest or status, so each service answers 405 wi
 """
 
 from collections.abc import Mapping
+from typing import Literal
+
+from shared.schemas.accounts import KeyScope
 
 READ = ("GET", "HEAD")
 UPLOADS = ("/v1/requests", "/upload", "/api/upload-csv/")
@@ -23,6 +26,12 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/v1/requests/{request_id}/outputs.zip": READ,
     "/v1/requests/{request_id}/deliveries": READ,
     "/v1/deliveries/{delivery_id}/redeliver": ("POST",),
+    "/v1/account": READ,
+    "/v1/account/signing-secret/rotate": ("POST",),
+    "/v1/keys": (*READ, "POST"),
+    "/v1/keys/{key_id}": ("DELETE",),
+    "/v1/keys/{key_id}/rotate": ("POST",),
+    "/v1/audit": READ,
     "/files/{key:path}": READ,
     "/upload": ("POST",),
     "/status/{request_id}": READ,
@@ -34,3 +43,21 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/docs": READ,
     "/docs/{name:path}": READ,
 }
+
+PUBLIC = ("/files/", "/openapi.json", "/docs", "/docs/", "/healthz", "/readyz", "/metrics")
+"""Paths that need no key, with all below those that end with `/`. The names of files cannot be guessed."""
+ADMIN = ("/v1/keys", "/v1/account/signing-secret", "/v1/audit")
+"""Paths that need `admin`, with all below them."""
+SCOPES = {**dict.fromkeys(READ, KeyScope.READ), "POST": KeyScope.WRITE, "DELETE": KeyScope.WRITE}
+
+
+def scope_of(method: str, path: str) -> KeyScope | Literal[""] | None:
+    """What a key must allow for this call: None if the call needs no key, "" if any key will do (for a 405).
+
+    A path that is not known here needs a key too.
+    """
+    if any(path.startswith(public) if public.endswith("/") else path == public for public in PUBLIC):
+        return None
+    if any(path == admin or path.startswith(f"{admin}/") for admin in ADMIN):
+        return KeyScope.ADMIN
+    return SCOPES.get(method, "")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from shared.ids import uuid7
+
+
+class KeyScope(StrEnum):
+    """What a key may do. `ADMIN`: manage the keys and the signing secret of its own account."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
 
 DEFAULT_ACCOUNT = UUID("00000000-0000-7000-8000-000000000001")
 """Owns every request where API keys are off."""

@@ -1,16 +1,20 @@
 """The table of paths and methods, the routes of the two services, and the OpenAPI document say the same."""
 
+import re
 from collections.abc import Iterable
 
+import pytest
 from starlette.routing import Route
 
-from services.ingest.routes import ROUTES as INGEST
-from services.status import docs, events, files, routes
+from services.ingest import account_routes as account_writes
+from services.ingest import routes as ingest_routes
+from services.status import account_routes, docs, events, files, routes
 from services.status.openapi import document
-from shared.http.paths import METHODS
+from shared.http.paths import METHODS, scope_of
 
 URL = "https://shop.example"
-STATUS = [*routes.ROUTES, *events.ROUTES, *files.ROUTES]
+INGEST = [*ingest_routes.ROUTES, *account_writes.ROUTES]
+STATUS = [*routes.ROUTES, *events.ROUTES, *files.ROUTES, *account_routes.ROUTES]
 DOCS = docs.routes(public_url=URL)
 UNDESCRIBED = {"/status/{request_id}/", "/api/check-status/{request_id}"}  # other spellings, kept for old clients
 
@@ -38,3 +42,27 @@ def _methods(routes: Iterable[Route]) -> dict[str, set[str]]:
     for route in routes:
         found.setdefault(route.path, set()).update(route.methods or ())
     return found
+
+
+PUBLIC = {"/files/{key:path}", "/openapi.json", "/docs", "/docs/{name:path}"}
+BY_METHOD = {"GET": "read", "HEAD": "read", "POST": "write", "DELETE": "write"}
+KEPT_FOR_ADMINS = re.compile(r"/v1/(keys|audit|account/signing-secret)\b.*")
+
+
+def test_every_call_has_the_scope_that_a_key_needs_for_it() -> None:
+    found = {(method, path): scope_of(method, path) for path, methods in METHODS.items() for method in methods}
+    expected = {
+        (method, path): None if path in PUBLIC else "admin" if KEPT_FOR_ADMINS.fullmatch(path) else BY_METHOD[method]
+        for path, methods in METHODS.items()
+        for method in methods
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/docsx", "/files", "//files/x", "/v1/keysx", "/DOCS", "/v1/docs/x"])
+def test_a_path_that_nobody_listed_needs_a_key(path: str) -> None:
+    assert scope_of("GET", path) == "read"
+
+
+def test_a_method_that_no_call_has_needs_any_key_and_gets_its_405() -> None:
+    assert scope_of("PATCH", "/v1/requests") == ""

@@ -28,6 +28,7 @@ def document(*, public_url: str) -> dict[str, Any]:
             {"name": "requests", "description": "Upload manifests, follow, cancel, retry and delete requests."},
             {"name": "results", "description": "Products, images and files of a request."},
             {"name": "webhooks", "description": "Webhook deliveries of a request, with their attempts."},
+            {"name": "account", "description": "The account of an API key: its keys, signing secret and audit log."},
             {"name": "older", "description": "Two older contracts, kept for existing clients."},
         ],
         "security": [{"apiKey": []}, {}],

@@ -10,7 +10,7 @@ from services.status.openapi.shapes import OPTIONS, Json, choice, ref
 from shared.formats import MEDIA_TYPES
 from shared.lifecycle import ImageState, RequestStatus
 
-ONE = "/v1/requests/{request_id}"
+ONE, KEY = "/v1/requests/{request_id}", "/v1/keys/{key_id}"
 CALLS: dict[str, tuple[str, str, str, tuple[int, ...]]] = {  # tag, method and path, summary, errors
     "createRequest": ("requests", "post /v1/requests", "Upload a manifest", (400, 408, 409, 413, 415, 422)),
     "listRequests": ("requests", "get /v1/requests", "List requests, newest first", (400,)),
@@ -28,6 +28,13 @@ CALLS: dict[str, tuple[str, str, str, tuple[int, ...]]] = {  # tag, method and p
     "getFile": ("results", "get /files/{request_id}/out/{name}", "Download a rendition; needs no API key", (416,)),
     "listDeliveries": ("webhooks", f"get {ONE}/deliveries", "List webhook deliveries, newest first", (400,)),
     "redeliver": ("webhooks", "post /v1/deliveries/{delivery_id}/redeliver", "Send a webhook delivery again", ()),
+    "getAccount": ("account", "get /v1/account", "Get the account of this key, its limits and the key's scopes", ()),
+    "listKeys": ("account", "get /v1/keys", "List API keys, newest first", (400,)),
+    "createKey": ("account", "post /v1/keys", "Create an API key", (408, 409, 413, 422)),
+    "rotateKey": ("account", f"post {KEY}/rotate", "Replace an API key by a new one", (408, 409, 413, 422)),
+    "revokeKey": ("account", f"delete {KEY}", "Revoke an API key; it is refused within 5 seconds", ()),
+    "rotateSigningSecret": ("account", "post /v1/account/signing-secret/rotate", "Replace the signing secret", ()),
+    "listAudit": ("account", "get /v1/audit", "List what was done to the account, newest first", (400,)),
     "upload": ("older", "post /upload", "Upload a manifest (older contract)", (400,)),
     "uploadCsv": ("older", "post /api/upload-csv/", "Upload a manifest (older contract)", (400,)),
     "getStatus": ("older", "get /status/{request_id}", "Get the progress (older contract)", ()),
@@ -39,9 +46,13 @@ LISTED = {
     "listRejected": "RowError",
     "listImages": "Image",
     "listDeliveries": "Delivery",
+    "listKeys": "Key",
+    "listAudit": "AuditEntry",
 }
 PROBLEMS = {
     400: "The call is malformed.",
+    401: "The API key is missing, misspelt, expired or revoked. Only where the server requires keys.",
+    403: "The API key lacks the scope that this call needs: `read`, `write` or `admin`.",
     404: "The id is unknown or malformed, or belongs to another account.",
     408: "The upload is too slow.",
     409: "The current state does not allow this.",
@@ -53,6 +64,7 @@ PROBLEMS = {
     503: "Temporarily unavailable.",
 }
 TEXT: Json = {"type": "string"}
+KEY_ID: Json = {"type": "string", "pattern": "^[a-z2-7]{12}$"}
 UUID: Json = {"type": "string", "format": "uuid"}
 JSON, PICTURE = ("application/json",), tuple(MEDIA_TYPES.values())
 FOLLOWED = ("Location", "Retry-After")
@@ -74,6 +86,7 @@ def parameter(place: str, name: str, description: str, schema: Json = TEXT) -> J
 IN_PATH = {
     "request_id": parameter("path", "request_id", "Id of the request, as in the response to the upload.", UUID),
     "delivery_id": parameter("path", "delivery_id", "Id of the delivery.", UUID),
+    "key_id": parameter("path", "key_id", "Id of the key: the part after `ht_`.", KEY_ID),
     "number": parameter("path", "number", "Number of the image.", {"type": "integer", "minimum": 1}),
     "name": parameter("path", "name", "`{sha256}.{extension}`, as in `output_url`."),
 }
@@ -136,6 +149,11 @@ RESPONSES: dict[str, dict[int, Json]] = {
     "redeliver": {202: response("It is sent soon, with the same webhook-id.", JSON, ref("Redelivery"))},
     "upload": {200: response("Accepted.", JSON, ref("Accepted"), headers=ACCEPTED)},
     "uploadCsv": {202: response("Accepted.", JSON, ref("Accepted"), headers=ACCEPTED)},
+    "getAccount": {200: response("The account, as this key sees it.", JSON, ref("Account"))},
+    "createKey": {201: response("The key; it is shown this once.", JSON, ref("NewKey"))},
+    "rotateKey": {201: response("The new key; the old one expires after the overlap.", JSON, ref("NewKey"))},
+    "revokeKey": {204: response("Revoked.")},
+    "rotateSigningSecret": {200: response("For 24 hours both sign.", JSON, ref("SigningSecret"))},
     "getStatus": OLDER_STATUS,
     "checkStatus": OLDER_STATUS,
 }
@@ -151,6 +169,8 @@ MORE: dict[str, Json] = {
     "createRequest": {"requestBody": MANIFEST},
     "upload": {"requestBody": MANIFEST},
     "uploadCsv": {"requestBody": MANIFEST},
+    "createKey": {"requestBody": {"content": {"application/json": {"schema": ref("KeyOrder")}}}},
+    "rotateKey": {"requestBody": {"content": {"application/json": {"schema": ref("RotationOrder")}}}},
     "getFile": {"security": [{}]},
 }
 
@@ -167,7 +187,8 @@ def paths() -> dict[str, Json]:
             own, parameters = {200: page}, [*PAGE, *parameters]
         else:
             own = RESPONSES[name]
-        statuses = (*errors, 404, 503) if in_path else (*errors, 503)
+        refused = () if name == "getFile" else (401, 403)
+        statuses = (*refused, *errors, 404, 503) if in_path else (*refused, *errors, 503)
         known = {"operationId": name, "tags": [tag], "summary": summary, **MORE.get(name, {})}
         found.setdefault(path, {})[method] = known | {
             **({"deprecated": True} if tag == "older" else {}),
@@ -181,4 +202,6 @@ def _problems(statuses: Sequence[int]) -> dict[int, Json]:
     media_type, schema = ["application/problem+json"], ref("Problem")
     found = {status: response(PROBLEMS[status], media_type, schema) for status in statuses}
     found[503] = response(PROBLEMS[503], media_type, schema, headers=["Retry-After"])
+    if 401 in found:
+        found[401] = response(PROBLEMS[401], media_type, schema, headers=["WWW-Authenticate"])
     return found

@@ -5,15 +5,17 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from shared.recipe import Mode, TargetFormat
-from shared.schemas import api
+from shared.schemas import accounts_api, api
 
 Json = dict[str, Any]
 ANSWERS = (
     *(api.Request, api.Accepted, api.Validation, api.RowError, api.Problem, api.Image, api.Product),
     *(api.Redelivery, api.Delivery, api.OlderStatus),
+    *(accounts_api.Account, accounts_api.Key, accounts_api.NewKey, accounts_api.SigningSecret, accounts_api.AuditEntry),
 )
-NAMES = {kind.__name__ for kind in ANSWERS}
-PAGED = (api.Request, api.Product, api.Image, api.RowError, api.Delivery)
+ORDERS = (accounts_api.KeyOrder, accounts_api.RotationOrder)
+NAMES = {kind.__name__ for kind in (*ANSWERS, *ORDERS)}
+PAGED = (api.Request, api.Product, api.Image, api.RowError, api.Delivery, accounts_api.Key, accounts_api.AuditEntry)
 NULL: Json = {"type": "null"}
 
 
@@ -22,10 +24,11 @@ def ref(shape: str) -> Json:
 
 
 def answers() -> dict[str, Json]:
-    """The answered shapes by name."""
-    _, generated = models_json_schema([(kind, "serialization") for kind in ANSWERS], ref_template="{model}")
-    schemas: dict[str, Json] = generated["$defs"]
-    return {kind.__name__: _written(schemas[kind.__name__], schemas) for kind in ANSWERS}
+    """The answered shapes by name, and those of JSON bodies that are read by a model."""
+    _, answered = models_json_schema([(kind, "serialization") for kind in ANSWERS], ref_template="{model}")
+    _, ordered = models_json_schema([(kind, "validation") for kind in ORDERS], ref_template="{model}")
+    schemas: dict[str, Json] = answered["$defs"] | ordered["$defs"]
+    return {kind.__name__: _written(schemas[kind.__name__], schemas) for kind in (*ANSWERS, *ORDERS)}
 
 
 def _written(node: Any, schemas: dict[str, Json]) -> Any:

@@ -114,11 +114,13 @@ Housekeepers = Callable[..., Housekeeper]
 
 
 @pytest.fixture
-def housekeepers(database: Database, blobs: Watched) -> Housekeepers:
+def housekeepers(database: Database, blobs: Watched, redis_url: str) -> Housekeepers:
+    valkey = redis.Redis.from_url(redis_url)
+
     def make(database: Database = database, blobs: Blobs = blobs, **settings: float) -> Housekeeper:
         # A copy is not validated: with a negative age files that were just written are orphans.
         chosen = NotifierSettings(database_url="postgresql://unused", retention_days=30).model_copy(update=settings)
-        return Housekeeper(database=database, blobs=blobs, settings=chosen, stop=Event())
+        return Housekeeper(database=database, blobs=blobs, settings=chosen, stop=Event(), valkey=valkey)
 
     return make
 

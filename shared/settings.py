@@ -3,6 +3,7 @@
 The types judge a value as the library that uses it does, so that a wrong one is found at the start, not by a request.
 """
 
+import re
 import sys
 from base64 import b64decode
 from collections.abc import Iterable
@@ -25,11 +26,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from shared.urls import allowed_pair, refusal
+from shared.urls import InvalidUrl, Target, allowed_pair, refusal
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 CUSTOMARY = {"DATABASE_URL", "REDIS_URL", "BLOB_URL"}
 BUCKETS = ("s3", "gs", "az")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 NO_KEYS_YET = "`required` is not possible yet: there are no API keys; `off` lets in everyone who reaches the gateway"
 
 
@@ -81,6 +83,13 @@ def _pair(text: str) -> str:
         raise ValueError("must be host:port, or several with commas") from None
 
 
+def _host(text: str) -> str:
+    with suppress(InvalidUrl):
+        if not re.search(r"[/?#]", text):
+            return Target.parse(f"http://{text}/").host
+    raise ValueError("must be a host name or an address like [::1], or several with commas")
+
+
 def _signing_secret(text: str) -> str:
     try:
         key = b64decode(text.removeprefix("whsec_"), validate=True)
@@ -105,6 +114,7 @@ BlobUrl = Annotated[str, AfterValidator(_blobs)]
 PublicUrl = Annotated[str, AfterValidator(_public)]
 HostPort = Annotated[str, AfterValidator(_pair)]
 FetchAllow = Annotated[tuple[HostPort, ...], NoDecode, BeforeValidator(_split)]
+AllowedHosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_split)]
 SigningSecret = Annotated[str, AfterValidator(_signing_secret)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lower)]
@@ -138,13 +148,21 @@ class Settings(BaseSettings):
 class HttpSettings(Settings):
     """What every service that answers HTTP needs.
 
+    `allowed_hosts`: the server's names besides that of its public URL, without ports; an IPv6 address has no brackets.
     `database_pool`: connections kept open; as many again may be opened under load. `http_at_once`: requests answered at
     a time; further ones are refused.
     """
 
+    allowed_hosts: AllowedHosts = ()
     auth: Literal["off", "required"] = "off"
     database_pool: PositiveInt = 10
     http_at_once: PositiveInt = 300
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names by which the server may be called. One that is public on the loopback has all names of that."""
+        public = Target.parse(self.public_url).host
+        return frozenset((public, *self.allowed_hosts, *(LOOPBACK if public in LOOPBACK else ())))
 
     @field_validator("auth")
     @classmethod

@@ -38,6 +38,7 @@ class Processes:
             "REDIS_URL": self.redis_url,
             "BLOB_URL": self.blob_url,
             "HALFTONE_PUBLIC_URL": self.settings.public_url or self.settings.base_url,
+            "HALFTONE_ALLOWED_HOSTS": self.settings.hosts,
             "HALFTONE_AUTH": "off",
             "HALFTONE_FETCH_ALLOW": self.settings.egress_allow,
             "HALFTONE_HEALTH_HOST": "127.0.0.1",

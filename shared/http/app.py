@@ -1,4 +1,4 @@
-"""The application around the routes of an HTTP service: problems, request ids, limits, health, readiness, metrics."""
+"""The application around the routes of an HTTP service: problems, request ids, origins, limits, health and metrics."""
 
 import asyncio
 import re
@@ -23,7 +23,9 @@ from shared.db import is_down, is_overloaded
 from shared.http import paths
 from shared.http.context import Context, context_of
 from shared.http.limits import PROBES, ConcurrencyLimit
+from shared.http.origin import AllowedHosts
 from shared.http.problems import Problem, not_found, unavailable
+from shared.http.security_headers import SecurityHeaders
 from shared.ids import uuid7
 from shared.log import get_logger
 
@@ -60,7 +62,12 @@ def application(
     app = Starlette(
         routes=[*health, *routes, *others],
         exception_handlers=handlers,
-        middleware=[Middleware(RequestIds), Middleware(ConcurrencyLimit, limit=context.settings.http_at_once)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(RequestIds),
+            Middleware(AllowedHosts, hosts=context.settings.hosts),
+            Middleware(ConcurrencyLimit, limit=context.settings.http_at_once),
+        ],
         lifespan=lifespan,
     )
     app.state.context = context

@@ -27,7 +27,7 @@ def begun(address: str, path: str = "/v1/requests") -> Iterator[socket.socket]:
     """A connection on which one byte of an upload was sent."""
     host = urlsplit(address)
     with socket.create_connection((host.hostname, host.port), timeout=20) as connection:
-        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: {SIZE}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: {SIZE}\r\n\r\n"
         connection.sendall(head.encode() + b"x")
         yield connection
 

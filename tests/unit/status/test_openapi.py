@@ -56,3 +56,23 @@ def test_every_upload_may_be_answered_a_second_time() -> None:
 def test_no_response_is_listed_that_no_service_gives_yet() -> None:
     for methods in DOCUMENT["paths"].values():
         assert all({"401", "429"}.isdisjoint(operation["responses"]) for operation in methods.values())
+
+
+def test_the_file_of_a_form_is_described_as_a_file() -> None:
+    for shape in ("Form", "OlderForm"):
+        file = DOCUMENT["components"]["schemas"][shape]["properties"]["file"]
+        assert file["contentMediaType"] == "application/octet-stream"
+
+
+def test_the_older_contracts_describe_no_option_that_they_ignore() -> None:
+    for path in ("/upload", "/api/upload-csv/"):
+        content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]
+        shapes = [one["schema"]["$ref"].rpartition("/")[2] for one in content.values() if one]
+        assert shapes == ["OlderForm", "OlderUpload"]
+        for shape in shapes:
+            assert "validate_only" not in DOCUMENT["components"]["schemas"][shape]["properties"]
+
+
+def test_an_event_of_the_stream_is_described_as_one() -> None:
+    stream = DOCUMENT["paths"]["/v1/requests/{request_id}/events"]["get"]["responses"]["200"]["content"]
+    assert stream["text/event-stream"]["schema"] == {"$ref": "#/components/schemas/Event"}

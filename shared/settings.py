@@ -27,11 +27,12 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from shared.schemas.accounts import NO_LIMITS, Limits
-from shared.urls import allowed_pair, refusal
+from shared.urls import InvalidUrl, Target, allowed_pair, refusal
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 CUSTOMARY = {"DATABASE_URL", "REDIS_URL", "BLOB_URL"}
 BUCKETS = ("s3", "gs", "az")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _database(url: str) -> str:
@@ -81,6 +82,13 @@ def _contact(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    with suppress(InvalidUrl):
+        if not re.search(r"[/?#]", text):
+            return Target.parse(f"http://{text}/").host
+    raise ValueError("must be a host name or an address like [::1], or several with commas")
+
+
 def _signing_secret(text: str) -> str:
     try:
         key = b64decode(text.removeprefix("whsec_"), validate=True)
@@ -106,6 +114,7 @@ PublicUrl = Annotated[str, AfterValidator(_public)]
 HostPort = Annotated[str, AfterValidator(allowed_pair)]
 FetchAllow = Annotated[tuple[HostPort, ...], NoDecode, BeforeValidator(_split)]
 Contact = Annotated[str, AfterValidator(_contact)]
+AllowedHosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_split)]
 SigningSecret = Annotated[str, AfterValidator(_signing_secret)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lower)]
@@ -140,11 +149,13 @@ class Settings(BaseSettings):
 class HttpSettings(Settings):
     """What every service that answers HTTP needs.
 
+    `allowed_hosts`: the server's names besides that of its public URL, without ports; an IPv6 address has no brackets.
     `auth`: whether calls need an API key; where it is `off`, everyone who reaches the gateway is the default account.
     `database_pool`: connections kept open; as many again may be opened under load. `http_at_once`: requests answered at
     a time; further ones are refused. The others limit accounts that have no limits of their own.
     """
 
+    allowed_hosts: AllowedHosts = ()
     auth: Literal["off", "required"] = "off"
     database_pool: PositiveInt = 10
     http_at_once: PositiveInt = 300
@@ -160,6 +171,12 @@ class HttpSettings(Settings):
         if self.auth == "off":
             return NO_LIMITS
         return Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names by which the server may be called. One that is public on the loopback has all names of that."""
+        public = Target.parse(self.public_url).host
+        return frozenset((public, *self.allowed_hosts, *(LOOPBACK if public in LOOPBACK else ())))
 
 
 class ConsumerSettings(Settings):

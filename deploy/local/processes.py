@@ -37,6 +37,7 @@ class Processes:
             **{name: value for name, value in os.environ.items() if name not in SECRETS},
             "BLOB_URL": self.blob_url,
             "HALFTONE_PUBLIC_URL": self.settings.public_url or self.settings.base_url,
+            "HALFTONE_ALLOWED_HOSTS": self.settings.hosts,
             "HALFTONE_AUTH": self.settings.auth or "off",
             "HALFTONE_FETCH_ALLOW": self.settings.egress_allow,
             "HALFTONE_HEALTH_HOST": "127.0.0.1",

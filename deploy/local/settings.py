@@ -3,11 +3,12 @@
 import ipaddress
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 
 from deploy.migrations.settings import RolePasswords
-from shared.settings import BlobUrl, DatabaseUrl, FetchAllow, PublicUrl, RedisUrl
+from shared.settings import LOOPBACK, AllowedHosts, BlobUrl, DatabaseUrl, FetchAllow, PublicUrl, RedisUrl
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,6 +34,7 @@ class LocalSettings(RolePasswords):
     bind: str = "127.0.0.1"
     data_dir: Path = Path(".local")
     public_url: PublicUrl | None = None
+    allowed_hosts: AllowedHosts = ()
     auth: Literal["off", "required"] | None = Field(default=None, validate_default=True)
     workers: int = Field(default=1, ge=1, le=64)
     local_fsync: Literal["on", "off"] = "on"
@@ -54,6 +56,13 @@ class LocalSettings(RolePasswords):
         """`fetch_allow`, and the demo's origin if only this machine can reach the stack."""
         demo = [self.demo_origin] if self.is_loopback else []
         return ",".join(dict.fromkeys([*self.fetch_allow, *demo]))
+
+    @property
+    def hosts(self) -> str:
+        """`allowed_hosts`, how this machine reaches the gateway, and the loopback's names if only it can."""
+        here = urlsplit(self.base_url).hostname or ""
+        names = dict.fromkeys([*self.allowed_hosts, here, *(LOOPBACK if self.is_loopback else ())])
+        return ",".join(f"[{name}]" if ":" in name else name for name in names)
 
     @property
     def folder(self) -> Path:

@@ -29,8 +29,10 @@ from shared.log import get_logger
 
 log = get_logger(__name__)
 RENDITION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/out/([0-9a-f]{64})\.([a-z]{3,4})")
-HARMLESS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+HARMLESS = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 PRIVATE = {"Cache-Control": "private, no-cache"}
+EMBEDDED = {"Cross-Origin-Resource-Policy": "cross-origin"}
+"""A shop's pages show the rendition."""
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 SIGNED_SECONDS = 3600
 
@@ -70,14 +72,14 @@ def get_file(http_request: HttpRequest) -> Response:
         blobs.size(key)
         if signed := blobs.signed_url(key, seconds=SIGNED_SECONDS):
             return RedirectResponse(
-                signed, 302, HARMLESS | {"Cache-Control": f"private, max-age={SIGNED_SECONDS // 2}"}
+                signed, 302, HARMLESS | EMBEDDED | {"Cache-Control": f"private, max-age={SIGNED_SECONDS // 2}"}
             )
         assert isinstance(blobs, DiskBlobs)
         stat_result = (blobs.root / key).stat()  # here, because Starlette would answer 500 if it is gone by then
     except (BlobMissing, FileNotFoundError):
         raise not_found("file") from None
     tag = f'"{match.group(1)}"'
-    headers = HARMLESS | IMMUTABLE | {"ETag": tag}
+    headers = HARMLESS | EMBEDDED | IMMUTABLE | {"ETag": tag}
     if matches(tag, http_request.headers.get("if-none-match")):
         return Response(None, 304, headers)
     media_type = MEDIA_TYPES[FORMATS[match.group(2)]]

@@ -1,4 +1,4 @@
-"""The application around the routes of an HTTP service: problems, request ids, limits, health, readiness, metrics."""
+"""The application around the routes of an HTTP service: problems, request ids, origins, limits, health and metrics."""
 
 import asyncio
 import re
@@ -24,8 +24,10 @@ from shared.http import paths
 from shared.http.authentication import Authentication
 from shared.http.context import Context, context_of
 from shared.http.limits import PROBES, ConcurrencyLimit
+from shared.http.origin import AllowedHosts
 from shared.http.problems import Problem, not_found, unavailable
 from shared.http.rates import Rates
+from shared.http.security_headers import SecurityHeaders
 from shared.ids import uuid7
 from shared.log import get_logger
 
@@ -64,7 +66,9 @@ def application(
         routes=[*health, *routes, *others],
         exception_handlers=handlers,
         middleware=[
+            Middleware(SecurityHeaders),
             Middleware(RequestIds),
+            Middleware(AllowedHosts, hosts=settings.hosts),
             Middleware(Authentication, keyring=context.keyring),
             Middleware(Rates, redis_url=settings.redis_url, defaults=settings.limits),
             Middleware(ConcurrencyLimit, limit=settings.http_at_once),

@@ -9,7 +9,8 @@ DESCRIPTION = """Halftone turns a CSV of product image URLs into compressed imag
 
 Upload a CSV manifest and get a request id at once. Poll `GET /v1/requests/{request_id}`, follow its events, or wait for
 the webhook; then download the output CSV with the new URLs. Errors are RFC 9457 problem documents, and every response
-has an `X-Request-Id`."""
+has an `X-Request-Id`. A browser's page of another site may not write (403 `cross_site`), and the server answers only to
+its own names (421 `unknown_host`)."""
 
 
 API_KEY = {

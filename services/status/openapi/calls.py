@@ -67,6 +67,7 @@ TEXT: Json = {"type": "string"}
 KEY_ID: Json = {"type": "string", "pattern": "^[a-z2-7]{12}$"}
 UUID: Json = {"type": "string", "format": "uuid"}
 JSON, PICTURE = ("application/json",), tuple(MEDIA_TYPES.values())
+STREAM = ("text/event-stream",)
 FOLLOWED = ("Location", "Retry-After")
 ACCEPTED = (*FOLLOWED, "Idempotent-Replayed")
 
@@ -131,7 +132,7 @@ RESPONSES: dict[str, dict[int, Json]] = {
         304: response("Unchanged, apart from `eta_seconds`."),
     },
     "followRequest": {
-        200: response("`progress` events that carry the request, then `done`.", ["text/event-stream"]),
+        200: response("`progress` events that carry the request, then `done`.", STREAM, ref("Event")),
         204: response("`Last-Event-ID` is that of `done`: there is nothing more to follow."),
     },
     "retryRequest": {202: response("A new run has started.", JSON, ref("Request"), headers=FOLLOWED)},
@@ -157,18 +158,20 @@ RESPONSES: dict[str, dict[int, Json]] = {
     "getStatus": OLDER_STATUS,
     "checkStatus": OLDER_STATUS,
 }
-MANIFEST: Json = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {"schema": ref("Form")},
-        "text/csv": {"schema": TEXT},
-        "application/json": {"schema": ref("Upload")},
-    },
-}
+
+
+def manifest(*, older: str = "") -> Json:
+    """The body of an upload; `older` is the prefix of the shapes of the older contracts."""
+    form = {"schema": ref(f"{older}Form"), "encoding": {"file": {"contentType": "text/csv"}}}
+    uploaded = {"schema": ref(f"{older}Upload")}
+    content = {"multipart/form-data": form, "text/csv": {}, "application/json": uploaded}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 MORE: dict[str, Json] = {
-    "createRequest": {"requestBody": MANIFEST},
-    "upload": {"requestBody": MANIFEST},
-    "uploadCsv": {"requestBody": MANIFEST},
+    "createRequest": manifest(),
+    "upload": manifest(older="Older"),
+    "uploadCsv": manifest(older="Older"),
     "createKey": {"requestBody": {"content": {"application/json": {"schema": ref("KeyOrder")}}}},
     "rotateKey": {"requestBody": {"content": {"application/json": {"schema": ref("RotationOrder")}}}},
     "getFile": {"security": [{}]},

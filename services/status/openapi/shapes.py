@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from shared.http.context import BOOLEANS
 from shared.recipe import Mode, TargetFormat
 from shared.schemas import accounts_api, api
 
@@ -101,23 +102,60 @@ OPTIONS: dict[str, Json] = {
 }
 CSV_FILE: Json = {
     "type": "string",
-    "contentMediaType": "text/csv",
-    "description": "The manifest. The field may also be named `csv_file` or `csvFile`.",
+    "contentMediaType": "application/octet-stream",  # what OpenAPI 3.1 calls a file: a part with a file name
+    "description": "The manifest, as a file. The field may also be named `csv_file` or `csvFile`.",
 }
 PRODUCT_IN: Json = {
     "type": "object",
     "properties": {
         "serial_number": {"type": ["string", "integer"]},
-        "name": {"type": "string"},
-        "image_urls": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        "name": {"type": "string", "minLength": 1},
+        "image_urls": {"type": "array", "items": {"type": "string", "format": "uri"}, "minItems": 1},
     },
     "required": ["serial_number", "name", "image_urls"],
 }
+# The older contracts ignore names that they do not know.
+OLDER_OPTIONS = _without(OPTIONS, "validate_only")
 PRODUCTS_IN: Json = {"type": "array", "items": PRODUCT_IN, "minItems": 1}
+VALIDATE_ONLY: Json = OPTIONS["validate_only"] | {
+    "type": ["boolean", "integer", "string", "null"],
+    "enum": [True, False, None, 1, 0, *BOOLEANS],
+}
+EVENT: Json = {
+    "type": "object",
+    "description": "One server-sent event.",
+    "properties": {
+        "id": {"type": "string", "description": "For `Last-Event-ID`."},
+        "event": choice("progress", "done"),
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": ref("Request")},
+    },
+    "required": ["id", "event", "data"],
+}
+
+
+def upload(options: Json) -> Json:
+    """A manifest as JSON, in which an option may also be null: not given."""
+    nullable = {name: _nullable(schema) for name, schema in options.items()}
+    return {"type": "object", "properties": {"products": PRODUCTS_IN, **nullable}, "required": ["products"]}
+
+
+def form(options: Json) -> Json:
+    return {"type": "object", "properties": {"file": CSV_FILE, **options}, "required": ["file"]}
+
+
+def _nullable(schema: Json) -> Json:
+    if isinstance(schema["type"], list):
+        return schema
+    values = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return schema | {"type": [schema["type"], "null"]} | values
+
 
 SHAPES: dict[str, Json] = {
     **answers(),
-    "Upload": {"type": "object", "properties": {"products": PRODUCTS_IN, **OPTIONS}, "required": ["products"]},
-    "Form": {"type": "object", "properties": {"file": CSV_FILE, **OPTIONS}, "required": ["file"]},
+    "Upload": upload(OPTIONS | {"validate_only": VALIDATE_ONLY}),
+    "OlderUpload": upload(OLDER_OPTIONS),
+    "Form": form(OPTIONS),
+    "OlderForm": form(OLDER_OPTIONS),
+    "Event": EVENT,
     **{f"{kind.__name__}Page": page(kind.__name__) for kind in PAGED},
 }

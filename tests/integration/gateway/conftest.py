@@ -63,6 +63,7 @@ class Upstream:
                     self.wfile.write(body)
 
             do_GET = do_HEAD = do_POST = do_DELETE = answer  # noqa: N815 - the library's names
+            do_PUT = do_PATCH = do_OPTIONS = do_TRACE = do_BREW = answer  # noqa: N815
 
             def log_message(self, *_: object) -> None: ...
 

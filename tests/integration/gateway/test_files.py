@@ -29,6 +29,8 @@ def test_a_rendition_is_cached_for_ever_and_cannot_run_as_a_page(gateway: Gatewa
     assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["X-Request-Id"]
     assert gateway.get(f"/files/{request_id}/out/{SHA}.avif").headers["Content-Type"] == "image/avif"
 

@@ -6,6 +6,7 @@ from threading import Timer
 import httpx
 import pytest
 
+from shared.http.security_headers import DEFAULTS
 from tests.integration.gateway.conftest import BODY_SECONDS, Gateway
 
 
@@ -20,10 +21,9 @@ def test_the_method_decides_which_service_answers(gateway: Gateway, method: str,
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "BREW"])
-def test_another_method_is_405_with_the_known_ones_named(gateway: Gateway, method: str) -> None:
+def test_another_method_is_answered_by_status_which_knows_those_of_each_path(gateway: Gateway, method: str) -> None:
     answer = gateway.client.request(method, f"{gateway.url}/v1/requests")
-    assert _problem(answer, 405)["code"] == "method_not_allowed"
-    assert answer.headers["Allow"] == "GET, HEAD, POST, DELETE"
+    assert (answer.json()["service"], answer.json()["method"]) == ("status", method)
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/readyz", "//metrics"])
@@ -76,7 +76,7 @@ def test_a_service_that_breaks_off_is_503_all_the_same(gateway: Gateway, size: i
 
 def test_a_body_that_never_ends_does_not_hold_the_service_behind_for_ever(gateway: Gateway) -> None:
     url = httpx.URL(gateway.url)
-    head = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+    head = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
     with socket.create_connection((url.host, url.port or 80)) as client:
         client.sendall(head + b"x")
         assert gateway.ingest.cut_off.wait(BODY_SECONDS + 5)
@@ -100,23 +100,64 @@ def test_forwarding_headers_of_the_client_do_not_get_through(gateway: Gateway) -
     assert "x-forwarded-prefix" not in seen
 
 
-@pytest.mark.parametrize("sent", [None, "spaces are not for ids", "x" * 65])
-def test_a_request_without_a_usable_id_gets_one(gateway: Gateway, sent: str | None) -> None:
-    answer = gateway.get("/v1/requests", **({} if sent is None else {"X_Request_Id": sent}))
-    assert len(answer.json()["headers"]["x-request-id"]) == 36
-    assert answer.headers["X-Request-Id"] == answer.json()["headers"]["x-request-id"]
+def test_the_service_learns_the_client_s_address_from_the_gateway_alone(gateway: Gateway) -> None:
+    sent = [("X-Forwarded-For", "6.6.6.6"), ("Connection", "X-Forwarded-For"), ("X-Forwarded-For", "7.7.7.7")]
+    seen = gateway.client.get(f"{gateway.url}/v1/requests", headers=sent).json()["headers"]
+    assert seen["x-forwarded-for"] == "127.0.0.1"
 
 
-def test_of_two_ids_neither_is_kept(gateway: Gateway) -> None:
-    sent = [("X-Request-Id", "mine-1"), ("X-Request-Id", "<not for ids>")]
-    for path in ("/v1/requests", "/metrics"):
-        answer = gateway.client.get(gateway.url + path, headers=sent)
-        (given,) = answer.headers.get_list("X-Request-Id")
-        assert len(given) == 36
+@pytest.mark.parametrize("path", ["/v1/requests", "/metrics", "/", "/files/none"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [],
+        [("X-Request-Id", "mine-1")],
+        [("X-Request-Id", "mine-1"), ("X-Request-Id", "<not for ids>")],
+        [("X-Request-Id", "mine-1"), ("Connection", "X-Request-Id")],
+    ],
+)
+def test_every_call_gets_an_id_of_the_gateway_s_own(gateway: Gateway, path: str, sent: list[tuple[str, str]]) -> None:
+    answer = gateway.client.get(gateway.url + path, headers=sent)
+    (given,) = answer.headers.get_list("X-Request-Id")
+    assert len(given) == 36
+    if path == "/v1/requests":
+        assert answer.json()["headers"]["x-request-id"] == given
 
 
-def test_a_request_keeps_its_id_in_a_problem_too(gateway: Gateway) -> None:
-    assert gateway.get("/metrics", X_Request_Id="mine-1").headers["X-Request-Id"] == "mine-1"
+def test_no_other_protocol_is_offered_to_a_service(gateway: Gateway) -> None:
+    sent = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+    answer = gateway.client.get(f"{gateway.url}/v1/requests", headers=sent)
+    assert answer.status_code == 200
+    assert answer.json()["headers"].keys().isdisjoint({"upgrade", "http2-settings"})
+
+
+def test_the_gateway_itself_speaks_no_http2(gateway: Gateway) -> None:
+    url = httpx.URL(gateway.url)
+    with socket.create_connection((url.host, url.port or 80), timeout=10) as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        client.shutdown(socket.SHUT_WR)
+        assert client.makefile("rb").read() == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 302),
+        ("GET", "/healthz", 200),
+        ("GET", "/metrics", 404),
+        ("GET", "/files/none", 404),
+        ("POST", "/files/none", 405),
+        ("PUT", "/files/none", 405),
+        ("POST", "/broken", 503),
+        ("GET", "/v1/requests", 200),  # the stand-in sets none of them
+    ],
+)
+def test_every_answer_has_the_security_headers(gateway: Gateway, method: str, path: str, status: int) -> None:
+    answer = gateway.client.request(method, gateway.url + path)
+    assert answer.status_code == status
+    for name, value in DEFAULTS:
+        assert answer.headers.get_list(name.decode()) == [value.decode()], name
+    assert answer.headers.keys().isdisjoint({"server", "via", "strict-transport-security"})
 
 
 def _problem(answer: httpx.Response, status: int) -> dict[str, object]:

@@ -36,6 +36,7 @@ def settings(migrated: Database, servers: Stack, tmp_path_factory: pytest.TempPa
         redis_url=servers.redis_url,
         blob_url=(tmp_path_factory.mktemp("ingest") / "blobs").as_uri(),
         public_url=PUBLIC_URL,
+        allowed_hosts=("127.0.0.1", "localhost"),
         fetch_allow=("127.0.0.1:9000",),
         max_upload_bytes=1_000_000,
         max_json_bytes=200_000,

@@ -27,7 +27,7 @@ def begun(address: str, path: str = "/v1/requests", *, client: str = "192.0.2.1"
     """A connection on which one byte of an upload was sent."""
     host = urlsplit(address)
     with socket.create_connection((host.hostname, host.port), timeout=20) as connection:
-        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\nContent-Type: text/csv\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\nContent-Type: text/csv\r\n"
         head += f"Content-Length: {SIZE}\r\n\r\n"
         connection.sendall(head.encode() + b"x")
         yield connection

@@ -37,7 +37,13 @@ def database(tables: Database) -> Database:
 def settings(tables: Database, tmp_path_factory: pytest.TempPathFactory) -> StatusSettings:
     database_url = tables.engine.url.render_as_string(hide_password=False)
     blob_url = (tmp_path_factory.mktemp("status") / "blobs").as_uri()
-    return StatusSettings(database_url=database_url, blob_url=blob_url, public_url=PUBLIC_URL, log_level="warning")
+    return StatusSettings(
+        database_url=database_url,
+        blob_url=blob_url,
+        public_url=PUBLIC_URL,
+        allowed_hosts=("127.0.0.1", "localhost"),
+        log_level="warning",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def begun(address: str, path: str) -> Iterator[None]:
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         client.connect(("127.0.0.1", urlsplit(address).port))
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert client.recv(1) == b"H"
         yield
 

@@ -57,3 +57,23 @@ def test_every_call_that_needs_a_key_says_so() -> None:
     for path, methods in DOCUMENT["paths"].items():
         for operation in methods.values():
             assert ({"401", "403"} <= set(operation["responses"])) == (not path.startswith("/files/"))
+
+
+def test_the_file_of_a_form_is_described_as_a_file() -> None:
+    for shape in ("Form", "OlderForm"):
+        file = DOCUMENT["components"]["schemas"][shape]["properties"]["file"]
+        assert file["contentMediaType"] == "application/octet-stream"
+
+
+def test_the_older_contracts_describe_no_option_that_they_ignore() -> None:
+    for path in ("/upload", "/api/upload-csv/"):
+        content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]
+        shapes = [one["schema"]["$ref"].rpartition("/")[2] for one in content.values() if one]
+        assert shapes == ["OlderForm", "OlderUpload"]
+        for shape in shapes:
+            assert "validate_only" not in DOCUMENT["components"]["schemas"][shape]["properties"]
+
+
+def test_an_event_of_the_stream_is_described_as_one() -> None:
+    stream = DOCUMENT["paths"]["/v1/requests/{request_id}/events"]["get"]["responses"]["200"]["content"]
+    assert stream["text/event-stream"]["schema"] == {"$ref": "#/components/schemas/Event"}

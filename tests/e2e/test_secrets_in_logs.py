@@ -1,0 +1,53 @@
+"""A whole journey with a secret in every place where a client may put one, and then the logs of all processes."""
+
+import re
+
+import httpx
+import psycopg
+
+from deploy.demo.catalogue import manifest
+from deploy.demo.client import Client
+from deploy.demo.pictures import draw
+from tests.origin import Origin
+from tests.stack import Stack, until
+
+PLANTED = "planted-51e0"
+"""Part of each secret."""
+KEY = {"Authorization": f"Bearer ht_0a1b_{PLANTED}-key", "Cookie": f"session={PLANTED}-cookie"}
+
+
+def test_no_log_holds_a_secret_of_a_client_or_of_ours(
+    stack: Stack, api: Client, http: httpx.Client, origin: Origin
+) -> None:
+    good = origin.add("/shoe.jpg", draw("shoe.jpg", (160, 120)))
+    missing, away = f"{good[: good.rindex('/')]}/missing.jpg", f"http://{stack.hosts[1]}/away.jpg"
+    text = origin.add("/text.jpg", b"no picture")
+    urls = [f"{url}?X-Amz-Signature={PLANTED}-signature" for url in (good, missing, away, text)]
+    hook = f"http://{stack.hosts[0]}/hook?token={PLANTED}-token"
+    body = manifest([("1", "Shoe", urls)])
+    form = {"webhook_url": hook}
+
+    accepted = http.post("/v1/requests", files={"file": ("a.csv", body)}, data=form, headers=KEY)
+    request_id = accepted.json()["request_id"]
+    path = f"/v1/requests/{request_id}"
+    by_query = http.post("/v1/requests", content=b"hello", params=form, headers=KEY | {"Content-Type": "text/csv"})
+    assert by_query.status_code == 422
+    user = manifest([("1", "Shoe", [f"http://user:{PLANTED}-password@shop.example/a.jpg"])])
+    assert http.post("/upload", content=user, headers=KEY | {"Content-Type": "text/csv"}).status_code == 400
+    for wrong in (f"{path}/images?page_token={PLANTED}-page", f"/v1/requests?key={PLANTED}-query", "/v1/none"):
+        http.get(wrong, headers=KEY)
+    http.post("/upload", content=user, headers=KEY | {"Origin": f"https://{PLANTED}.example"})
+    http.get("/v1/requests", headers=KEY | {"Host": f"{PLANTED}.example"})
+    until(lambda: http.get(path).json()["images"]["completed"] == 1, within=60)
+    http.post(f"{path}/cancel", headers=KEY)
+    until(lambda: http.get(f"{path}/deliveries").json()["items"], within=30)
+    until(lambda: http.get(f"{path}/deliveries").json()["items"][0]["attempts"], within=30)
+
+    with psycopg.connect(stack.database_url) as connection:
+        secrets = [row[0] for row in connection.execute("SELECT signing_secret FROM account")]
+    log = stack.log()
+    assert request_id in log
+    assert secrets
+    for secret in (PLANTED, *secrets, *(one.removeprefix("whsec_") for one in secrets)):
+        assert [line for line in log.splitlines() if secret in line] == []
+    assert not re.search(r"postgresql://[^*\s]+:[^*\s]+@", log)

@@ -1,5 +1,6 @@
 """What the calls of ingest work with, besides what all HTTP services share."""
 
+from services.ingest.changes import Changes
 from services.ingest.settings import IngestSettings
 from shared import broker
 from shared.http.context import Context
@@ -14,6 +15,7 @@ class IngestContext(Context):
 
     def __init__(self, settings: IngestSettings) -> None:
         super().__init__(settings)
+        self.changes = Changes(self.database, at_once=settings.database_pool)
         self.large_uploads = QueuedLimit("large uploads", running=2, waiting=20)
         self._broker = broker.connect(settings.redis_url, retries=0)
 

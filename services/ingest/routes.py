@@ -47,9 +47,9 @@ async def create_older(http_request: HttpRequest, *, status: int) -> Response:
 async def _submit(http_request: HttpRequest, *, older: bool = False) -> Accepted | Validated:
     context, account = _context_of(http_request), account_of(http_request)
     key = read_key(http_request.headers.getlist("idempotency-key"))
-    async with received(http_request, context.settings) as upload:
+    async with received(http_request, context.settings, context.space, context.parsing_forms) as upload:
         large = upload.size > LARGE[upload.kind]
-        async with context.large_uploads.place() if large else nullcontext():
+        async with context.large_uploads.place() if large else nullcontext(), context.submitting:
             return await run_in_threadpool(submit, context, account, upload, key=key, older=older)
 
 

@@ -40,14 +40,23 @@ class Database:
     """`transact(work)`, `run(work)` or, for a read that streams, `engine` itself.
 
     `patience`: seconds to wait for a server that went away. A web request has none and answers 503 at once.
+    `lock_timeout_ms`: to wait for the lock of another transaction, 0 for as long as the statement may take. Only web
+    requests have one: workers and notifiers do the same again anyway.
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 5, statement_timeout_ms: int = 30_000, patience: float = 0
+        self,
+        url: str,
+        *,
+        pool_size: int = 5,
+        statement_timeout_ms: int = 30_000,
+        lock_timeout_ms: int = 0,
+        patience: float = 0,
     ) -> None:
-        self._options = _options(statement_timeout_ms)
+        timeouts = {"statement_timeout": statement_timeout_ms, "lock_timeout": lock_timeout_ms}
+        self._options = _options(timeouts)
         self.engine = _engine(url, pool_size, self._options, patience)
-        self._hot = _engine(url, pool_size, _options(statement_timeout_ms, hot=True), patience)
+        self._hot = _engine(url, pool_size, _options(timeouts, hot=True), patience)
         self.patience = patience
         self._probing = Lock()
         self._probed_at = -math.inf
@@ -148,7 +157,8 @@ def _engine(url: str, pool_size: int, options: dict[str, Any], patience: float) 
     )
 
 
-def _options(statement_timeout_ms: int, *, hot: bool = False) -> dict[str, Any]:
+def _options(timeouts_ms: Mapping[str, int], *, hot: bool = False) -> dict[str, Any]:
+    timeouts = {**timeouts_ms, "idle_in_transaction_session_timeout": 60_000}
     return {
         "connect_timeout": 5,
         "keepalives_idle": 10,
@@ -156,8 +166,9 @@ def _options(statement_timeout_ms: int, *, hot: bool = False) -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
         "autocommit": hot,
-        "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000 "
-        + (KEPT_PLANS if hot else CUSTOM_PLANS),
+        "options": " ".join(
+            [*(f"-c {name}={ms}" for name, ms in timeouts.items()), KEPT_PLANS if hot else CUSTOM_PLANS]
+        ),
     }
 
 
@@ -198,6 +209,11 @@ def is_down(error: BaseException) -> bool:
         return True
     origin = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(origin, psycopg.OperationalError | psycopg.InterfaceError) and not is_overloaded(error)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether another transaction held a lock for longer than this one may wait."""
+    return sqlstate(error) == "55P03"
 
 
 def is_overloaded(error: BaseException) -> bool:

@@ -79,9 +79,11 @@ def _key_id(http_request: HttpRequest) -> str:
 
 
 async def _ordered(http_request: HttpRequest, kind: type[AnyOrder]) -> AnyOrder:
-    """What the JSON body asks for; without a body the defaults. Raises Problem: 413, 408, 422."""
-    settings = context_of(http_request, IngestContext).settings
-    body = b"".join([chunk async for chunk in limited(http_request, settings, MAX_BODY, MAX_BODY)])
+    """What the JSON body asks for; without a body the defaults. Raises Problem: 413, 408, 422, 503."""
+    context = context_of(http_request, IngestContext)
+    with context.space.reservation() as room:
+        chunks = limited(http_request, context.settings, room, MAX_BODY, MAX_BODY)
+        body = b"".join([chunk async for chunk in chunks])
     try:
         return kind.model_validate_json(body or b"{}")
     except ValidationError as error:

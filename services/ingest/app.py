@@ -9,9 +9,9 @@ from starlette.responses import Response
 from services.ingest import account_routes, routes
 from services.ingest.context import IngestContext
 from services.ingest.settings import IngestSettings
+from services.ingest.space import no_room
 from shared import log
 from shared.http.app import application
-from shared.http.problems import Problem
 from shared.settings import from_environment
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
@@ -32,5 +32,4 @@ def _no_room(_: HttpRequest, error: Exception) -> Response:
     if not isinstance(error, OSError) or error.errno not in FULL:
         raise error
     logger.error("no_room", error=str(error))
-    detail = "The server has no space to store the upload right now; try again later."
-    return Problem(503, "no_room", detail, headers={"Retry-After": "60"}).response()
+    return no_room().response()

@@ -3,20 +3,76 @@
 Lock order: request, groups, images, each by number; then the account.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 from uuid import UUID
 
+import psycopg
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, select
 
 from services.ingest import quotas
-from shared.db import execute
+from shared.db import Database, execute, is_locked
 from shared.http.problems import Problem, not_found
 from shared.lifecycle import RequestStatus, StopReason
 from shared.schemas.accounts import NO_LIMITS, Limits
 from shared.schemas.api import Counts, request_view, timestamp
 from shared.schemas.tables import Erasure, ProcessingRequest
+
+T = TypeVar("T")
+
+
+class Changes:
+    """Runs the changes of a process: one at a time for each request, and few enough to leave connections for uploads.
+
+    A client that repeats a call which takes long gets a 409 at once, not one connection and thread after another.
+    """
+
+    def __init__(self, database: Database, *, at_once: int) -> None:
+        self._database = database
+        self._at_once = at_once
+        self._under_way: set[UUID] = set()
+        self._lock = Lock()
+
+    def run(self, subject: UUID, work: Callable[[Session], T]) -> T:
+        """`work` in a transaction, like `Database.transact`; `subject` is the request or delivery that it changes.
+
+        Raises:
+            Problem: 409 while another change of it is under way, in this process or another; 503 while there are too
+                many changes.
+
+        """
+        with self._alone(subject):
+            try:
+                return self._database.transact(work)
+            except (DBAPIError, psycopg.Error) as error:
+                if is_locked(error):
+                    raise _conflict() from None
+                raise
+
+    @contextmanager
+    def _alone(self, subject: UUID) -> Iterator[None]:
+        with self._lock:
+            if subject in self._under_way:
+                raise _conflict()
+            if len(self._under_way) >= self._at_once:
+                raise Problem(
+                    503, "busy", "Too many changes are under way; try again soon.", headers={"Retry-After": "2"}
+                )
+            self._under_way.add(subject)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way.remove(subject)
+
+
+def _conflict() -> Problem:
+    detail = "Another change of this is under way; try again in a moment."
+    return Problem(409, "conflict", detail, headers={"Retry-After": "2"})
 
 
 def locked_request(session: Session, account: UUID, request_id: UUID) -> ProcessingRequest:

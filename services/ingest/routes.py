@@ -47,9 +47,9 @@ async def create_older(http_request: HttpRequest, *, status: int) -> Response:
 async def _submit(http_request: HttpRequest, *, older: bool = False) -> Accepted | Validated:
     context, account = _context_of(http_request), account_of(http_request)
     key = read_key(http_request.headers.getlist("idempotency-key"))
-    async with received(http_request, context.settings) as upload:
+    async with received(http_request, context.settings, context.space, context.parsing_forms) as upload:
         large = upload.size > LARGE[upload.kind]
-        async with context.large_uploads.place() if large else nullcontext():
+        async with context.large_uploads.place() if large else nullcontext(), context.submitting:
             return await run_in_threadpool(submit, context, account, upload, key=key, older=older)
 
 
@@ -62,7 +62,7 @@ def retry_request(http_request: HttpRequest) -> Response:
         request = changes.retry(session, account, request_id, deadline=settings.deadline, limits=settings.limits)
         return changes.view(session, request, public_url=settings.public_url)
 
-    body = context.database.transact(work)
+    body = context.changes.run(request_id, work)
     context.send(DispatchRequest(request_id=request_id))
     return _json(body, 202, _poll(body))
 
@@ -74,7 +74,7 @@ def cancel_request(http_request: HttpRequest) -> Response:
         request = changes.cancel(session, account, request_id)
         return changes.view(session, request, public_url=context.settings.public_url)
 
-    body = context.database.transact(work)
+    body = context.changes.run(request_id, work)
     context.send(CloseRequest(request_id=request_id))
     return _json(body, 202, _poll(body))
 
@@ -82,14 +82,14 @@ def cancel_request(http_request: HttpRequest) -> Response:
 def delete_request(http_request: HttpRequest) -> Response:
     context, account, request_id = _context_of(http_request), account_of(http_request), id_of(http_request)
 
-    if context.database.transact(lambda session: changes.erase_request(session, account, request_id)):
+    if context.changes.run(request_id, lambda session: changes.erase_request(session, account, request_id)):
         erase_files(context.blobs, request_id)
     return Response(None, 204)
 
 
 def redeliver_delivery(http_request: HttpRequest) -> Response:
     context, account, delivery_id = _context_of(http_request), account_of(http_request), id_of(http_request, "delivery")
-    body = context.database.transact(lambda session: changes.redeliver(session, account, delivery_id))
+    body = context.changes.run(delivery_id, lambda session: changes.redeliver(session, account, delivery_id))
     context.send(Deliver(delivery_id=delivery_id))
     return _json(body, 202)
 

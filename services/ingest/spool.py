@@ -6,7 +6,7 @@ So no transaction is open while a manifest is parsed, and no manifest is in memo
 import tempfile
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
 import orjson
@@ -14,6 +14,7 @@ import orjson
 from services.ingest.manifest.errors import Code, RowError
 from services.ingest.manifest.numbering import Numbering
 from services.ingest.manifest.rows import ROWS_AT_ONCE, Found, Limits, Product
+from services.ingest.space import Reservation
 
 SHOWN = 100
 """Row errors that an answer shows."""
@@ -23,7 +24,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 class Spool:
     """Rows of `product`, `image` and `rejected_row` in PostgreSQL's text format, with their counts and first errors."""
 
-    def __init__(self, request_id: UUID, limits: Limits) -> None:
+    def __init__(self, request_id: UUID, limits: Limits, room: Reservation) -> None:
         self.request_id = request_id
         self.products, self.images, self.rejected = (tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115
         self.product_count = 0
@@ -31,6 +32,7 @@ class Spool:
         self.shown: list[RowError] = []
         self.fatal: RowError | None = None
         self._limits = limits
+        self._room = room
         self._numbering = Numbering()
         self._prefix = f"{request_id}\t"
 
@@ -57,7 +59,12 @@ class Spool:
         return {"errors": [error.document() for error in self.shown], "error_count": self.error_count}
 
     def fill(self, found: Iterable[Found], *, skip: bool) -> None:
-        """Write all rows; without `skip`, no more products after the first error."""
+        """Write all rows; without `skip`, no more products after the first error.
+
+        Raises:
+            Problem: 503, there is no room for them.
+
+        """
         rest = iter(found)
         while not self.fatal and (items := list(islice(rest, ROWS_AT_ONCE))):
             products = [item for item in items if isinstance(item, Product)]
@@ -85,12 +92,12 @@ class Spool:
             if number > newest:
                 newest = number
                 lines.append(f"{prefix}{number}\t{url}\n")
-        self.images.write("".join(lines).encode())
+        self._write(self.images, "".join(lines))
         lines, rest = [], map(str, numbers)
         for row, _, serial_number, name, its_urls in products:
             images = ",".join(islice(rest, len(its_urls)))
             lines.append(f"{prefix}{row}\t{_escaped(serial_number)}\t{_escaped(name)}\t{{{images}}}\n")
-        self.products.write("".join(lines).encode())
+        self._write(self.products, "".join(lines))
         self.product_count += len(products)
 
     def _limit_images(self, product: Product) -> None:
@@ -108,7 +115,12 @@ class Spool:
         if error.fatal or self.error_count >= self._limits.max_row_errors:
             self.fatal = error
         document = _escaped(orjson.dumps(error.document()).decode())
-        self.rejected.write(f"{self._prefix}{self.error_count}\t{document}\n".encode())
+        self._write(self.rejected, f"{self._prefix}{self.error_count}\t{document}\n")
+
+    def _write(self, file: IO[bytes], lines: str) -> None:
+        data = lines.encode()
+        self._room.use(len(data))
+        file.write(data)
 
 
 def _escaped(text: str) -> str:

@@ -15,6 +15,7 @@ from services.ingest.manifest.read import MalformedJsonError, canonical, parse_b
 from services.ingest.manifest.rows import Found, Limits
 from services.ingest.options import Options, read_options
 from services.ingest.settings import IngestSettings
+from services.ingest.space import Reservation
 from services.ingest.spool import Spool
 from services.ingest.upload import Kind, Upload
 from shared.http.problems import Problem
@@ -44,13 +45,15 @@ def submit(
     """Accept the upload, repeat the answer stored for its idempotency key, or only validate it.
 
     Raises:
-        Problem: 400, 409, 415, 422.
+        Problem: 400, 409, 415, 422, 503.
 
     """
     settings = context.settings
-    submission = _submission(settings, upload, key=key, older=older)
-    options = submission.options
-    with closing(_spooled(submission.found, settings, skip=options.skip or options.validate_only)) as spool:
+    with context.parsing:
+        submission = _submission(settings, upload, key=key, older=older)
+        options = submission.options
+        parsed = _spooled(submission.found, settings, upload.room, skip=options.skip or options.validate_only)
+    with closing(parsed) as spool:
         valid = spool.good or (options.skip and spool.usable)
         if options.validate_only:
             counts = {"valid": valid, "products": spool.product_count, "images": spool.image_count}
@@ -87,9 +90,9 @@ def _options(settings: IngestSettings, given: Mapping[str, Any], *, older: bool)
     return read_options(given, allow=settings.fetch_allow, public_url=settings.public_url, older=older)
 
 
-def _spooled(found: Generator[Found, None, None], limits: Limits, *, skip: bool) -> Spool:
+def _spooled(found: Generator[Found, None, None], limits: Limits, room: Reservation, *, skip: bool) -> Spool:
     """The whole manifest on disk; the caller closes it."""
-    spool = Spool(uuid7(), limits)
+    spool = Spool(uuid7(), limits, room)
     try:
         with closing(found):
             spool.fill(found, skip=skip)

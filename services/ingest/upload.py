@@ -2,13 +2,15 @@
 
 import re
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from asyncio import Semaphore
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import IO, Any
 
-from python_multipart.multipart import parse_options_header
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -18,12 +20,18 @@ from starlette.requests import Request as HttpRequest
 from services.ingest.body import limited, too_large
 from services.ingest.manifest.encoding import SUPPORTED, is_supported
 from services.ingest.settings import IngestSettings
+from services.ingest.space import Reservation, SpoolSpace
 from shared.http.problems import Problem
 
+FORM = "multipart/form-data"
 CSV_TYPES = ("text/csv", "application/csv")
 FILE_FIELDS = ("file", "csv_file", "csvFile")
-MAX_FIELDS_BYTES = 2 << 20
+MAX_FIELDS_BYTES = 256 << 10
 """Of all option fields together, which are held in memory: Starlette's own limit is 1 MB for each."""
+CALLBACKS = (
+    *("on_part_begin", "on_part_data", "on_part_end", "on_header_field", "on_header_value", "on_header_end"),
+    *("on_headers_finished", "on_end"),
+)
 FRAMING = 1_000_000
 """Bytes that a multipart body may have besides the file: boundaries, part headers, option fields."""
 FORM_CHARSET = re.compile(r""";\s*charset[^=;]*=\s*(?:"[^"]*"|[^;]*)""", re.IGNORECASE)
@@ -38,40 +46,50 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """`fields`: the options given with the file, as query parameters or form fields; form fields win."""
+    """`fields`: the options given with the file, as query parameters or form fields; form fields win.
+
+    `room`: the disk space that it has reserved, also for its rows.
+    """
 
     kind: Kind
     file: IO[bytes]
     size: int
     fields: Mapping[str, Any]
+    room: Reservation
 
 
 @asynccontextmanager
-async def received(http_request: HttpRequest, settings: IngestSettings) -> AsyncIterator[Upload]:
-    """The upload; its file is open until the block ends.
+async def received(
+    http_request: HttpRequest, settings: IngestSettings, space: SpoolSpace, parsing: Semaphore
+) -> AsyncIterator[Upload]:
+    """The upload; its file is open, and its room reserved, until the block ends. Forms are parsed as `parsing` allows.
 
     Raises:
-        Problem: 400 malformed or without a file, 408 too slow, 413 too large, 415 another media type.
+        Problem: 400 malformed or without a file, 408 too slow, 413 too large, 415 another media type, 503 no room.
 
     """
     content_type = http_request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == "multipart/form-data":
-        upload = _multipart(http_request, settings)
-    elif media_type in CSV_TYPES:
-        upload = _raw(http_request, Kind.CSV, settings, settings.max_upload_bytes)
-    elif media_type == "application/json":
-        upload = _raw(http_request, Kind.JSON, settings, settings.max_json_bytes)
+    if media_type == "application/json":
+        kind, most = Kind.JSON, settings.max_json_bytes
+    elif media_type in {*CSV_TYPES, FORM}:
+        kind, most = Kind.CSV, settings.max_upload_bytes
     else:
         detail = "Send multipart/form-data with a CSV file, text/csv or application/json."
         raise Problem(415, "unsupported_media_type", detail)
     if media_type in CSV_TYPES:
         _require_supported_charset(content_type)
-    try:
-        async with upload as complete:
-            yield complete
-    except ClientDisconnect:
-        raise Problem(400, "incomplete_upload", "The connection closed before the upload was complete.") from None
+    with space.reservation() as room:
+        body = limited(http_request, settings, room, most + (FRAMING if media_type == FORM else 0), most)
+        if media_type == FORM:
+            upload = _multipart(http_request, body, room, parsing, most)
+        else:
+            upload = _raw(http_request, body, room, kind)
+        try:
+            async with upload as complete:
+                yield complete
+        except ClientDisconnect:
+            raise Problem(400, "incomplete_upload", "The connection closed before the upload was complete.") from None
 
 
 def _require_supported_charset(content_type: str) -> None:
@@ -83,7 +101,9 @@ def _require_supported_charset(content_type: str) -> None:
 
 
 class _Parser(MultiPartParser):
-    """Limits the fields, and records whether the closing boundary came: without it, a file or option may be missing."""
+    """Parses in threads, limits the fields, and records whether the closing boundary came: without it, a file or option
+    may be missing.
+    """
 
     spool_max_size = _IN_MEMORY
     closed = False
@@ -94,37 +114,66 @@ class _Parser(MultiPartParser):
         if self._current_part.file is None:
             self.fields_bytes += end - start
             if self.fields_bytes > MAX_FIELDS_BYTES:
-                raise MultiPartException(f"Its fields together exceed {MAX_FIELDS_BYTES >> 20} MB.")
+                raise MultiPartException(f"Its fields together exceed {MAX_FIELDS_BYTES >> 10} kB.")
 
     def on_end(self) -> None:
         self.closed = True
 
+    async def parse_in_threads(self, parsing: Semaphore) -> FormData:
+        """What `parse` does, which would keep the event loop for 80 ms with 300 kB of hostile line ends."""
+        boundary = parse_options_header(self.headers["Content-Type"])[1].get(b"boundary")
+        if not boundary:
+            raise MultiPartException("Missing boundary in multipart.")
+        self._charset = "utf-8"
+        callbacks: Any = {name: getattr(self, name) for name in CALLBACKS}
+        parser = MultipartParser(boundary, callbacks)
+        async for chunk in self.stream:
+            async with parsing:
+                await run_in_threadpool(self._feed, parser, chunk)
+        parser.finalize()
+        return FormData(self.items)
+
+    def _feed(self, parser: MultipartParser, chunk: bytes) -> None:
+        parser.write(chunk)
+        for part, data in self._file_parts_to_write:
+            assert part.file is not None
+            part.file.file.write(data)
+            part.file.size = (part.file.size or 0) + len(data)
+        for part in self._file_parts_to_finish:
+            assert part.file is not None
+            part.file.file.seek(0)
+        self._file_parts_to_write.clear()
+        self._file_parts_to_finish.clear()
+
 
 @asynccontextmanager
-async def _multipart(http_request: HttpRequest, settings: IngestSettings) -> AsyncIterator[Upload]:
-    max_bytes = settings.max_upload_bytes
-    body = limited(http_request, settings, max_bytes + FRAMING, max_bytes)
+async def _multipart(
+    http_request: HttpRequest, body: AsyncGenerator[bytes, None], room: Reservation, parsing: Semaphore, max_bytes: int
+) -> AsyncIterator[Upload]:
     headers = Headers({"Content-Type": FORM_CHARSET.sub("", http_request.headers["content-type"])})
     parser = _Parser(headers, body, max_files=10, max_fields=100)
     try:
-        form = await _parsed(parser)
+        form = await _parsed(parser, parsing)
         part = _file_of(form)
         _require_supported_charset(part.content_type or "")
         size = part.size or 0
         if size > max_bytes:
             raise too_large(max_bytes)
         given = {name: text for name, text in form.items() if isinstance(text, str) and name not in FILE_FIELDS}
-        yield Upload(kind=Kind.CSV, file=part.file, size=size, fields=dict(http_request.query_params) | given)
+        fields = dict(http_request.query_params) | given
+        yield Upload(kind=Kind.CSV, file=part.file, size=size, fields=fields, room=room)
     finally:
         for file in parser._files_to_close_on_error:  # noqa: SLF001 - the form lacks a part that was cut off
             file.close()
 
 
-async def _parsed(parser: _Parser) -> FormData:
+async def _parsed(parser: _Parser, parsing: Semaphore) -> FormData:
     try:
-        form = await parser.parse()
+        form = await parser.parse_in_threads(parsing)
     except MultiPartException as error:
         raise Problem(400, "malformed", f"The multipart body cannot be read: {error.message}") from None
+    except FormParserError:
+        raise Problem(400, "malformed", "The multipart body cannot be read: Invalid multipart data.") from None
     if not parser.closed:
         raise Problem(400, "malformed", "The multipart body ended early: its closing boundary is missing.")
     return form
@@ -144,14 +193,14 @@ def _file_of(form: FormData) -> UploadFile:
 
 @asynccontextmanager
 async def _raw(
-    http_request: HttpRequest, kind: Kind, settings: IngestSettings, max_bytes: int
+    http_request: HttpRequest, body: AsyncGenerator[bytes, None], room: Reservation, kind: Kind
 ) -> AsyncIterator[Upload]:
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
         size = 0
-        async for chunk in limited(http_request, settings, max_bytes, max_bytes):
+        async for chunk in body:
             size += len(chunk)
             if size > _IN_MEMORY:
                 await run_in_threadpool(file.write, chunk)
             else:
                 file.write(chunk)
-        yield Upload(kind=kind, file=file, size=size, fields=dict(http_request.query_params))
+        yield Upload(kind=kind, file=file, size=size, fields=dict(http_request.query_params), room=room)

@@ -156,6 +156,10 @@ class RequestPoller:
                 self._publish(asked, await self._read(asked))
             except psycopg.Error as error:
                 log.warning("poll_failed", error=type(error).__name__)
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+                log.warning("poll_failed", error="CancelledError")  # the read alone was cancelled
             except Exception:  # the followers wait for the next read, and their clients keep the heartbeat
                 log.exception("poll_failed")
             await asyncio.sleep(self._interval)
@@ -165,6 +169,11 @@ class RequestPoller:
         for request_id in asked & self._followers.keys():
             for follower in self._followers[request_id]:
                 follower.publish(found.get(request_id))
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 ROUTES = [Route("/v1/requests/{request_id}/events", get_events)]

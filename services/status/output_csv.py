@@ -4,6 +4,7 @@ Both URL lists are aligned by position, each in one quoted cell. A cell that a s
 leading apostrophe. RFC 4180: lines end in CRLF, quotes are doubled.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
@@ -11,7 +12,12 @@ from services.status.views import ExportImage, ExportRow, output_url
 
 COLUMNS = ("S. No.", "Product Name", "Input Image Urls", "Output Image Urls")
 DETAIL_COLUMNS = ("Status", "Errors")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = re.compile(
+    r"[\t\r\n]|[\s\x00-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*"
+    r"[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]"
+)
+"""OWASP's characters, in their full-width and small forms too (which some locales of Excel read as ASCII), also behind
+what a spreadsheet may strip or not show: spaces, control characters, zero-width characters, a byte order mark."""
 NEEDS_QUOTES = frozenset(',"\r\n')
 CHUNK = 64 * 1024
 
@@ -44,7 +50,7 @@ def product_line(product: ExportRow, *, request_id: UUID, public_url: str, detai
 
 def cell(text: str, *, quoted: bool = False) -> str:
     """One cell, with an apostrophe before a formula, and quotes where they are needed or asked for."""
-    if text.startswith(FORMULA):
+    if FORMULA.match(text):
         text = "'" + text
     if quoted or not NEEDS_QUOTES.isdisjoint(text):
         return '"' + text.replace('"', '""') + '"'

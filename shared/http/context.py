@@ -16,6 +16,8 @@ BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
 }
+LOCK_TIMEOUT_MS = 2_000
+"""A call that waits for a lock keeps a connection and a thread from all others."""
 
 
 class Context:
@@ -26,7 +28,9 @@ class Context:
 
     def __init__(self, settings: HttpSettings) -> None:
         self.settings = settings
-        self.database = Database(settings.database_url, pool_size=settings.database_pool)
+        self.database = Database(
+            settings.database_url, pool_size=settings.database_pool, lock_timeout_ms=LOCK_TIMEOUT_MS
+        )
         self.blobs = blobs.connect(settings.blob_url)
         self.keyring: Keyring | None = None
         if settings.auth == "required":

@@ -19,7 +19,8 @@ from shared.schemas.tables import ProcessingRequest
 
 ROW_ERROR_CODES = (
     *("missing_header", "no_rows", "empty_name", "empty_serial_number", "duplicate_serial_number", "no_url"),
-    *("invalid_url", "url_too_long", "too_many_urls", "too_many_images", "nul_byte", "unterminated_quote", "not_csv"),
+    *("invalid_url", "url_too_long", "too_many_urls", "too_many_images", "nul_byte", "unterminated_quote"),
+    *("row_too_long", "not_csv"),
 )
 
 
@@ -31,9 +32,7 @@ def error_codes(kind: type[ImageError]) -> set[str]:
 
 def timestamp(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC with milliseconds and `Z`."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _one_of(*values: str) -> WithJsonSchema:

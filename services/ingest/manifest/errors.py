@@ -22,6 +22,7 @@ class Code(StrEnum):
     TOO_MANY_IMAGES = "too_many_images"
     NUL_BYTE = "nul_byte"
     UNTERMINATED_QUOTE = "unterminated_quote"
+    ROW_TOO_LONG = "row_too_long"
     NOT_CSV = "not_csv"
 
 

@@ -48,7 +48,7 @@ def find_header(head: str) -> Header | list[RowError]:
 
 
 def _read(head: str, delimiter: str) -> Header | list[RowError]:
-    for line, record in read_records(io.StringIO(head, newline=""), delimiter):
+    for line, record in read_records(io.StringIO(head, newline=""), delimiter, limit=HEAD):
         if isinstance(record, Broken):
             return [_broken(line, unterminated=record.unterminated)]
         cells = unwrap(record, delimiter)

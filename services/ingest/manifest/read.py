@@ -42,21 +42,23 @@ def read_manifest(file: IO[bytes], limits: Limits) -> Generator[Found, None, Non
         header = find_header(head)
         if isinstance(header, Header):
             text.seek(0)
-            yield from check_all(_rows(text, header), limits, if_empty="There are no products below the header.")
+            yield from check_all(
+                _rows(text, header, limits), limits, if_empty="There are no products below the header."
+            )
         else:
             yield from header
     finally:
         text.detach()  # the file stays open for its owner
 
 
-def _rows(text: TextIO, header: Header) -> Iterator[Found]:
+def _rows(text: TextIO, header: Header, limits: Limits) -> Iterator[Found]:
     row = 0
-    for line, record in read_records(text, header.delimiter):
+    for line, record in read_records(text, header.delimiter, limit=limits.max_row_length):
         if line <= header.line:
             continue
         if isinstance(record, Broken):
             row += 1
-            yield _broken(record, row, line)
+            yield _broken(record, row, line, limits)
         elif product := read_row(record, header, row + 1, line):
             row += 1
             yield _stray_nul(record, product) or product
@@ -69,13 +71,16 @@ def _stray_nul(record: list[str], product: Product) -> RowError | None:
     return product.error(Code.NUL_BYTE, "The row contains a NUL character.")
 
 
-def _broken(record: Broken, row: int, line: int) -> RowError:
+def _broken(record: Broken, row: int, line: int, limits: Limits) -> RowError:
     if record.fatal:
         return RowError(code=Code.NOT_CSV, detail="Too many quotes are not closed.", line=line)
     if record.unterminated:
         detail = "A quote is not closed, or there is text after a closing quote."
         return RowError(code=Code.UNTERMINATED_QUOTE, detail=detail, row=row, line=line)
-    return RowError(code=Code.NOT_CSV, detail="The line is too long.", row=row, line=line)
+    most = (
+        f"{limits.max_row_length:,} characters, which is more than {limits.max_urls_per_row} URLs and their names need"
+    )
+    return RowError(code=Code.ROW_TOO_LONG, detail=f"The row has over {most}.", row=row, line=line)
 
 
 def parse_body(data: bytes) -> dict[str, Any]:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TextIO
 
-RECORD_LIMIT = 4_000_000
-"""Characters of one record; the widest sensible row has 100 URLs of 2,048 characters."""
 REREAD_LIMIT = 32_000_000
 """Characters that may be read again after broken records, so that a hostile file takes linear time."""
 
-csv.field_size_limit(RECORD_LIMIT + 1)  # process-wide; the default of 131,072 is less than one full row
+csv.field_size_limit(2**31 - 1)  # process-wide; the limit of a record is ours, and the default less than a full row
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +30,11 @@ class _TooLongError(Exception):
 
 
 class _Lines:
-    """Physical lines; remembers those of the current record."""
+    """Physical lines; remembers those of the current record, which may have `limit` characters."""
 
-    def __init__(self, text: TextIO) -> None:
+    def __init__(self, text: TextIO, limit: int) -> None:
         self._text = text
+        self._limit = limit
         self._again: list[str] = []  # lines to read again, last one first
         self._size = 0
         self.current: list[str] = []
@@ -45,7 +44,7 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._again.pop() if self._again else self._text.readline(RECORD_LIMIT)
+        line = self._again.pop() if self._again else self._text.readline(self._limit + 1)
         if not line:
             raise StopIteration
         self.current.append(line)
@@ -53,7 +52,7 @@ class _Lines:
         if len(self.current) == 1:
             self._size = 0
         self._size += len(line)
-        if self._size >= RECORD_LIMIT:
+        if self._size > self._limit:
             raise _TooLongError
         return line
 
@@ -70,15 +69,16 @@ class _Lines:
     def _finish_line(self) -> None:
         line = self.current[0]
         while line and not self._again and not line.endswith(("\n", "\r")):
-            line = self._text.readline(RECORD_LIMIT)
+            line = self._text.readline(self._limit)
 
 
-def read_records(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str] | Broken]]:
+def read_records(text: TextIO, delimiter: str, *, limit: int) -> Iterator[tuple[int, list[str] | Broken]]:
     """Every record except blank lines, with the number of the line it starts on.
 
-    `text` must have been opened with `newline=""`: line ends inside quotes are content.
+    A record of more than `limit` characters is broken. `text` must have been opened with `newline=""`: line ends inside
+    quotes are content.
     """
-    lines = _Lines(text)
+    lines = _Lines(text, limit)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     reread = 0
     while True:

@@ -30,6 +30,11 @@ class Limits(BaseModel):
     max_url_length: PositiveInt = 2048
     max_row_errors: PositiveInt = 100_000
 
+    @property
+    def max_row_length(self) -> int:
+        """Characters of a CSV row: every URL it may have, with quotes and spaces between, and 100,000 for all else."""
+        return self.max_urls_per_row * (self.max_url_length + 4) + 100_000
+
 
 class Product(NamedTuple):
     """One row of the manifest; `line` is None where the manifest was JSON."""

@@ -44,7 +44,7 @@ def test_a_client_that_sends_all_before_it_reads_gets_the_answer(address: str, p
     url = urlsplit(address)
     for _ in range(3):
         connection = http.client.HTTPConnection(url.hostname or "", url.port)
-        body = _blocks(8 * LIMIT) if chunked else b"x" * (8 * LIMIT)
+        body = _blocks(4 * LIMIT) if chunked else b"x" * (4 * LIMIT)
         connection.request("POST", path, body, CSV, encode_chunked=chunked)
         answer = connection.getresponse()
         assert (answer.status, b"1 MB" in answer.read()) == (413 if path != "/upload" else 400, True)
@@ -109,6 +109,25 @@ def test_a_silent_client_gets_an_answer_before_the_gateway_gives_up(
     assert answer.startswith(f"HTTP/1.1 {status}".encode())
     assert b"slow_upload" in answer
     assert b"Abandoned" not in answer
+
+
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"], ids=["", "expecting 100"])
+@pytest.mark.parametrize("length", [4 * LIMIT, 10_000_000_000], ids=["above ours", "above the gateway's"])
+@pytest.mark.parametrize("kind", [b"text/csv", b"multipart/form-data; boundary=x"])
+@pytest.mark.parametrize(("path", "status"), [("/v1/requests", 413), ("/upload", 400), ("/api/upload-csv/", 400)])
+def test_a_length_above_the_limit_is_refused_before_any_of_the_body_comes(
+    address: str, monkeypatch: pytest.MonkeyPatch, path: str, status: int, kind: bytes, length: int, expect: bytes
+) -> None:
+    monkeypatch.setattr(ingest_body, "DROP_IDLE_TIMEOUT", 0.2)
+    url = urlsplit(address)
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nContent-Type: ".encode() + kind + b"\r\n"
+    with socket.create_connection((url.hostname, url.port), timeout=PATIENCE / 2) as client:
+        client.sendall(head + expect + b"\r\n")
+        answer = client.makefile("rb").read().removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"connection: close" in answer.lower()
+    assert b"too_large" in answer
+    assert b"1 MB" in answer
 
 
 def _blocks(size: int) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from starlette.types import Message
 
 from services.ingest.body import IDLE_TIMEOUT, MIN_RATE, limited
 from services.ingest.settings import IngestSettings
+from services.ingest.space import SpoolSpace
 from shared.http.problems import Problem
 
 SECONDS = 900
@@ -34,7 +35,7 @@ class Sender:
         loop.time = lambda: clock() + self.ahead  # type: ignore[method-assign]
         http_request = HttpRequest({"type": "http", "method": "POST", "headers": []}, self._receive)
         total = 0
-        async for chunk in limited(http_request, SETTINGS, 10**8, 10**8):
+        async for chunk in limited(http_request, SETTINGS, SpoolSpace(10**9).reservation(), 10**8, 10**8):
             total += len(chunk)
             self.ahead += our_pause
         return total

@@ -10,15 +10,17 @@ import pytest
 
 from services.ingest.manifest.errors import Code, RowError
 from services.ingest.manifest.rows import ROWS_AT_ONCE, Found, Limits, Product
+from services.ingest.space import SpoolSpace
 from services.ingest.spool import SHOWN, Spool
 
 ID = UUID(int=7)
+ROOM = SpoolSpace(10**9).reservation()
 A, B = "https://a.example/a.jpg", "https://a.example/b.jpg"
 
 
 @pytest.fixture
 def spool() -> Iterator[Spool]:
-    with closing(Spool(ID, Limits(max_images=3, max_row_errors=1000))) as spool:
+    with closing(Spool(ID, Limits(max_images=3, max_row_errors=1000), ROOM)) as spool:
         yield spool
 
 
@@ -86,7 +88,7 @@ def test_reading_stops_after_too_many_errors(spool: Spool) -> None:
 
 
 def test_rows_are_stored_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    with closing(Spool(ID, Limits())) as spool:
+    with closing(Spool(ID, Limits(), ROOM)) as spool:
         numbers = Mock(wraps=spool._numbering.numbers)
         monkeypatch.setattr(spool._numbering, "numbers", numbers)
         fill(spool, [product(row, A, B) for row in range(1, 321)])
@@ -96,7 +98,7 @@ def test_rows_are_stored_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_error_among_many_rows_spoils_no_other() -> None:
     found = [error(row) if row == 50 else product(row, A, B) for row in range(1, 101)]
-    with closing(Spool(ID, Limits())) as spool:
+    with closing(Spool(ID, Limits(), ROOM)) as spool:
         products, images, rejected = fill(spool, found)
         assert [line.split("\t")[1] for line in products] == [str(row) for row in range(1, 101) if row != 50]
         assert (len(images), len(rejected), spool.good, spool.usable) == (2, 1, False, True)

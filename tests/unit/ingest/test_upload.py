@@ -10,6 +10,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.types import Message
 
 from services.ingest.settings import IngestSettings
+from services.ingest.space import SpoolSpace
 from services.ingest.upload import received
 from shared.http.problems import Problem
 
@@ -33,8 +34,8 @@ def part(name: str, content: bytes = LARGE) -> bytes:
         (part("file") + b"\r\n" + part("file") + END, False, "several_files"),
         (part("other") + END, False, "missing_file"),
         (part("file", LARGE * 14) + END, False, "too_large"),
-        (part("file") + (OPTION + b"x" * 1_000_000) * 2 + END, False, None),
-        (part("file") + (OPTION + b"x" * 1_000_000) * 3 + END, False, "malformed"),
+        (part("file") + (OPTION + b"x" * 100_000) * 2 + END, False, None),
+        (part("file") + (OPTION + b"x" * 100_000) * 3 + END, False, "malformed"),
         (part("file") + OPTION + b"x" * 1_100_000 + END, False, "malformed"),
     ],
     ids=[
@@ -72,7 +73,7 @@ async def _read(body: bytes, *, more: bool) -> int | str:
     headers = [(b"content-type", b"multipart/form-data; boundary=x")]
     scope = {"type": "http", "method": "POST", "headers": headers, "query_string": b""}
     try:
-        async with received(HttpRequest(scope, receive), SETTINGS) as upload:
+        async with received(HttpRequest(scope, receive), SETTINGS, SpoolSpace(10**9), asyncio.Semaphore(2)) as upload:
             return upload.size
     except Problem as problem:
         return problem.code

@@ -65,9 +65,9 @@ def test_a_request_followed_while_a_read_is_under_way_does_not_look_deleted() ->
     assert asyncio.run(scene()) == (first, second)
 
 
-@pytest.mark.parametrize("error", [OperationalError("away"), ValueError("of no database")])
+@pytest.mark.parametrize("error", [OperationalError("away"), ValueError("of no database"), asyncio.CancelledError()])
 def test_followers_recover_when_a_read_fails_whatever_the_error(error: Exception) -> None:
-    request_id, failures = uuid7(), [error]
+    request_id, failures = uuid7(), [error] * 3
 
     async def read(asked: set[UUID]) -> dict[UUID, Found]:
         if failures:

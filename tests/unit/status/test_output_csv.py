@@ -27,12 +27,15 @@ def line(product: ExportRow, *, details: bool = False) -> str:
     return product_line(product, request_id=REQUEST, public_url=PUBLIC_URL, details=details)
 
 
-@pytest.mark.parametrize("text", ["", "plain", "1-2", "a=b", " =1", "ü"])
+@pytest.mark.parametrize("text", ["", "plain", "1-2", "a=b", " 1", "\u200bplain", "ü"])
 def test_most_cells_stay_as_they_are(text: str) -> None:
     assert cell(text) == text
 
 
-FORMULAS = {start + "1+1": f"'{start}1+1" for start in "=+-@\t"} | {"\r=1": '"\'\r=1"'}
+SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b"
+UNSEEN = (" ", "\xa0", "\u3000", "\u200b", "\ufeff", "\x00", " \u2060 ")
+FORMULA_STARTS = (*SIGNS, "\t", *(unseen + sign for unseen in UNSEEN for sign in SIGNS))
+FORMULAS = {start + "1+1": f"'{start}1+1" for start in FORMULA_STARTS} | {"\r=1": '"\'\r=1"'}
 QUOTED = {'a"b': '"a""b"', "a,b": '"a,b"', "a\nb": '"a\nb"', "a\rb": '"a\rb"'}
 
 

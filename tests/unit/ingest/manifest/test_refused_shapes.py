@@ -1,13 +1,14 @@
 """Every shape of manifest that is refused, with its exact place (docs/manifest.md)."""
 
 import io
+import tracemalloc
 
 import pytest
 
 from services.ingest.manifest.encoding import UnsupportedFileError
 from services.ingest.manifest.errors import Code, RowError
 from services.ingest.manifest.read import read_manifest
-from services.ingest.manifest.rows import Limits
+from services.ingest.manifest.rows import Limits, Product
 from tests.unit.ingest.manifest.reading import HEADER, A, B, C, errors, read
 
 SERIAL_NUMBER, NAME, URLS = "S. No.", "Product Name", "Input Image Urls"
@@ -16,6 +17,9 @@ LONG_URL = "https://a.example/" + "x" * 2030
 
 def wrong(code: Code, row: int | None = None, line: int | None = None, **place: object) -> RowError:
     return RowError(code=code, detail="", row=row, line=line, **place)  # type: ignore[arg-type]
+
+
+LONGEST = Limits().max_row_length
 
 
 @pytest.mark.parametrize("text", ["", "\n \n", "\r\n\t\r\n"])
@@ -142,9 +146,10 @@ def test_nul(row: str, column: str, index: int | None) -> None:
     ("row", "code"),
     [
         (f'1,Shirt,"{A}\n2,Hat,"{B}"\n3,Shoe,{C}\n', Code.UNTERMINATED_QUOTE),
-        ("1,Shirt," + "x" * 9_000_000 + f"\n2,Hat,{B}\n3,Shoe,{C}\n", Code.NOT_CSV),
+        ("1,Shirt," + "x" * 9_000_000 + f"\n2,Hat,{B}\n3,Shoe,{C}\n", Code.ROW_TOO_LONG),
+        ("1,Shirt," + "x" * LONGEST + f"\n2,Hat,{B}\n3,Shoe,{C}\n", Code.ROW_TOO_LONG),
     ],
-    ids=["an open quote", "a line without end"],
+    ids=["an open quote", "a line without end", "a line that is a little too long"],
 )
 def test_a_broken_line_costs_its_own_row_only(row: str, code: Code) -> None:
     error, *others = read(HEADER + row)
@@ -179,4 +184,22 @@ def test_the_value_shown_is_short() -> None:
 def test_a_file_of_broken_quotes_is_refused_in_linear_time() -> None:
     found = errors(HEADER + 'x",""",\n' * 600_000)
     assert (found[-1].code, found[-1].row) == (Code.NOT_CSV, None)
-    assert len(found) < 50
+    assert len(found) < 150
+
+
+def test_the_widest_row_is_read() -> None:
+    url = "https://a.example/".ljust(Limits().max_url_length, "x")
+    name = "\N{LATIN SMALL LETTER A WITH DIAERESIS}" * 90_000
+    [product] = read(HEADER + f'1,{name},"{", ".join([url] * 100)}"\n')
+    assert isinstance(product, Product)
+    assert (product.name, product.urls) == (name, [url] * 100)
+
+
+def test_a_row_that_is_too_long_is_refused_before_it_is_read_as_a_whole() -> None:
+    file = io.BytesIO((HEADER + "1,Shirt," + "\N{GRINNING FACE}" * 4_000_000 + f"\n2,Hat,{B}\n").encode())
+    tracemalloc.start()
+    found = [item.row for item in read_manifest(file, Limits())]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [1, 2]
+    assert peak < 12_000_000  # the row has 16 MB

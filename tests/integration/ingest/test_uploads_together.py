@@ -1,0 +1,135 @@
+"""What uploads may take together: disk, threads, and nothing of the event loop."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Lock
+from typing import Any
+
+import httpx
+import pytest
+from python_multipart.multipart import MultipartParser
+from starlette.applications import Starlette
+
+from services.ingest import submit
+from services.ingest.app import create
+from services.ingest.manifest.read import parse_body
+from services.ingest.settings import IngestSettings
+from shared.db import Database
+from tests.integration.ingest.test_accept import CSV, post_csv
+from tests.serving import serving
+from tests.stack import until
+
+LARGEST = 1_000_000
+SPOOL = 6 * LARGEST
+
+
+@pytest.fixture
+def app(settings: IngestSettings, database: Database) -> Starlette:
+    return create(settings.model_copy(update={"max_upload_bytes": LARGEST, "spool_bytes": SPOOL}))
+
+
+@pytest.fixture
+def small(app: Starlette) -> Iterator[httpx.Client]:
+    """Ingest with room for six of the largest uploads."""
+    with serving(app) as address, httpx.Client(base_url=address, timeout=30) as client:
+        yield client
+
+
+def begun(client: httpx.Client, rest: bytes) -> socket.socket:
+    connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
+    connection.sendall(b"POST /v1/requests HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n" + rest)
+    return connection
+
+
+@pytest.mark.parametrize("form", [False, True])
+@pytest.mark.parametrize(
+    ("begin", "last"),
+    [
+        (b"Content-Length: 1000000\r\n\r\nx", b"Content-Length: 1000000\r\n\r\n"),
+        (b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"),
+    ],
+    ids=["with a length", "chunked"],
+)
+def test_what_has_no_room_beside_others_is_503_and_taken_later(
+    small: httpx.Client, app: Starlette, begin: bytes, last: bytes, *, form: bool
+) -> None:
+    with ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(begun(small, begin))
+        until(lambda: app.state.context.space.reserved == SPOOL)
+        refused = stack.enter_context(begun(small, last)).recv(2000)
+        assert refused.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 30" in refused.lower()
+        answer = small.post("/v1/requests", files={"file": ("a.csv", CSV)}) if form else post_csv(small)
+        assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+    until(lambda: app.state.context.space.reserved == 0)
+    assert post_csv(small).status_code == 202
+    assert app.state.context.space.reserved == 0
+
+
+def test_rows_that_take_more_than_their_file_are_counted(small: httpx.Client, app: Starlette) -> None:
+    rows = "".join(f"{number},a,//b.c/{number % 9}\n" for number in range(45_000))
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(begun(small, b"Content-Length: 1000000\r\n\r\nx"))
+        until(lambda: app.state.context.space.reserved == 4 * LARGEST)
+        answer = post_csv(small, "S. No.,Product Name,Input Image Urls\n" + rows.replace("//", "http://"))
+        assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+    until(lambda: app.state.context.space.reserved == 0)
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[bool]:
+    """For each call, whether it was made where an event loop runs."""
+    inner: Callable[..., Any] = getattr(owner, name)
+    on_a_loop: list[bool] = []
+
+    def outer(*arguments: Any, **options: Any) -> Any:
+        on_a_loop.append(asyncio._get_running_loop() is not None)
+        return inner(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, outer)
+    return on_a_loop
+
+
+def test_nothing_is_parsed_or_hashed_on_the_event_loop(small: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [
+        recorded(monkeypatch, owner, name)
+        for owner, name in [
+            (MultipartParser, "write"),
+            (submit, "parse_body"),
+            (submit, "canonical"),
+            (submit, "content_hash"),
+            (submit, "read_manifest"),
+        ]
+    ]
+    product = {"serial_number": "1", "name": "n", "image_urls": ["https://a.example/1.jpg"]}
+    key = {"Idempotency-Key": "one"}
+    assert small.post("/v1/requests", files={"file": ("a.csv", CSV)}, headers=key).status_code == 202
+    assert small.post("/v1/requests", json={"products": [product]}, headers=key).status_code == 422
+    assert [set(step) for step in steps] == [{False}] * 5
+
+
+def test_few_uploads_are_parsed_at_a_time(small: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsed JSON takes up to 35 times its size, and every thread that computes delays the event loop."""
+    inner, lock, now, most = parse_body, Lock(), 0, 0
+
+    def slow(data: bytes) -> dict[str, Any]:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        with lock:
+            now -= 1
+        return inner(data)
+
+    monkeypatch.setattr(submit, "parse_body", slow)
+    product = {"serial_number": "1", "name": "n", "image_urls": ["https://a.example/1.jpg"]}
+    with ThreadPoolExecutor(5) as threads:
+        calls = [threads.submit(small.post, "/v1/requests", json={"products": [product]}) for _ in range(24)]
+        assert {call.result().status_code for call in calls} == {202}
+    assert 1 <= most <= 3

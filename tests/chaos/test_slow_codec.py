@@ -31,7 +31,7 @@ def stack(workspace: Path) -> Iterator[Stack]:
         "HALFTONE_WORKERS": "2",
         "HALFTONE_THREADS": "2",
         "HALFTONE_CODEC_PROCESSES": "1",
-        "PLANTED_CODEC_SECONDS": str(CODEC_SECONDS),
+        "PYTHON_PLANTED_CODEC_SECONDS": str(CODEC_SECONDS),
         "PYTHONPATH": f"{ROOT / 'tests/chaos/planted'}:{ROOT}",
     }
     stack = Stack(workspace / "slow", env=settings)

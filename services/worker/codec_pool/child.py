@@ -7,6 +7,7 @@ watches the worker itself.
 
 import ctypes
 import fcntl
+import logging
 import multiprocessing
 import os
 import resource
@@ -19,6 +20,7 @@ from contextlib import suppress
 from typing import BinaryIO, Final
 
 from services.worker.codec import Rendition
+from services.worker.codec_pool import sandbox
 from services.worker.codec_pool.frames import Answer, Failure, Outcome, Stream
 from shared.errors import ImageError
 from shared.recipe import Recipe
@@ -27,11 +29,13 @@ Codec = Callable[[bytes, Recipe], Rendition]
 
 _START_SECONDS = 20.0
 _END_SECONDS = 5.0
-_READY: Final = b"ready"
+_CONFINED, _LOOSE = b"c", b"l"  # what a child says first
 _PR_SET_PDEATHSIG = 1
 _context: Final = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["services.worker.codec_pool.preload"])
 _processes: Final = threading.Lock()
+_told_of_loose: Final = threading.Event()
+_log = logging.getLogger(__name__)
 
 
 class Child:
@@ -53,7 +57,7 @@ class Child:
                 self._stream.close()
                 raise
         try:
-            self._stream.exactly(len(_READY), _START_SECONDS)
+            _report(self._stream.exactly(1, _START_SECONDS)[0])
         except BaseException:
             self.end()
             raise
@@ -84,16 +88,25 @@ class Child:
         return code
 
 
+def _report(said: bytes) -> None:
+    if said != _CONFINED and not _told_of_loose.is_set():
+        _told_of_loose.set()
+        _log.warning(
+            "this system has no filter for system calls that we know: a picture that takes over its codec child "
+            "may open files and connections as the worker may (docs/images.md)"
+        )
+
+
 def serve(stream: socket.socket, codec: Codec, memory_bytes: int, cpu_seconds: int) -> None:
     """The child's whole life: one picture after the other, until the worker hangs up."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # for the worker, which then closes the pool
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parents()
-    _limit(resource.RLIMIT_CORE, 0)
+    sentinel = _die_with_parents()
     _limit(resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS, memory_bytes)
     worker = Stream(stream)
+    confined = sandbox.enter({stream.fileno(), sentinel})
     with suppress(EOFError, OSError):
-        worker.send(_READY)
+        worker.send(_CONFINED if confined else _LOOSE)
         while True:
             number, recipe, descriptor = worker.receive_request()
             _allow_cpu(cpu_seconds)
@@ -103,9 +116,10 @@ def serve(stream: socket.socket, codec: Codec, memory_bytes: int, cpu_seconds: i
 
 def _read(descriptor: int) -> bytes:
     """From its start: a child that died may have read it before."""
-    with open(descriptor, "rb", buffering=0) as file:
-        file.seek(0)
-        return file.read()
+    try:
+        return os.pread(descriptor, os.lseek(descriptor, 0, os.SEEK_END), 0)
+    finally:
+        os.close(descriptor)
 
 
 def _outcome(codec: Codec, source: bytes, recipe: Recipe) -> Outcome:
@@ -136,8 +150,10 @@ def _allow_cpu(seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
-def _die_with_parents() -> None:
+def _die_with_parents() -> int:
     """End with the fork server and with the worker, even in the middle of a picture and deep in C.
+
+    Returns a descriptor that has to stay open for it.
 
     The worker holds the other end of the sentinel pipe: when it closes, the kernel sends SIGIO, which ends a process.
     (macOS ignores SIGIO: there a child ends after its picture.)
@@ -151,3 +167,4 @@ def _die_with_parents() -> None:
     fcntl.fcntl(worker.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
     if not worker.is_alive():  # it died before the line above
         os._exit(1)
+    return worker.sentinel

@@ -1,6 +1,6 @@
 """Loaded by every Python with this folder in PYTHONPATH: a poisonous source kills the worker that opens it.
 
-With PLANTED_CODEC_SECONDS the codec takes so long for each picture.
+With PYTHON_PLANTED_CODEC_SECONDS the codec takes so long for each picture (a child keeps PYTHON* of the environment).
 """
 
 import os
@@ -12,7 +12,7 @@ from services.worker import codec
 from shared.blobs.disk import DiskBlobs
 
 POISON = b"\xff\xd8\xff poison"
-SECONDS = float(os.environ.get("PLANTED_CODEC_SECONDS", "0"))
+SECONDS = float(os.environ.get("PYTHON_PLANTED_CODEC_SECONDS", "0"))
 _open = DiskBlobs.open
 _compress = codec.compress
 

@@ -3,13 +3,11 @@
 import os
 import pickle
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -59,14 +57,6 @@ def kill(_rest: bytes) -> Rendition:
     return echo(b"killed")
 
 
-def kill_once(rest: bytes) -> Rendition:
-    flag = Path(rest.decode())
-    if not flag.exists():
-        flag.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return echo(rest)
-
-
 def corrupt(_rest: bytes) -> Rendition:
     raise CorruptImage("planted")
 
@@ -87,9 +77,9 @@ def nothing(_rest: bytes) -> Any:
 
 def garbage(rest: bytes) -> Rendition:
     """Say something else before the answer, as code that runs in a child might."""
-    for file in Path("/proc/self/fd").iterdir():
-        with suppress(OSError), socket.socket(fileno=os.dup(int(file.name))) as stream:
-            stream.sendall(pickle.dumps(echo(rest)) * 100)
+    for descriptor in range(3, 64):
+        with suppress(OSError):
+            os.write(descriptor, pickle.dumps(echo(rest)) * 100)
     return echo(rest)
 
 
@@ -114,5 +104,5 @@ def slow_echo(body: bytes) -> Rendition:
     return echo(body)
 
 
-ACTS = (loop, sleep, allocate, kill, kill_once, corrupt, bug, preloaded, nothing, garbage, pid, echo, slow_echo)
+ACTS = (loop, sleep, allocate, kill, corrupt, bug, preloaded, nothing, garbage, pid, echo, slow_echo)
 VICES: dict[bytes, Callable[[bytes], Rendition]] = {act.__name__.replace("_", " ").encode(): act for act in ACTS}

@@ -24,11 +24,14 @@ STRIPPERS: Final[dict[str, Callable[[bytes, bytes], bytes]]] = {
 
 
 def without_metadata(source: bytes, image_format: str, orientation: int) -> bytes | None:
-    """None where the file breaks its format's rules, although a decoder accepted it."""
+    """None where the file breaks its format's rules, although a decoder accepted it, or may have more that is private.
+
+    A stripper raises nothing but `ValueError`.
+    """
     exif = _orientation_only(orientation) if orientation != 1 else b""
     try:
         return STRIPPERS[image_format](source, exif)
-    except (IndexError, ValueError):
+    except ValueError:
         return None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
-_GRAPHIC_CONTROL, _APPLICATION = 0xF9, 0xFF
+_GRAPHIC_CONTROL, _APPLICATION = b"\xf9", b"\xff"
 _KEPT_APPLICATIONS: Final = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
 _HEADER = 13
 
@@ -32,7 +32,7 @@ def extent(source: bytes, *, stop_at: int) -> tuple[tuple[int, int], int]:
 
 
 def _kept(source: bytes, start: int) -> bool:
-    label = source[start + 1]
+    label = source[start + 1 : start + 2]  # of a file that is cut off, nothing
     if label == _APPLICATION:
         return source[start + 3 : start + 14] in _KEPT_APPLICATIONS
     return label == _GRAPHIC_CONTROL

@@ -5,16 +5,24 @@ from collections.abc import Iterator
 from typing import Final
 
 _NEEDED: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
+_OF_A_FRAME: Final = frozenset({b"VP8 ", b"VP8L", b"ALPH"})
+_FRAME_HEADER = 16
 _HAS_XMP, _HAS_EXIF = 0x04, 0x08
 
 
 def strip_webp(source: bytes, exif: bytes) -> bytes:
+    """Raises `ValueError` for an empty header, or a frame with a part that may be private."""
     parts: list[bytes] = []
     extended = False
-    for name, body in _chunks(source):
+    end = min(len(source), 8 + int.from_bytes(source[4:8], "little"))
+    for name, body in _chunks(source, 12, end):
         if name not in _NEEDED:
             continue
+        if name == b"ANMF" and not _OF_A_FRAME.issuperset(dict(_chunks(body, _FRAME_HEADER, len(body)))):
+            raise ValueError("a frame with a part that may be private")
         if name == b"VP8X":
+            if not body:
+                raise ValueError("an empty header")
             extended = True
             flags = body[0] & ~(_HAS_XMP | _HAS_EXIF) | (_HAS_EXIF if exif else 0)
             parts.append(_chunk(name, bytes([flags]) + body[1:]))
@@ -26,8 +34,7 @@ def strip_webp(source: bytes, exif: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(content)) + content
 
 
-def _chunks(source: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at, end = 12, min(len(source), 8 + int.from_bytes(source[4:8], "little"))
+def _chunks(source: bytes, at: int, end: int) -> Iterator[tuple[bytes, bytes]]:
     while at + 8 <= end:
         length = int.from_bytes(source[at + 4 : at + 8], "little")
         yield source[at : at + 4], source[at + 8 : at + 8 + length]

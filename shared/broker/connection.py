@@ -17,7 +17,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.broker.metrics import UNSENT
-from shared.broker.queues import BLOCK_SECONDS, Broker, Following, Taken
+from shared.broker.queues import BLOCK_SECONDS, Broker
+from shared.broker.shares import Following, Taken
 from shared.log import get_logger
 from shared.messages import CompressBatch, FetchBatch, GroupDone, Message
 

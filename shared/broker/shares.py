@@ -12,8 +12,6 @@ from typing import Any
 import dramatiq
 from dramatiq.broker import MessageProxy
 
-from shared.schemas.accounts import DEFAULT_ACCOUNT
-
 SEARCH_SECONDS = 0.25
 """How often a process that holds one account's share of a queue looks for messages of others in it."""
 SEARCH_DEPTH = 128
@@ -42,12 +40,12 @@ return false
 def owners(message: dramatiq.Message[Any]) -> tuple[str, ...]:
     """The account and the request that a batch belongs to; nothing for messages that are quickly done.
 
-    A batch of a service that does not name accounts yet belongs to the default one.
+    Batches of a service that names no accounts yet count as those of one account.
     """
     payload = message.args[0] if message.args else None
     if not isinstance(payload, dict) or "claim" not in payload:
         return ()
-    return str(payload.get("account_id", DEFAULT_ACCOUNT)), str(payload["request_id"])
+    return str(payload.get("account_id", "")), str(payload["request_id"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +112,4 @@ class Shares:
 def full(held: Iterable[tuple[str, ...]], size: int) -> list[str]:
     """The accounts and requests that may have no more messages in hand."""
     counts = Counter((owner, level) for owned_by in held for level, owner in enumerate(owned_by))
-    return [owner for (owner, level), count in counts.items() if count >= _sizes(size)[level]]
+    return [owner for (owner, level), count in counts.items() if owner and count >= _sizes(size)[level]]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.ids import uuid7
 from shared.recipe import Recipe
+from shared.schemas.accounts import DEFAULT_ACCOUNT
 
 _CONFIG = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)  # the input holds URLs: not for logs
 
@@ -63,6 +64,7 @@ class Batch(Message):
 
     isolated: ClassVar[bool] = False
 
+    account_id: UUID = DEFAULT_ACCOUNT  # as of a service that does not send it yet
     request_id: UUID
     group: int
     dispatch_no: int

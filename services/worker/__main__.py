@@ -36,6 +36,7 @@ def main() -> None:
     log.configure(level=settings.log_level, style=settings.log_format)
     connected = broker.connect(settings.redis_url, middleware=[Metrics()], retries=REDIS_RETRIES)
     connected.prefetch |= settings.prefetch
+    connected.shares |= settings.shares
     fleet = Fleet(connected.probe, settings.threads)
     store = blobs.connect(settings.blob_url)
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)

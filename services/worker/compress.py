@@ -99,7 +99,7 @@ def _compress(compressor: Compressor, batch: Batch, images: Sequence[FetchedImag
     sources = [partial(blobs.open, source_key(batch.request_id, image.sha256)) for image in images]
     try:
         with blobs.batch() as put:
-            for made in compressor.pool.compress(sources, batch.recipe, batch.request_id):
+            for made in compressor.pool.compress(sources, batch.recipe, batch.request_id, batch.account_id):
                 image = images[made.index]
                 results[image.number] = _result(blobs, put, batch, image, made)
     except StorageError as error:

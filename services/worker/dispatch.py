@@ -195,9 +195,9 @@ def _lock_running(session: Session, request_id: UUID) -> Row | None:
     rows = execute(
         session,
         """
-        SELECT id, run, quality, mode, format, max_side, stop_reason IS NULL AND finished_at IS NULL AS running
-        FROM processing_request WHERE id = %(id)s
-        FOR NO KEY UPDATE
+        SELECT id, account_id, run, quality, mode, format, max_side,
+               stop_reason IS NULL AND finished_at IS NULL AS running
+        FROM processing_request WHERE id = %(id)s FOR NO KEY UPDATE
         """,
         {"id": request_id},
     )
@@ -285,7 +285,7 @@ def _group(request_id: UUID, group: int) -> Update:
 def _pipelines(request: Row, done: GroupDone, images: list[Row]) -> Iterator[Pipeline]:
     """At most 16 images each; what may have killed its worker travels isolated, a request's first images quickly."""
     recipe = {name: request[name] for name in ("quality", "mode", "format", "max_side")}
-    common = done.model_dump() | {"run": request["run"], "recipe": recipe}
+    common = done.model_dump() | {"account_id": request["account_id"], "run": request["run"], "recipe": recipe}
     together = [image for image in images if not image["isolated"]]
     for start in range(0, len(together), IMAGES_PER_BATCH):
         batch = {"claim": uuid7(), "images": together[start : start + IMAGES_PER_BATCH]}

@@ -7,8 +7,10 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from services.worker.claim import CLAIM_SECONDS
 from services.worker.politeness import HOST_FETCHES
+from shared.broker.shares import whole
 from shared.lifecycle import IMAGES_PER_BATCH
 from shared.messages import (
+    CompressBatch,
     CompressIsolatedBatch,
     FetchBatch,
     FetchIsolatedBatch,
@@ -49,7 +51,7 @@ class FetchLimits(BaseModel):
 
 
 class WorkerSettings(FetchLimits, ConsumerSettings):
-    """`threads` run messages; `codec_processes` run the codec."""
+    """`threads` run the messages of one request, twice as many those of all; `codec_processes` run the codec."""
 
     codec_processes: PositiveInt = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
@@ -60,8 +62,8 @@ class WorkerSettings(FetchLimits, ConsumerSettings):
     max_frames: PositiveInt = 500
 
     @property
-    def prefetch(self) -> dict[str, int]:
-        """How many messages of a queue are in hand at most; of the other queues two per thread.
+    def shares(self) -> dict[str, int]:
+        """How many messages of a queue one request has in hand at most (ADR 22).
 
         What is in hand may hold a thread. Hosts that are slow leave one thread for what waits for no host, and quick
         batches leave half of the threads to the others, however many small requests there are.
@@ -71,12 +73,17 @@ class WorkerSettings(FetchLimits, ConsumerSettings):
             FetchBatch.queue: max(1, self.threads - quarter - 1),
             FetchSlowBatch.queue: quarter,
             QuickBatch.queue: max(1, self.threads // 2),
-            FetchIsolatedBatch.queue: 1,
-            CompressIsolatedBatch.queue: 1,
+            CompressBatch.queue: 2 * self.threads,
         }
+
+    @property
+    def prefetch(self) -> dict[str, int]:
+        """How many messages of a queue are in hand at most."""
+        isolated = {FetchIsolatedBatch.queue: 1, CompressIsolatedBatch.queue: 1}
+        return {queue: whole(share) for queue, share in self.shares.items()} | isolated
 
     @property
     def compress_seconds(self) -> float:
         """How long a batch may be in hand: one fetch, then the codec on all that is prefetched."""
-        images = (2 * self.threads + self.prefetch[QuickBatch.queue]) * IMAGES_PER_BATCH
+        images = (self.prefetch[CompressBatch.queue] + self.prefetch[QuickBatch.queue]) * IMAGES_PER_BATCH
         return self.claim_seconds + images * self.codec_seconds / self.codec_processes

@@ -18,7 +18,8 @@ from redis.retry import Retry
 
 from shared.broker.backlog import BARRIER_TTL_MS, barrier_of
 from shared.broker.metrics import not_sent
-from shared.broker.queues import BLOCK_SECONDS, Broker, Following, Taken
+from shared.broker.queues import BLOCK_SECONDS, Broker
+from shared.broker.shares import Following, Taken
 from shared.messages import CompressBatch, FetchBatch, GroupDone, Message
 
 

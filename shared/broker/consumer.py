@@ -6,7 +6,7 @@ Dramatiq's own command line forks, watches and retries in ways that this project
 import signal
 from collections.abc import Callable
 from queue import Empty, PriorityQueue
-from threading import Event
+from threading import Event, get_ident
 from typing import Any
 
 import dramatiq
@@ -15,6 +15,7 @@ from dramatiq.common import join_all
 from shared.broker import health
 from shared.broker.queues import BLOCK_SECONDS, Broker
 from shared.broker.receivers import declare
+from shared.broker.shares import Shares, owners, whole
 from shared.broker.watchdog import Watchdog
 from shared.db import Database
 from shared.log import get_logger
@@ -27,18 +28,25 @@ CLOSED_SECONDS = 0.01
 
 
 class WorkQueue(PriorityQueue[Any]):
-    """Where consumers leave messages for the threads, which sleep here until one comes or the process stops."""
+    """Where consumers leave messages for the threads, which sleep here until there is one that they may work on.
 
-    def __init__(self) -> None:
+    With `share`, the threads that a request may hold: by priority, then those who hold least, then in order. A thread
+    that asks for the next message has done with the one before, so whatever that made room for, it takes itself.
+    """
+
+    def __init__(self, share: int | None = None) -> None:
         super().__init__()
         self._closed = False
+        self._shares = Shares(share) if share else None
+        self._working: dict[int, tuple[str, ...]] = {}  # by thread
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as in the base
         with self.not_empty:
-            while not self._qsize():
+            self._rest()
+            while (item := self._best()) is None:
                 if not block or not self.not_empty.wait(CLOSED_SECONDS if self._closed else timeout) or self._closed:
                     raise Empty
-            return self._get()
+            return item
 
     def close(self) -> None:
         """Wake all threads, so that they see that they are to end."""
@@ -46,15 +54,39 @@ class WorkQueue(PriorityQueue[Any]):
             self._closed = True
             self.not_empty.notify_all()
 
+    def _rest(self) -> None:
+        before = self._working.pop(get_ident(), ())
+        if self._shares and before:
+            self._shares.give_back(before)
+
+    def _best(self) -> Any:
+        """The next message for this thread; what is left when the process stops goes to those who give it back."""
+        if self._shares is None or self._closed:
+            return self._get() if self._qsize() else None
+        shares = self._shares
+        ready = [(item, owned_by) for item in self.queue if shares.admits(owned_by := owners(item.message))]
+        if not ready:
+            return None
+        item, owned_by = min(ready, key=lambda one: (one[0].priority, shares.load(one[1]), one[0]))
+        self.queue = sorted(other for other in self.queue if other is not item)  # which is a heap
+        self._working[get_ident()] = owned_by
+        shares.take(owned_by)
+        return item
+
 
 class Worker(dramatiq.Worker):
-    """Dramatiq's worker, whose threads sleep while there is nothing to do and yet end at once when it stops."""
+    """Dramatiq's worker, whose threads sleep while there is nothing to do and yet end at once when it stops.
+
+    With `share`, one request's batches hold so many threads, and the last thread is for what belongs to none.
+    """
 
     broker: Broker
 
-    def __init__(self, broker: Broker, *, threads: int, block_ms: int = int(BLOCK_SECONDS * 1000)) -> None:
-        super().__init__(broker, worker_threads=threads, worker_timeout=block_ms)
-        self.work_queue = self._sleepers = WorkQueue()
+    def __init__(
+        self, broker: Broker, *, threads: int, share: int | None = None, block_ms: int = int(BLOCK_SECONDS * 1000)
+    ) -> None:
+        super().__init__(broker, worker_threads=whole(share) + 1 if share else threads, worker_timeout=block_ms)
+        self.work_queue = self._sleepers = WorkQueue(share)
 
     def stop(self, timeout: int = 600_000) -> None:
         self.broker.drain()
@@ -80,7 +112,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     declare(broker, actors)
-    worker = Worker(broker, threads=settings.threads)
+    worker = Worker(broker, threads=settings.threads, share=settings.threads if broker.shares else None)
     worker.start()
     health.serve(settings.health_host, settings.health_port, ready=lambda: _answers(database))
     log.info("ready", threads=settings.threads, queues=sorted(broker.get_declared_queues()))

@@ -7,7 +7,6 @@ One command moves a message, so that it is always in one of them. `halftone:hear
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any
 
@@ -18,6 +17,7 @@ from dramatiq.errors import ConnectionClosed, DecodeError
 from dramatiq.middleware import Middleware
 
 from shared.broker.metrics import not_sent
+from shared.broker.shares import SEARCH_DEPTH, SEARCH_SECONDS, TAKE_OF_OTHERS, Taken, full
 from shared.log import get_logger
 
 log = get_logger(__name__)
@@ -71,26 +71,10 @@ end
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Following:
-    """What is sent when a message is finished; with a `barrier`, by the last of the messages that share it."""
-
-    message: dramatiq.Message[Any]
-    barrier: str | None = None
-
-
-class Taken(MessageProxy):
-    """A message in hand, as Valkey has it: under way, or waiting for a thread."""
-
-    def __init__(self, message: dramatiq.Message[Any], raw: bytes) -> None:
-        super().__init__(message)
-        self.raw = raw
-        self.following: Following | None = None
-
-
 class Broker(dramatiq.Broker):
     """Holds at most `prefetch` messages of a queue in hand: what one process has taken no other can take.
 
+    Of a queue in `shares`, so many of one request at most (shares.py).
     Messages that Valkey counts as ours although we do not have them (the reply was lost) are stranded for as long as
     this process lives: `strays` finds them, `give_back` puts them into their queue again.
     """
@@ -111,6 +95,7 @@ class Broker(dramatiq.Broker):
         self.name = name
         self.taken = TAKEN + name
         self.prefetch: dict[str, int] = {}
+        self.shares: dict[str, int] = {}
         self.in_hand: defaultdict[str, dict[str, Taken]] = defaultdict(dict)  # by queue and message id
         self.room: defaultdict[str, Event] = defaultdict(Event)  # set when a message of the queue is let go
         self.heard_at = time.monotonic()
@@ -121,6 +106,7 @@ class Broker(dramatiq.Broker):
         self._finish = client.register_script(FINISH)
         self._beat = client.register_script(BEAT)
         self.take_from_full = client.register_script(TAKE_FROM_FULL)
+        self.take_of_others = client.register_script(TAKE_OF_OTHERS)
 
     def declare_queue(self, queue_name: str) -> None:
         """No delay queue: a message that is to wait is a time in the database."""
@@ -222,6 +208,8 @@ class _Consumer(Consumer):
         self.seconds = seconds
         self.held = broker.in_hand[queue_name]
         self.room = broker.room[queue_name]
+        self.share = broker.shares.get(queue_name)
+        self.found = False  # whether the last search did
         self.blocked = False  # set before `draining` is read: `drain` waits for all that may not have seen it
 
     def __next__(self) -> Taken | None:
@@ -250,6 +238,8 @@ class _Consumer(Consumer):
             if self.broker.draining.is_set():
                 return None
             queue, ours = QUEUE + self.queue_name, self.broker.taken
+            if self.share and (busy := full([held.owners for held in list(self.held.values())], self.share)):
+                return self._take_of_others(queue, busy)
             raw: Any = self.broker.blocking.blmove(queue, ours, self.seconds)  # type: ignore[arg-type]
         except redis.exceptions.OutOfMemoryError:
             raw = self.broker.take_from_full(keys=[queue, ours])
@@ -257,6 +247,14 @@ class _Consumer(Consumer):
                 self.broker.draining.wait(self.seconds)
         finally:
             self.blocked = False
+        return self._hold(raw) if raw else None
+
+    def _take_of_others(self, queue: str, busy: Sequence[str]) -> Taken | None:
+        """Look for one at once after one was found; else after a wait, unless that makes room meanwhile."""
+        if not self.found and (self.room.wait(min(SEARCH_SECONDS, self.seconds)) or self.broker.draining.is_set()):
+            return None
+        raw: Any = self.broker.take_of_others(keys=[queue, self.broker.taken], args=[SEARCH_DEPTH, *busy])
+        self.found = raw is not None
         return self._hold(raw) if raw else None
 
     def _hold(self, raw: bytes) -> Taken | None:

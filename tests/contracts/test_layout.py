@@ -111,7 +111,8 @@ def test_every_service_has_its_settings_and_its_container(service: str) -> None:
 def test_who_is_asking_stands_in_one_place() -> None:
     sources = [path for folder in ("services", "shared") for path in (ROOT / folder).rglob("*.py")]
     naming = {str(path.relative_to(ROOT)) for path in sources if "DEFAULT_ACCOUNT" in path.read_text(encoding="utf-8")}
-    assert naming == {"shared/schemas/accounts.py", "shared/http/caller.py"}
+    old = "shared/messages.py"  # where a message of an older service names none
+    assert naming == {"shared/schemas/accounts.py", "shared/http/caller.py", old}
 
 
 def test_a_container_gets_no_secret_but_its_own() -> None:

@@ -7,6 +7,7 @@ as a file descriptor. Each answer repeats its request's number, so that no stray
 import socket
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -118,23 +119,26 @@ class Stream:
         header, body = _packed(number, source, outcome)
         self.send(_ANSWER.pack(*header), body)
 
-    def receive_answer(self, number: int, seconds: float) -> Answer:
-        """Raises `ValueError` for what is no answer to request `number`, before it takes any more memory."""
-        frame, left = self.exactly(_ANSWER.size, seconds)
+    def receive_answer(self, number: int, seconds: float, more: Callable[[], float] = lambda: 0.0) -> Answer:
+        """Raises `ValueError` for what is no answer to request `number`, before it takes any more memory.
+
+        `more`: asked for further seconds when they are used up.
+        """
+        frame, left = self.exactly(_ANSWER.size, seconds, more)
         header = _Header(*_ANSWER.unpack(frame))
         if header.number != number or header.size > (_MOST_BYTES if header.kind == b"R" else _MOST_TEXT):
             raise ValueError("the child's answer has the wrong number or size")
         body, _ = self.exactly(header.size, left)
         return Answer(_outcome(header, body), header.source_sha256.hex())
 
-    def exactly(self, size: int, left: float = inf) -> tuple[bytes, float]:
+    def exactly(self, size: int, left: float = inf, more: Callable[[], float] = lambda: 0.0) -> tuple[bytes, float]:
         """So many bytes, and what is `left` of the seconds.
 
         Raises `TimeoutError` when none is left, `EOFError` where the other end is closed.
         """
         parts: list[bytes] = []
         while size:
-            if left <= 0:
+            if left <= 0 and (left := more()) <= 0:
                 raise TimeoutError
             began = time.monotonic()
             with suppress(BlockingIOError):  # a step has passed

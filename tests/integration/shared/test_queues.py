@@ -12,7 +12,7 @@ from dramatiq.errors import ConnectionClosed
 from prometheus_client import REGISTRY
 
 from shared.broker import Broker, connect, declare, queues, receives, send, send_group
-from shared.broker.queues import Following, Taken
+from shared.broker.shares import Following, Taken
 from shared.messages import CompressBatch, Deliver, FetchBatch, Fetched, FetchedImage, GroupDone
 from tests.integration.batches import compress_after, fetch_of
 from tests.integration.shared.consuming import Held, Holding, consuming, waiting

@@ -44,7 +44,9 @@ class Codec:
         self.between: Callable[[int], object] = lambda _: None
         self.dies_of_zeros = False
 
-    def compress(self, sources: Sequence[Callable[[], BinaryIO]], _recipe: Recipe, _request_id: UUID) -> Iterator[Made]:
+    def compress(
+        self, sources: Sequence[Callable[[], BinaryIO]], _recipe: Recipe, _request_id: UUID, _account_id: UUID
+    ) -> Iterator[Made]:
         read = [_read(source) for source in sources]
         self.seen += [source for source in read if isinstance(source, bytes)]
         self.meanwhile()

@@ -19,6 +19,7 @@ from shared.recipe import Recipe
 
 RECIPE = Recipe()
 REQUEST = UUID(int=0)
+ACCOUNT = UUID(int=99)
 
 
 def outcomes(
@@ -26,7 +27,7 @@ def outcomes(
 ) -> list[Rendition | ImageError]:
     """Of each source, in order."""
     found: dict[int, Rendition | ImageError] = {}
-    for made in pool.compress([partial(in_memory, source) for source in sources], recipe, request_id):
+    for made in pool.compress([partial(in_memory, source) for source in sources], recipe, request_id, ACCOUNT):
         assert isinstance(made.outcome, Rendition | ImageError)
         found[made.index] = made.outcome
     return [found[index] for index in range(len(sources))]
@@ -46,6 +47,14 @@ def loop(_rest: bytes) -> Rendition:
 def sleep(rest: bytes) -> Rendition:
     time.sleep(float(rest))
     return echo(b"sleep:" + rest)
+
+
+def spin(rest: bytes) -> Rendition:
+    """Use the processor for so many seconds."""
+    until = time.process_time() + float(rest)
+    while time.process_time() < until:
+        pass
+    return echo(b"spin:" + rest)
 
 
 def allocate(_rest: bytes) -> Rendition:
@@ -104,5 +113,5 @@ def slow_echo(body: bytes) -> Rendition:
     return echo(body)
 
 
-ACTS = (loop, sleep, allocate, kill, corrupt, bug, preloaded, nothing, garbage, pid, echo, slow_echo)
+ACTS = (loop, sleep, spin, allocate, kill, corrupt, bug, preloaded, nothing, garbage, pid, echo, slow_echo)
 VICES: dict[bytes, Callable[[bytes], Rendition]] = {act.__name__.replace("_", " ").encode(): act for act in ACTS}

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
-from queue import SimpleQueue
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -18,18 +17,17 @@ from prometheus_client import REGISTRY
 from services.worker.codec import Rendition
 from services.worker.codec_pool import CodecPool, PoolClosedError, PoolLimits
 from services.worker.codec_pool.child import Child
-from services.worker.codec_pool.pool import _Image, _Waiting
 from shared.blobs.store import in_memory
 from shared.errors import CodecCrashed, CodecTimeout, CorruptImage, ImageError
 from shared.recipe import Recipe
 from tests.pictures import encode, photo
 from tests.stack import until
-from tests.unit.worker.planted import misbehave, outcomes
+from tests.unit.worker.planted import ACCOUNT, misbehave, outcomes
 
 LIMITS = PoolLimits(memory_bytes=1_000_000_000, cpu_seconds=20, wall_seconds=1.0)
 RECIPE = Recipe()
 DEADLINE = 20.0
-A, B, C = (UUID(int=number) for number in range(1, 4))
+A, B = UUID(int=1), UUID(int=2)
 
 
 @pytest.fixture
@@ -208,23 +206,13 @@ def test_the_pool_closes_within_one_wait_for_all_its_children(monkeypatch: pytes
     assert sum(waits) <= 5
 
 
-def test_requests_take_turns() -> None:
-    """A picture waits for one of each other request at most, however many these have waiting."""
-    waiting = _Waiting()
-    put(waiting, A, 3)
-    put(waiting, B, 2)
-    assert [take(waiting) for _ in range(2)] == [(A, 0), (B, 0)]
-    put(waiting, C, 1)
-    assert [take(waiting) for _ in range(4)] == [(A, 1), (B, 1), (C, 0), (A, 2)]
-
-
 def test_a_small_request_overtakes_a_large_one() -> None:
     pool = CodecPool(1, LIMITS, codec=misbehave)
     order: list[str] = []
 
     def send(name: str, request_id: UUID, count: int) -> None:
         sources = [partial(in_memory, b"sleep:0.1")] * count
-        order.extend(name for _ in pool.compress(sources, RECIPE, request_id))
+        order.extend(name for _ in pool.compress(sources, RECIPE, request_id, ACCOUNT))
 
     try:
         large = threading.Thread(target=send, args=("large", A, 10))
@@ -236,15 +224,3 @@ def test_a_small_request_overtakes_a_large_one() -> None:
         pool.close()
     assert order.index("small") <= 3  # behind the one that was being made, and one in its turn
     assert len(order) == 11
-
-
-def put(waiting: _Waiting, request_id: UUID, count: int) -> None:
-    sources = [partial(in_memory, request_id.bytes)] * count
-    waiting.put(request_id, [_Image(index, source, RECIPE, SimpleQueue()) for index, source in enumerate(sources)])
-
-
-def take(waiting: _Waiting) -> tuple[UUID, int]:
-    image = waiting.take()
-    assert image is not None
-    with image.open() as source:
-        return UUID(bytes=os.pread(source.fileno(), 16, 0)), image.index

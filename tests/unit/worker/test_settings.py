@@ -14,24 +14,24 @@ from shared.messages import (
 )
 
 
-def prefetch_of(threads: int) -> dict[str, int]:
-    return WorkerSettings(database_url="postgresql://db/halftone", redis_url="redis://redis", threads=threads).prefetch
+def settings(threads: int) -> WorkerSettings:
+    return WorkerSettings(database_url="postgresql://db/halftone", redis_url="redis://redis", threads=threads)
 
 
 @pytest.mark.parametrize("threads", [4, 8, 16, 64])
 def test_slow_hosts_leave_a_thread_for_what_waits_for_no_host(threads: int) -> None:
-    prefetch = prefetch_of(threads)
-    assert prefetch[FetchBatch.queue] + prefetch[FetchSlowBatch.queue] < threads
+    shares = settings(threads).shares
+    assert shares[FetchBatch.queue] + shares[FetchSlowBatch.queue] < threads
 
 
 @pytest.mark.parametrize("threads", [2, 4, 8, 16, 64])
 def test_a_flood_of_small_requests_leaves_half_of_the_threads(threads: int) -> None:
-    assert prefetch_of(threads)[QuickBatch.queue] <= threads / 2
+    assert settings(threads).shares[QuickBatch.queue] <= threads / 2
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_however_few_threads_every_queue_is_consumed(threads: int) -> None:
-    assert min(prefetch_of(threads).values()) == 1
+    assert min((settings(threads).shares | settings(threads).prefetch).values()) == 1
 
 
 def test_quick_batches_go_before_all_others_and_behind_dispatching() -> None:

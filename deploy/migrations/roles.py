@@ -52,7 +52,7 @@ GRANTS: Mapping[str, Mapping[str, str]] = {
     # Reads, and no signing secret.
     "status": {
         "account": "SELECT (id, name, calls_per_second, uploads_per_minute, open_requests, images_per_day,"
-        " stored_bytes, created_at)",
+        " stored_bytes, kept_bytes, created_at)",
         "account_usage": "SELECT",
         "api_key": "SELECT",
         "audit_entry": "SELECT",

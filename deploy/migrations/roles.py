@@ -16,7 +16,7 @@ GRANTS: Mapping[str, Mapping[str, str]] = {
         "account": "SELECT, INSERT, UPDATE",
         "account_usage": "SELECT, INSERT, UPDATE",
         "api_key": "SELECT, INSERT, UPDATE",
-        "audit_entry": "INSERT",
+        "audit_entry": "SELECT, INSERT",
         "processing_request": ROWS,
         "product": "SELECT, INSERT, DELETE",
         "rejected_row": "SELECT, INSERT, DELETE",

@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import psycopg
@@ -36,7 +36,7 @@ NEW_IDS_PER_SECOND = 50
 USED_EVERY = 60.0
 FIND = b"""
     SELECT k.account_id, digest, scopes, extract(epoch FROM expires_at - now())::float8,
-           calls_per_second, uploads_per_minute, open_requests, images_per_day, stored_bytes
+           calls_per_second, uploads_per_minute, open_requests, images_per_day, stored_bytes  -- the fields of Limits
     FROM api_key k JOIN account a ON a.id = k.account_id
     WHERE k.id = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
@@ -167,7 +167,8 @@ class Keyring:
             _remember(self._unknown, key_id, read_at, at_most=MAX_UNKNOWN)
         else:
             account, digest, scopes, seconds, *limits = row
-            caller = Caller(account, key_id, frozenset(map(KeyScope, scopes)), Limits(*limits))
+            own = {field.name: limit for field, limit in zip(fields(Limits), limits, strict=True)}
+            caller = Caller(account, key_id, frozenset(map(KeyScope, scopes)), Limits(**own))
             ends_at = math.inf if seconds is None else read_at + seconds
             _remember(self._known, key_id, KnownKey(caller, digest, read_at, ends_at), at_most=MAX_KNOWN)
         return True

@@ -73,6 +73,7 @@ def settings(migrated: Database, servers: Stack, tmp_path_factory: pytest.TempPa
         redis_url=servers.redis_url,
         blob_url=(tmp_path_factory.mktemp("keys") / "blobs").as_uri(),
         public_url="https://shop.example",
+        allowed_hosts=("127.0.0.1",),
         auth="required",
     )
 

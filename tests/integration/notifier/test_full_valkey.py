@@ -131,6 +131,7 @@ def test_uploads_are_accepted_while_valkey_is_full_and_go_out_afterwards(
         redis_url=redis_url,
         blob_url=(tmp_path / "blobs").as_uri(),
         public_url="https://shop.example",
+        allowed_hosts=("127.0.0.1", "testserver"),
         log_level="warning",
     )
     with (

@@ -82,6 +82,10 @@ def grant(connection: Connection, passwords: Mapping[str, str]) -> None:
 
     """
     database = connection.info.dbname
+    # What PostgreSQL grants everybody: temporary tables fill the disk, and a function with the rights of its owner must
+    # not be put on a table of the caller's own, where it would run the caller's code with those rights.
+    connection.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+    connection.execute("REVOKE EXECUTE ON FUNCTION count_kept_bytes() FROM PUBLIC")
     for service, tables in GRANTS.items():
         role = role_of(service, database)
         exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()

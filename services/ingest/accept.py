@@ -48,7 +48,7 @@ def accept(
         body = first_answer(session, account, idempotency, retention=settings.idempotency_retention)
         if body is not None:
             return Accepted(body, replayed=True)
-    quotas.check(session, account, spool.image_count, settings.limits)
+    quotas.check(session, account, spool.charged, settings.limits)
     now = execute(session, "SELECT now() AS now")[0]["now"]
     request = _request(account, spool, options, now=now, deadline_at=now + settings.deadline)
     body = request_view(request, counts_of(request), public_url=settings.public_url, now=now)
@@ -64,7 +64,7 @@ def accept(
     _copy(session, "COPY image (request_id, number, url) FROM STDIN", spool.images)
     _copy(session, "COPY rejected_row (request_id, number, error) FROM STDIN", spool.rejected)
     _insert_groups(session, request)
-    quotas.charge(session, account, spool.image_count, settings.limits)
+    quotas.charge(session, account, spool.charged, settings.limits)
     return Accepted(body, replayed=False)
 
 

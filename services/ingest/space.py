@@ -5,6 +5,7 @@ Uploads are refused before they fill the disk, and before their body is read whe
 
 import shutil
 import tempfile
+from collections import Counter
 from threading import Lock
 from typing import Self
 
@@ -12,6 +13,8 @@ from shared.http.problems import Problem
 
 STEP = 1_000_000
 """Bytes by which a reservation grows: an upload may be chunked, and its rows take more or less room than its body."""
+SHARE = 2
+"""An account may reserve half of the budget: it does so by announcing a length, before it sends anything."""
 KEPT_FREE = 500_000_000
 """Bytes of the disk that uploads leave to others; of a small disk a twentieth."""
 
@@ -22,16 +25,18 @@ class SpoolSpace:
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._lock = Lock()
+        self._reserved_by: Counter[str | None] = Counter()
         self.reserved = 0
 
-    def reservation(self) -> "Reservation":
-        return Reservation(self)
+    def reservation(self, account: str | None = None) -> "Reservation":
+        """`account`: None where there are no keys; then there are no shares either."""
+        return Reservation(self, account)
 
-    def take(self, size: int) -> None:
+    def take(self, size: int, account: str | None) -> None:
         """Reserve more bytes.
 
         Raises:
-            Problem: 503.
+            Problem: 429 if it is too much for one account, 503.
 
         """
         disk = shutil.disk_usage(tempfile.gettempdir())
@@ -39,21 +44,29 @@ class SpoolSpace:
             if self.reserved + size > self._budget:
                 detail = "Too many uploads are being received; try again soon."
                 raise Problem(503, "busy", detail, headers={"Retry-After": "30"})
+            if account and self._reserved_by[account] + size > self._budget // SHARE:
+                detail = "Your uploads in progress are too large together; wait for one to end."
+                raise Problem(429, "too_many_at_once", detail, headers={"Retry-After": "30"})
             # What is reserved and written already is missing from `free` too: refuse rather too early than too late.
             if self.reserved + size > disk.free - min(KEPT_FREE, disk.total // 20):
                 raise no_room()
             self.reserved += size
+            self._reserved_by[account] += size
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, account: str | None) -> None:
         with self._lock:
             self.reserved -= size
+            self._reserved_by[account] -= size
+            if not self._reserved_by[account]:
+                del self._reserved_by[account]
 
 
 class Reservation:
     """What one upload has reserved, until the block ends. Not for several threads at once."""
 
-    def __init__(self, space: SpoolSpace) -> None:
+    def __init__(self, space: SpoolSpace, account: str | None) -> None:
         self._space = space
+        self._account = account
         self._reserved = 0
         self._used = 0
 
@@ -61,7 +74,7 @@ class Reservation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._space.give_back(self._reserved)
+        self._space.give_back(self._reserved, self._account)
         self._reserved = 0
 
     def expect(self, size: int) -> None:
@@ -77,7 +90,7 @@ class Reservation:
     def _reserve(self, size: int) -> None:
         more = size - self._reserved
         if more > 0:
-            self._space.take(more)
+            self._space.take(more, self._account)
             self._reserved = size
 
 

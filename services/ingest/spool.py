@@ -45,6 +45,11 @@ class Spool:
         return len(self._numbering)
 
     @property
+    def charged(self) -> int:
+        """What it counts against the images of a day: rows that share an image are stored too, and rejected ones."""
+        return max(self.image_count, self.product_count + self.error_count)
+
+    @property
     def good(self) -> bool:
         """Whether there were no errors at all."""
         return self.error_count == 0
@@ -69,7 +74,8 @@ class Spool:
         while not self.fatal and (items := list(islice(rest, ROWS_AT_ONCE))):
             products = [item for item in items if isinstance(item, Product)]
             images = sum(len(product.urls) for product in products)
-            if len(products) == len(items) and self.good and self.image_count + images <= self._limits.max_images:
+            most = max(self.image_count + images, self.product_count + len(products))
+            if len(products) == len(items) and self.good and most <= self._limits.max_images:
                 self._add(products)
             else:
                 self._fill_singly(items, skip=skip)
@@ -80,7 +86,7 @@ class Spool:
                 self._reject(item)
             elif skip or self.good:
                 self._add([item])
-                self._limit_images(item)
+                self._limit(item)
             if self.fatal:
                 return
 
@@ -100,10 +106,13 @@ class Spool:
         self._write(self.products, "".join(lines))
         self.product_count += len(products)
 
-    def _limit_images(self, product: Product) -> None:
-        if self.image_count > self._limits.max_images:
+    def _limit(self, product: Product) -> None:
+        """Products too: a million may share one image, and all are stored."""
+        most = self._limits.max_images
+        if self.image_count > most or self.product_count > most:
+            what = "distinct image URLs" if self.image_count > most else "products"
             self.product_count -= 1
-            detail = f"Up to this row, the manifest has more than {self._limits.max_images} distinct image URLs."
+            detail = f"Up to this row, the manifest has more than {most} {what}."
             self._reject(product.error(Code.TOO_MANY_IMAGES, detail))
 
     def _reject(self, error: RowError) -> None:

@@ -6,6 +6,7 @@ import hmac
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -15,7 +16,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.http.caller import Caller, KeyScope
+from shared.http.caller import NOBODY, Caller, KeyScope
+from shared.http.limits import client_address
 from shared.http.paths import scope_of
 from shared.http.problems import Problem, unavailable
 from shared.log import get_logger
@@ -31,8 +33,10 @@ CACHE_SECONDS = 3.0
 LOOKUP_SECONDS = 2.0
 MAX_KNOWN = 10_000
 MAX_UNKNOWN = 1_000
-NEW_IDS_PER_SECOND = 50
+NEW_IDS_PER_SECOND = 250
 """Look-ups of ids that are not in use here, a process: guesses must not flood the database."""
+NEW_IDS_OF_ONE = 50
+"""Of these for one address: its guesses must not keep out the valid keys that a process has not seen yet."""
 USED_EVERY = 60.0
 FIND = b"""
     SELECT k.account_id, digest, scopes, extract(epoch FROM expires_at - now())::float8,
@@ -107,19 +111,20 @@ class Keyring:
         self._lookups: dict[str, asyncio.Task[bool]] = {}
         self._known: dict[str, KnownKey] = {}
         self._unknown: dict[str, float] = {}
-        self._new_ids, self._new_since = 0, -math.inf
+        self._new_ids: Counter[str] = Counter()
+        self._new_since = -math.inf
         self._last_use = last_use
 
-    async def caller(self, key_id: str, secret: str) -> Caller | None:
+    async def caller(self, key_id: str, secret: str, *, address: str = "") -> Caller | None:
         """Who has this key; None if nobody has it, or not any more. Raises what `find` raises."""
-        known = await self.find(key_id)
+        known = await self.find(key_id, address=address)
         if known is None or not hmac.compare_digest(known.digest, digest_of(secret)):
             return None
         self._last_use.record(key_id)
         return known.caller
 
-    async def find(self, key_id: str) -> KnownKey | None:
-        """The key if it is valid, as the database had it at most CACHE_SECONDS ago.
+    async def find(self, key_id: str, *, address: str = "") -> KnownKey | None:
+        """The key if it is valid, as the database had it at most CACHE_SECONDS ago. `address`: who asks.
 
         Raises:
             Problem: 503 while the database is away, 429 while too many unknown ids are asked for.
@@ -130,18 +135,19 @@ class Keyring:
         read_at = known.read_at if known else self._unknown.get(key_id, -math.inf)
         if now - read_at > CACHE_SECONDS:
             if known is None and key_id not in self._lookups:
-                self._count_new_id(now)
+                self._count_new_id(now, address)
             await self._look_up(key_id)
             known = self._known.get(key_id)
         return known if known and time.monotonic() < known.ends_at else None
 
-    def _count_new_id(self, now: float) -> None:
+    def _count_new_id(self, now: float, address: str) -> None:
         if now - self._new_since >= 1:
-            self._new_ids, self._new_since = 0, now
-        if self._new_ids >= NEW_IDS_PER_SECOND:
+            self._new_ids.clear()
+            self._new_since = now
+        if self._new_ids[address] >= NEW_IDS_OF_ONE or self._new_ids.total() >= NEW_IDS_PER_SECOND:
             detail = "Too many unknown API keys are being tried; try again in a moment."
             raise Problem(429, "too_many_unknown_keys", detail, headers={"Retry-After": "1"})
-        self._new_ids += 1
+        self._new_ids[address] += 1
 
     async def _look_up(self, key_id: str) -> None:
         """One statement for all who ask for this key meanwhile. It is never cancelled, a caller just stops waiting."""
@@ -234,6 +240,7 @@ class Authentication:
         """Raises Problem: 401, 403, and what `Keyring.find` raises."""
         needed = scope_of(scope["method"], scope["path"])
         if needed is None:
+            scope["caller"] = NOBODY
             return
         closing = {} if scope["method"] in {"GET", "HEAD"} else {"X-Body-Abandoned": "1"}
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -241,7 +248,7 @@ class Authentication:
             raise _unauthorized("missing_key", "Send an API key: `Authorization: Bearer ht_...`.", REALM, closing)
         kind, _, text = given[0].decode("latin-1").partition(" ")
         match = KEY.fullmatch(text.strip(" ")) if len(given) == 1 and kind.lower() == "bearer" else None
-        caller = await keyring.caller(*match.groups()) if match else None
+        caller = await keyring.caller(*match.groups(), address=client_address(scope)) if match else None
         if caller is None:
             detail = "This API key is not valid: it is misspelt, expired or revoked."
             raise _unauthorized("invalid_key", detail, f'{REALM}, error="invalid_token"', closing)

@@ -62,6 +62,16 @@ def test_a_role_owns_nothing_and_makes_nothing(servers: Stack, service: str) -> 
             connection.execute("CREATE TABLE mine (id int)")
 
 
+@each_service
+def test_no_role_can_run_code_of_its_own_as_the_owner(servers: Stack, service: str) -> None:
+    """By a trigger function with the owner's rights on a table of its own, beside a table `account` of its own."""
+    definers = "SELECT oid::regprocedure::text FROM pg_proc WHERE prosecdef AND has_function_privilege(oid, 'EXECUTE')"
+    with login(servers, service) as connection:
+        assert connection.execute(definers).fetchall() == []
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("CREATE TEMPORARY TABLE account (id uuid, kept_bytes bigint)")
+
+
 @pytest.mark.parametrize(
     ("service", "statement"),
     [

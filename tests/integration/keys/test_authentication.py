@@ -6,16 +6,20 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import psycopg
 import pytest
 import redis
+from starlette.requests import Request as HttpRequest
+from starlette.types import Receive, Scope, Send
 
 from shared import valkey
 from shared.db import Database
 from shared.http import authentication
-from shared.http.authentication import KEY, Keyring, LastUse
+from shared.http.authentication import KEY, Authentication, Keyring, LastUse
+from shared.http.caller import NOBODY, Caller, caller_of
 from shared.http.problems import Problem
 from shared.valkey import USED
 from tests.integration.keys.conftest import Call, Key, add_account, add_key, revoke
@@ -190,7 +194,37 @@ def test_guessed_ids_cannot_flood_the_database(database: Database, key: Key, mon
             assert await ring.caller(key.id, secret_of(key))
         return refusals
 
-    assert asyncio.run(ask()) >= 300 - authentication.NEW_IDS_PER_SECOND
+    assert asyncio.run(ask()) >= 300 - authentication.NEW_IDS_OF_ONE
+
+
+def test_guesses_from_one_address_do_not_keep_out_a_valid_key_that_is_new_here(database: Database, key: Key) -> None:
+    async def ask() -> None:
+        async with keyring(database) as ring:
+            ring._new_since = time.monotonic() + 3600  # the second does not pass
+            for number in range(authentication.NEW_IDS_OF_ONE):
+                assert await ring.find(f"{number:0>12}", address="203.0.113.1") is None
+            with pytest.raises(Problem) as raised:
+                await ring.find("z" * 12, address="203.0.113.1")
+            assert raised.value.code == "too_many_unknown_keys"
+            assert await ring.caller(key.id, secret_of(key), address="198.51.100.1")
+
+    asyncio.run(ask())
+
+
+def test_a_call_that_needs_no_key_is_nobodys(database: Database) -> None:
+    """Not the default account's, as a call without keys is: what finds an account by mistake finds none."""
+    seen: list[Caller] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(caller_of(HttpRequest(scope)))
+
+    async def ask() -> None:
+        async with keyring(database) as ring:
+            scope = {"type": "http", "method": "GET", "path": "/files/x", "headers": []}
+            await Authentication(app, keyring=ring)(scope, AsyncMock(), AsyncMock())
+
+    asyncio.run(ask())
+    assert seen == [NOBODY]
 
 
 def test_what_is_remembered_is_bounded(database: Database, key: Key, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,17 @@ def test_the_limit_of_images_refuses_everything(spool: Spool) -> None:
     assert [(found.code, found.row) for found in spool.shown] == [(Code.TOO_MANY_IMAGES, 4)]
 
 
+def test_the_limit_of_images_holds_for_products_that_share_one_too(spool: Spool) -> None:
+    fill(spool, [product(row, A) for row in range(1, 9)])
+    assert not spool.usable
+    assert [(found.code, found.row) for found in spool.shown] == [(Code.TOO_MANY_IMAGES, 4)]
+
+
+def test_rows_that_share_an_image_are_charged_and_rejected_ones_too(spool: Spool) -> None:
+    fill(spool, [product(1, A), product(2, A), error(3)])
+    assert (spool.image_count, spool.charged) == (1, 3)
+
+
 def test_what_refuses_everything_is_always_shown(spool: Spool) -> None:
     fill(spool, [*(error(row) for row in range(1, SHOWN + 50)), error(None, Code.NOT_CSV)])
     assert (len(spool.shown), spool.shown[-1].code, spool.error_count) == (SHOWN, Code.NOT_CSV, SHOWN + 50)

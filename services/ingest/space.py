@@ -1,4 +1,4 @@
-"""The budget of disk that all uploads of a process share: each reserves bytes before it writes them.
+"""Room on disk for the uploads of a process together: what each spools is reserved first.
 
 Uploads are refused before they fill the disk, and before their body is read where its length is known.
 """
@@ -17,7 +17,7 @@ KEPT_FREE = 500_000_000
 
 
 class SpoolSpace:
-    """At most `budget` bytes, and less than the disk of the temporary folder has free."""
+    """Of at most `budget` bytes, and less than the disk of the temporary folder has free."""
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
@@ -39,7 +39,7 @@ class SpoolSpace:
             if self.reserved + size > self._budget:
                 detail = "Too many uploads are being received; try again soon."
                 raise Problem(503, "busy", detail, headers={"Retry-After": "30"})
-            # Bytes that are reserved and written count twice, as `free` lacks them too: rather too early than too late.
+            # What is reserved and written already is missing from `free` too: refuse rather too early than too late.
             if self.reserved + size > disk.free - min(KEPT_FREE, disk.total // 20):
                 raise no_room()
             self.reserved += size
@@ -65,11 +65,11 @@ class Reservation:
         self._reserved = 0
 
     def expect(self, size: int) -> None:
-        """Reserve `size` bytes besides those used so far. Raises Problem: 503."""
+        """So many bytes will be used. Raises Problem: 503."""
         self._reserve(self._used + size)
 
     def use(self, size: int) -> None:
-        """Count `size` bytes that are to be written now, and reserve more where they exceed it. Raises Problem: 503."""
+        """So many more bytes are to be written. Raises Problem: 503."""
         self._used += size
         if self._used > self._reserved:
             self._reserve(max(self._used, self._reserved + STEP))

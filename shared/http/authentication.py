@@ -32,7 +32,7 @@ LOOKUP_SECONDS = 2.0
 MAX_KNOWN = 10_000
 MAX_UNKNOWN = 1_000
 NEW_IDS_PER_SECOND = 50
-"""How many ids that it does not know a process looks up: guesses must not flood the database."""
+"""Look-ups of ids that are not in use here, a process: guesses must not flood the database."""
 USED_EVERY = 60.0
 FIND = b"""
     SELECT k.account_id, digest, scopes, extract(epoch FROM expires_at - now())::float8,
@@ -111,7 +111,7 @@ class Keyring:
         self._last_use = last_use
 
     async def caller(self, key_id: str, secret: str) -> Caller | None:
-        """The caller that this key belongs to; None if it is not valid. Raises what `find` raises."""
+        """Who has this key; None if nobody has it, or not any more. Raises what `find` raises."""
         known = await self.find(key_id)
         if known is None or not hmac.compare_digest(known.digest, digest_of(secret)):
             return None

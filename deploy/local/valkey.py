@@ -15,7 +15,7 @@ from deploy.local.settings import ROOT
 from deploy.local.supervisor import StartFailed
 
 OPERATOR = "operator"
-"""May do everything: people, and tests."""
+"""The user that may do everything: for people, and tests."""
 USERS = (OPERATOR, "ingest", "worker", "notifier", "status")
 RULES = ROOT / "deploy" / "valkey" / "users.acl"
 

@@ -1,4 +1,4 @@
-"""What is done to accounts and their keys, each in one transaction with its entry in the audit log."""
+"""Changes of accounts and their keys, each in one transaction with its entry in the audit log."""
 
 import re
 import secrets
@@ -96,7 +96,7 @@ def rotate_key(
 
 
 def revoke_key(session: Session, account: UUID, key_id: str, *, actor: str) -> None:
-    """No process takes it for longer than some seconds. Revoking twice is the same as once.
+    """Every process refuses it within seconds. Revoking twice is the same as once.
 
     Raises:
         Problem: 404.

@@ -12,9 +12,9 @@ from shared.schemas.accounts import Limits
 from shared.usage import Usage, usage
 
 SOON = 60
-"""Seconds after which it is worth to ask again where no one knows when a request will be finished."""
+"""`Retry-After` in seconds where a request has to finish first, which may be at any time."""
 LATER = 3600
-"""The same where requests have to be deleted."""
+"""`Retry-After` in seconds where requests have to be deleted first."""
 
 
 def check(session: Session, account: UUID, images: int, defaults: Limits) -> None:

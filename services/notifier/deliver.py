@@ -37,7 +37,7 @@ CLAIM_MARGIN_SECONDS = 45
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSender:
-    """What delivering needs from its process; a POST takes at most `seconds`.
+    """What a delivery needs from its process; a POST takes at most `seconds`.
 
     `own` are the `host:port` of this service itself: events posted there would make requests without end.
     """
@@ -87,7 +87,7 @@ def own_places(public_url: str) -> frozenset[str]:
 
 
 def _attempt(sender: WebhookSender, delivery_id: UUID) -> float | None:
-    """Returns for how many seconds the receiver was waited for; None if it was not asked."""
+    """Returns the seconds that the receiver took; None if nothing was posted."""
     seconds = sender.seconds + CLAIM_MARGIN_SECONDS
     claim = sender.database.transact(lambda session: claim_delivery(session, delivery_id, seconds=seconds))
     if claim is None:

@@ -160,7 +160,7 @@ class Housekeeper:
         def attempt(request_id: UUID) -> bool | None:
             try:
                 return act(request_id)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the others are not to wait for it
+            except Exception as error:  # noqa: BLE001 - other tasks must not wait for it
                 FAILURES.labels(budget.task).inc()
                 log.warning("not_deleted", request_id=str(request_id), error=repr(error)[:500])
                 self._failed.add(request_id)

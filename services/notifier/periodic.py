@@ -1,4 +1,4 @@
-"""Periodic tasks: none of them holds up the others, by failing or by endless work, nor does a row its neighbours.
+"""Periodic tasks. One that fails or has endless work holds up no other, and a row that fails holds up no neighbour.
 
 A row whose action fails is backed off; one that cannot even be taken is found by halving the batch, and left out.
 """
@@ -47,7 +47,7 @@ class TimeBudget:
 
 @dataclass(slots=True)
 class BackOff:
-    """Keys that failed, each left alone for twice as long as the time before; of this process alone."""
+    """Keys that failed in this process: exponential back-off, from FIRST_BACK_OFF to LONGEST_BACK_OFF seconds."""
 
     _until: dict[Hashable, tuple[float, float]] = field(default_factory=dict)  # the end, and the delay
 
@@ -138,7 +138,7 @@ def _take(take: Callable[[Session, int, int], T], limit: int, bad: int, session:
 
 
 def _around_bad_row(error: Exception, limit: int, bad: int, budget: TimeBudget) -> tuple[int, int]:
-    """Half as many rows; or, where it is the first row that cannot be taken, all but it."""
+    """The next `limit` and `bad`: half as many rows, or, once it is known to be the first, all rows but that one."""
     if limit > 1:
         return limit // 2, bad
     FAILURES.labels(budget.task).inc()

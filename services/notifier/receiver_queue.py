@@ -21,15 +21,15 @@ from shared.urls import Target
 MAX_WAITING = 2_000
 """Deliveries that wait for one share; more are dropped."""
 MAX_MOVED = 32
-"""Of those that wait, how many are tried for one that has ended."""
+"""How many waiting deliveries are tried when one has ended."""
 MAX_KNOWN = 10_000
 """Hosts, and domains, whose answers are remembered."""
 MAX_SECONDS = 60.0
-"""How long a thread goes on with what waits: dead receivers with many deliveries must not hold all threads for ever."""
+"""How long a thread goes on with waiting deliveries: dead receivers with many must not hold all threads for ever."""
 SLOW_SECONDS = 2.0
 """A receiver is slow if its answers take longer, on a moving average."""
 WEIGHT = 0.25
-"""Of the last answer in that average: a timeout makes a quick receiver slow, and three quick answers quick again."""
+"""Of the last answer in that average: one timeout makes a quick receiver slow, three quick answers undo it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ Work = Callable[[UUID], float | None]
 
 
 class ReceiverQueue:
-    """`run(receiver, id, work)` works now if all its shares have room, else queues `id` for a thread that is in one.
+    """`run(receiver, id, work)` works now if all its shares have room, else queues `id` for the next thread that
+    leaves the full one.
 
     Once `stop` is set, no more is taken from a queue.
     """
@@ -122,7 +123,7 @@ class ReceiverQueue:
         return shares
 
     def _next(self, taken: tuple[Share, ...], *, leave: bool) -> tuple[Receiver, UUID, tuple[Share, ...]] | None:
-        """Give the shares back; what one of them makes room for, unless the thread is to leave."""
+        """Give the shares back; returns a waiting delivery that now has room, unless the thread is to leave."""
         with self._lock:
             self._running.subtract(taken)
             found = None if leave else next(self._following(taken), None)
@@ -133,7 +134,7 @@ class ReceiverQueue:
             return found
 
     def _following(self, taken: tuple[Share, ...]) -> Iterator[tuple[Receiver, UUID, tuple[Share, ...]]]:
-        """One that has no room in another share waits for that one from now on."""
+        """Deliveries that now have room. One that finds another of its shares full waits for that one from now on."""
         for share in taken:
             waiting = self._waiting.get(share, OrderedDict())
             for _ in range(min(MAX_MOVED, len(waiting))):

@@ -1,4 +1,4 @@
-"""Whether what was sent of a group still waits in its queue: then a copy would only wait behind it."""
+"""Whether messages of a group still wait in their queue: then a copy would only wait behind them."""
 
 from sqlmodel import Session
 
@@ -16,8 +16,8 @@ from shared.messages import (
 )
 
 DISPATCH_WAITS_SECONDS = 20.0
-"""While the oldest message to dispatch has waited for so long, none is repeated: repetitions come 30 s apart, so the
-one that was sent before still waits behind it."""
+"""While the oldest dispatch message has waited longer, none is sent again: that would be every 30 s, and the one that
+was sent before still waits behind it."""
 MESSAGES = {
     "quick": (QuickBatch,),
     "fetch": (FetchBatch,),
@@ -25,17 +25,17 @@ MESSAGES = {
     "isolated": (FetchIsolatedBatch,),
     "claimed": (CompressBatch, CompressIsolatedBatch, FetchIsolatedBatch, QuickBatch),
 }
-"""In which messages an image that is due may wait: under no claim, or under one that ended meanwhile."""
+"""The messages in which a due image may wait, by its state; `claimed`: under a claim that has ended meanwhile."""
 QUEUES = frozenset(message.queue for messages in MESSAGES.values() for message in messages)
 
 
 def dispatch_waits(backlog: Backlog) -> bool:
-    """Whether what was sent to be dispatched has not been taken for long."""
+    """Whether dispatch messages have waited for long: no worker takes them."""
     return backlog.waited(DispatchGroup.queue) > DISPATCH_WAITS_SECONDS
 
 
 def is_queued(database: Database, backlog: Backlog, group: DispatchGroup) -> bool:
-    """Whether the message itself, or what the group's last dispatch sent of images that are due, may still wait.
+    """Whether the message itself, or messages of the group's last dispatch with due images, may still wait.
 
     The database is asked only if a queue is as old as the dispatch.
     """

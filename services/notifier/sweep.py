@@ -123,7 +123,7 @@ class Sweeper:
         return messages is not None
 
     def dispatch_requests(self, budget: TimeBudget) -> int:
-        """Not while what was sent before still waits: without workers there is one message of each request."""
+        """Not while earlier dispatch messages still wait: without workers there is one message of each request."""
         if dispatch_waits(self.reconciler.backlog):
             return 0
         take, give_back = take_requests_to_dispatch, give_back_requests

@@ -94,7 +94,7 @@ class Directory:
 
 
 class _Block(bytes):
-    """Looks to zipstream like one of its own records."""
+    """Many records, for zipstream like one of its own."""
 
     __slots__ = ()
 

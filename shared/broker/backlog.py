@@ -1,4 +1,4 @@
-"""What still waits in the queues: whether a message that was sent before has been taken, so that no copy is sent.
+"""Whether messages that were sent before still wait in the queues, so that no copies are sent.
 
 The queues are first in, first out, and a message bears the time at which it was made (Dramatiq's `message_timestamp`;
 the second half of a pipeline that of the first). So one that was sent at a time is still queued only if the oldest
@@ -17,7 +17,7 @@ from shared.messages import DispatchGroup
 
 BARRIER = "halftone:barrier:"
 BARRIER_TTL_MS = 48 * 3600 * 1000
-"""Longer than a request may take (`HALFTONE_DEADLINE_HOURS`): the barrier also tells when its group was sent."""
+"""Longer than a request may take (`HALFTONE_DEADLINE`): the barrier also tells when its group was sent."""
 SLACK_MS = 1_000
 """By how much the clocks of Valkey and of the senders may differ."""
 
@@ -28,7 +28,7 @@ def barrier_of(group: str, number: int, dispatch_no: int, *parts: object) -> str
 
 
 class Backlog:
-    """Asks Valkey once for each question; where it cannot be asked, or without a client, nothing is known to wait."""
+    """One round trip to Valkey a question. Without a client, or while Valkey is away, nothing counts as waiting."""
 
     def __init__(self, client: "redis.Redis | None" = None) -> None:
         self._client = client

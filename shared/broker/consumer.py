@@ -30,8 +30,9 @@ CLOSED_SECONDS = 0.01
 class WorkQueue(PriorityQueue[Any]):
     """Where consumers leave messages for the threads, which sleep here until there is one that they may work on.
 
-    With `share`, the threads that a request may hold: by priority, then those who hold least, then in order. A thread
-    that asks for the next message has done with the one before, so whatever that made room for, it takes itself.
+    With `share`, the threads that a request may hold: by priority, then from the owners that hold least, then in
+    order. A thread that asks for the next message has done with the one before, so whatever that made room for, it
+    takes itself.
     """
 
     def __init__(self, share: int | None = None) -> None:
@@ -60,7 +61,7 @@ class WorkQueue(PriorityQueue[Any]):
             self._shares.give_back(before)
 
     def _best(self) -> Any:
-        """The next message for this thread; what is left when the process stops goes to those who give it back."""
+        """The next message for this thread; once the process stops, the rest is left to be given back."""
         if self._shares is None or self._closed:
             return self._get() if self._qsize() else None
         shares = self._shares

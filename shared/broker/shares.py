@@ -38,7 +38,7 @@ return false
 
 
 def owners(message: dramatiq.Message[Any]) -> tuple[str, ...]:
-    """The account and the request that a batch belongs to; nothing for messages that are quickly done.
+    """The account and the request that a batch belongs to; empty for messages that are quickly done.
 
     Batches of a service that names no accounts yet count as those of one account.
     """
@@ -77,7 +77,7 @@ def _sizes(size: int) -> tuple[int, int]:
 
 
 class Shares:
-    """Counts what is held. Not safe between threads."""
+    """Limits by owner on what is held at once. Not safe between threads."""
 
     def __init__(self, size: int) -> None:
         self._sizes = _sizes(size)
@@ -105,7 +105,7 @@ class Shares:
         )
 
     def load(self, owned_by: tuple[str, ...]) -> tuple[int, ...]:
-        """For sorting: those who hold least go first."""
+        """A sort key: the owners that hold least come first."""
         return tuple(self._held[owner] for owner in owned_by)
 
 

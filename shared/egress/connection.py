@@ -154,7 +154,7 @@ class Connection(asyncio.BufferedProtocol):
             self._end()
 
     def _wait(self) -> None:
-        """Until the next check, or the end."""
+        """Set the timer for the next check, or for the end."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_at(min(self._ends_at, loop.time() + CHECK_SECONDS), self._check)
 
@@ -196,7 +196,7 @@ class Connection(asyncio.BufferedProtocol):
         return False
 
     def _hurry(self, seconds: float) -> None:
-        """What is left of the body is not worth a longer wait."""
+        """End sooner: the rest of the body is not worth a longer wait."""
         soon = asyncio.get_running_loop().time() + seconds
         if soon < self._ends_at:
             self._ends_at = soon

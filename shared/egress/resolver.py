@@ -36,7 +36,7 @@ class Found:
     addresses: tuple[Address, ...]
     are_public: bool
     are_link_local: bool
-    """Whether one is."""
+    """Whether at least one of them is."""
 
     @classmethod
     def judge(cls, addresses: tuple[Address, ...]) -> "Found":

@@ -64,7 +64,7 @@ class KnownKey:
 
 
 class LastUse:
-    """Records when keys were used, at most once a minute each, behind the calls; lost while Valkey is away."""
+    """Records when keys were used, each at most once a minute, without delaying calls; lost while Valkey is away."""
 
     def __init__(self, valkey: Redis) -> None:
         self._valkey = valkey

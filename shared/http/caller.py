@@ -1,4 +1,4 @@
-"""Who is asking: an account, by the API key that came with the call."""
+"""The caller of an HTTP request: an account, known by the API key that came with it."""
 
 from dataclasses import dataclass
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""What a call of an HTTP service works with, what its parameters mean."""
+"""What a call of an HTTP service works with, and what its parameters mean."""
 
 from typing import TypeVar
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Refuses calls that a browser makes for a page of somebody else.
+"""Refuses calls that a browser makes for a page of another site.
 
 A page may post a form to any address that its browser reaches, the loopback too, and a page that lets its own name lead
 here (DNS rebinding) may read the answers as well. The browser says so in headers that no page can change: `Host` is the

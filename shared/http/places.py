@@ -1,4 +1,7 @@
-"""The places of HTTP requests in progress: who holds them, and who has to give way when they are all taken."""
+"""Admission control: each kind of HTTP request has so many places, of which an account or an address holds a share.
+
+Where all are taken, the oldest request that is slow because of its client gives way.
+"""
 
 import time
 from collections import Counter as Tally
@@ -85,7 +88,7 @@ class Places:
         self._count = Tally[str]()
 
     def take(self, owners: Sequence[str], end: Callable[[], None]) -> Place | Problem:
-        """A place, or why there is none. Those who have to give way for it are ended."""
+        """A place, or the refusal. Requests that give way for it are ended."""
         full = [
             (TOO_MANY, [place for place in self._held if owner in place.owners])
             for owner in owners

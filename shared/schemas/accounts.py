@@ -1,4 +1,4 @@
-"""The tables of accounts: who owns requests, with which keys, how much they may use, and what admins did."""
+"""The tables of accounts: owners of requests with their keys, limits, usage and audit log."""
 
 from dataclasses import dataclass, fields
 from datetime import date, datetime
@@ -27,7 +27,7 @@ DEFAULT_ACCOUNT = UUID("00000000-0000-7000-8000-000000000001")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much an account may use; None: what the settings say, and there: as much as it likes.
+    """How much an account may use; None: as the settings say, and in the settings: without limit.
 
     Rates: `calls_per_second`, `uploads_per_minute`. Quotas: `open_requests` (unfinished ones), `images_per_day` (of
     UTC), `stored_bytes` (of renditions).

@@ -5,7 +5,7 @@ import re
 from shared.http.paths import METHODS
 from tests.stack import ROOT
 
-PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]
 PREFIX = "/v1/requests/{id}"
 
 

@@ -31,7 +31,7 @@ Codec = Callable[[bytes, Recipe], Rendition]
 
 _START_SECONDS = 20.0
 _END_SECONDS = 5.0
-_CONFINED, _LOOSE = b"c", b"l"  # what a child says first
+_CONFINED, _UNCONFINED = b"c", b"l"  # what a child says first
 _PR_SET_PDEATHSIG = 1
 _PROCESS_CLOCK = 2  # CPUCLOCK_SCHED of a process, as clock_getcpuclockid(3) makes it
 SLOW_NICE = 10
@@ -39,7 +39,7 @@ SLOW_NICE = 10
 _context: Final = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["services.worker.codec_pool.preload"])
 _processes: Final = threading.Lock()
-_told_of_loose: Final = threading.Event()
+_warned: Final = threading.Event()
 _log = logging.getLogger(__name__)
 
 
@@ -109,8 +109,8 @@ class Child:
 
 
 def _report(said: bytes) -> None:
-    if said != _CONFINED and not _told_of_loose.is_set():
-        _told_of_loose.set()
+    if said != _CONFINED and not _warned.is_set():
+        _warned.set()
         _log.warning(
             "this system has no filter for system calls that we know: a picture that takes over its codec child "
             "may open files and connections as the worker may (docs/images.md)"
@@ -126,7 +126,7 @@ def serve(stream: socket.socket, codec: Codec, memory_bytes: int, cpu_seconds: i
     worker = Stream(stream)
     confined = sandbox.enter({stream.fileno(), sentinel})
     with suppress(EOFError, OSError):
-        worker.send(_CONFINED if confined else _LOOSE)
+        worker.send(_CONFINED if confined else _UNCONFINED)
         while True:
             number, recipe, descriptor = worker.receive_request()
             _allow_cpu(cpu_seconds)

@@ -20,7 +20,7 @@ from services.worker.codec_pool.turns import Running
 from shared.errors import CodecCrashed, CodecTimeout, HalftoneError, ImageError, StorageError
 from shared.recipe import Recipe
 
-_DEATHS = 5  # of children under one image: the system may have killed them for the memory of others
+_DEATHS = 5  # of children working on one image, after which it is blamed: others may have used up the memory
 _PAUSE_SECONDS = 0.5  # after a child that did not start
 _SLOWER = 10  # times the wall-clock time, for a child that gets a tenth of the processor
 
@@ -49,7 +49,7 @@ Open = Callable[[], BinaryIO]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What became of the source at `index`; `source_sha256` of what the child read, where it could say so."""
+    """The result for the source at `index`; `source_sha256` of the bytes that the child read, where it could say so."""
 
     index: int
     outcome: Rendition | ImageError | StorageError
@@ -68,8 +68,8 @@ class _GivenUpError(Exception):
     """The image gives way to others."""
 
 
-class Desk(Protocol):
-    """Where drivers get their images, and say how much of the processor each took."""
+class Scheduler(Protocol):
+    """The pool as its drivers see it: it gives them images, and is told how much of the processor each took."""
 
     def take(self, driver: "Driver") -> Running[Image] | None: ...
 
@@ -79,24 +79,24 @@ class Desk(Protocol):
 class Driver(threading.Thread):
     """Gives its child one image at a time; nothing of the child is shared with another driver."""
 
-    def __init__(self, desk: Desk, limits: PoolLimits, codec: Codec, *, slow: bool) -> None:
+    def __init__(self, scheduler: Scheduler, limits: PoolLimits, codec: Codec, *, slow: bool) -> None:
         super().__init__(name="codec", daemon=True)
         self.slow = slow
         self.gives_up = False
         self.running: Running[Image] | None = None
-        self._desk = desk
+        self._scheduler = scheduler
         self._limits = limits
         self._codec = codec
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # around changes of `_child`: a child that is not set here is never hung up
         self._child: Child | None = None
-        self._spent = 0.0  # by children that ended under the image
+        self._spent = 0.0  # processor seconds of children that died of the image
         self._base: float | None = None  # what the child had used before
         self._began = 0.0
 
     def run(self) -> None:
         self._start_child()
-        while (running := self._desk.take(self)) is not None:
+        while (running := self._scheduler.take(self)) is not None:
             image, again = running.image, False
             try:
                 made: Made | PoolClosedError = self._made(image)
@@ -104,7 +104,7 @@ class Driver(threading.Thread):
                 made = error
             except _GivenUpError:
                 again = True
-            self._desk.ends(running, self.used(), again=again)
+            self._scheduler.ends(running, self.used(), again=again)
             if not again:
                 image.made.put(made)
         self._end_child()

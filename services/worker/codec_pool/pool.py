@@ -1,7 +1,7 @@
 """The pool: images that wait, and one driver thread for each child.
 
-Who goes next stands in turns.py. A driver whose image takes long while others wait becomes a slow one, and another
-takes its place; it ends when no image is left that takes long.
+turns.py decides which image is next. A driver whose image takes long while others wait becomes a slow one, and another
+takes its place; it ends when no slow image is left.
 """
 
 import atexit

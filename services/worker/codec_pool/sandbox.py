@@ -1,4 +1,4 @@
-"""What a codec child may do once it is set up: compute, read what it is sent, answer, and end. Nothing else.
+"""The sandbox of a codec child: once it is set up it may compute, read what it is sent, answer, and end.
 
 Linux: a seccomp filter with a list of allowed system calls, for every other one EPERM. It needs no privilege and no
 library, holds for root, and costs nothing per picture. Since no file can be opened, there is no blob, no other

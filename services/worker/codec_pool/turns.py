@@ -1,4 +1,4 @@
-"""Whose picture a codec child makes next, and which of those under way give way to others (ADR 22). No threads here.
+"""Fair scheduling in the codec (ADR 22): whose picture is made next, and which give way to others. No threads here.
 
 An account that has used less of the codec lately goes first, and so does a request among those of its account. A
 picture that takes long while others wait is made slowly from then on: its child has a lower priority of the processor,
@@ -13,11 +13,11 @@ from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 HALF_LIFE_SECONDS = 60.0
-"""Of what was used: a catalogue that has had the codec for itself shares it after a minute or two."""
+"""Of the time charged to an owner: a catalogue that had the codec for itself shares it after a minute or two."""
 SLOW_SECONDS = 0.5
-"""Of the processor, which no picture of a few megapixels needs."""
+"""Processor time after which a picture takes long; none of a few megapixels needs as much."""
 GIVE_UP_SECONDS = 2.0
-"""Of the processor, which are lost where a picture begins again."""
+"""Processor time after which a picture begins again where no slow place is free; it is lost."""
 NEGLIGIBLE_SECONDS = 0.01
 
 Image = TypeVar("Image")
@@ -56,7 +56,7 @@ class _Usage:
 
 @dataclass(slots=True)
 class Turns(Generic[Image]):
-    """`places`: pictures made at once; `slow_places`: those besides that take long."""
+    """`places`: pictures made at once; `slow_places`: slow ones made besides, at a lower priority."""
 
     places: int
     slow_places: int
@@ -70,12 +70,12 @@ class Turns(Generic[Image]):
             self.waiting.setdefault(owner, deque()).extend(images)
 
     def next(self, now: float) -> Running[Image] | None:
-        """The next picture for a place, and None where nobody may have one: it runs from now on."""
+        """Start the next picture for a place; None if no owner may have one."""
         ready = self._ready(now)
         return self._begin(self.waiting, ready, slow=False) if ready else None
 
     def next_slow(self, now: float) -> Running[Image] | None:
-        """The next of those that were given up."""
+        """Start the next picture that was given up; None if there is none."""
         ready = min(self.slow, key=lambda owner: self._order(owner, now), default=None)
         return self._begin(self.slow, ready, slow=True) if ready else None
 
@@ -87,7 +87,7 @@ class Turns(Generic[Image]):
         running.used = max(running.used, seconds)
 
     def yielding(self, now: float) -> Iterator[Running[Image]]:
-        """Those that take long while a picture of someone who has used less waits."""
+        """Pictures that take long while one of an owner that has used less waits."""
         ready = self._ready(now)
         if ready is None:
             return
@@ -97,7 +97,7 @@ class Turns(Generic[Image]):
                 yield running
 
     def slow_down(self, running: Running[Image]) -> bool:
-        """Let it go on beside the places, if there is room."""
+        """Let it go on as a slow one, if there is room."""
         if self.slow_running >= self.slow_places:
             return False
         running.slow = True
@@ -107,7 +107,7 @@ class Turns(Generic[Image]):
         self.running.remove(running)
 
     def again(self, running: Running[Image]) -> None:
-        """It was given up, and begins again beside the places."""
+        """It was given up, and begins again later as a slow one."""
         self.ends(running)
         self.slow.setdefault(running.owner, deque()).append(running.image)
 
@@ -117,11 +117,11 @@ class Turns(Generic[Image]):
 
     @property
     def slow_wanted(self) -> int:
-        """Children that should make what takes long."""
+        """How many children should make slow pictures."""
         return min(self.slow_places, self.slow_running + sum(map(len, self.slow.values())))
 
     def clear(self) -> list[Image]:
-        """All that wait."""
+        """Forget all pictures that wait; returns them."""
         left = [image for lines in (self.waiting, self.slow) for images in lines.values() for image in images]
         self.waiting.clear()
         self.slow.clear()

@@ -177,7 +177,7 @@ def test_a_confined_codec_opens_and_imports_nothing() -> None:
 
 
 def test_what_does_not_hold_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "_told_of_loose", threading.Event())
+    monkeypatch.setattr(child, "_warned", threading.Event())
     with caplog.at_level(logging.WARNING):
         for said in (b"c", b"l", b"l"):
             child._report(said)

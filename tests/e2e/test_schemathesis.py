@@ -4,15 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
-import pytest
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.pictures import draw
 from services.status.openapi.calls import CALLS
+from tests.e2e.conftest import new_key
 from tests.origin import Origin
 from tests.stack import Stack, until
 
@@ -20,20 +20,6 @@ CONFIG = Path(__file__).with_suffix(".toml")
 WITHIN = 240
 EXAMPLES = 3
 """For each call and phase; besides, the coverage phase tries each border of each schema: some 1,300 cases in all."""
-RATES = {"HALFTONE_CALLS_PER_SECOND": "100000", "HALFTONE_UPLOADS_PER_MINUTE": "100000"}
-
-
-@pytest.fixture(scope="module")
-def closed(workspace: Path) -> Iterator[Stack]:
-    """Everything, with API keys required."""
-    with Stack(workspace / "closed", env={"HALFTONE_WORKERS": "1", "HALFTONE_AUTH": "required", **RATES}) as stack:
-        yield stack
-
-
-def new_key(stack: Stack, account: str, scopes: str) -> str:
-    made = stack.command("keys", "create", account, "--scopes", scopes)
-    assert made.returncode == 0, made.stderr
-    return made.stdout.splitlines()[-1]
 
 
 def finished(stack: Stack, headers: Mapping[str, str]) -> dict[str, str]:

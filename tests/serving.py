@@ -32,11 +32,13 @@ def serving(app: ASGIApp, *, send_buffer: int | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def ingest_process(env: Mapping[str, str], *, before: Callable[[], None] | None = None) -> Iterator[tuple[str, int]]:
-    """Address and pid of the ingest service in a process of its own; the child calls `before` before it starts."""
+def service_process(
+    service: str, env: Mapping[str, str], *, before: Callable[[], None] | None = None
+) -> Iterator[tuple[str, int]]:
+    """Address and pid of `ingest` or `status` in a process of its own; the child calls `before` before it starts."""
     [port] = reserve_ports(1)
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "services.ingest.app:create", "--factory", "--port", str(port)],
+        [sys.executable, "-m", "uvicorn", f"services.{service}.app:create", "--factory", "--port", str(port)],
         cwd=ROOT,
         env={**os.environ, **env, "HALFTONE_LOG_LEVEL": "warning"},
         stdout=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from services.ingest import quotas
+from services.ingest.accounts import quotas
 from services.ingest.idempotency import Idempotency, first_answer
 from services.ingest.options import Options
 from services.ingest.settings import IngestSettings

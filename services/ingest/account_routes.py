@@ -12,7 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.ingest import accounts
+from services.ingest.accounts import administration
 from services.ingest.body import limited
 from services.ingest.context import IngestContext
 from shared.http.authentication import KEY_ID
@@ -32,7 +32,7 @@ async def create_key(http_request: HttpRequest) -> Response:
     order = await _ordered(http_request, KeyOrder)
 
     def work(session: Session, account: UUID, actor: str) -> NewKey:
-        key, text = accounts.create_key(session, account, order.scopes, expires_at=order.expires_at, actor=actor)
+        key, text = administration.create_key(session, account, order.scopes, expires_at=order.expires_at, actor=actor)
         return NewKey.of(key, key=text)
 
     return _json(await run_in_threadpool(_transact, http_request, work), 201)
@@ -43,7 +43,7 @@ async def rotate_key(http_request: HttpRequest) -> Response:
     overlap = timedelta(seconds=order.overlap_seconds)
 
     def work(session: Session, account: UUID, actor: str) -> NewKey:
-        key, _, text = accounts.rotate_key(session, account, key_id, overlap=overlap, actor=actor)
+        key, _, text = administration.rotate_key(session, account, key_id, overlap=overlap, actor=actor)
         return NewKey.of(key, key=text)
 
     return _json(await run_in_threadpool(_transact, http_request, work), 201)
@@ -51,13 +51,15 @@ async def rotate_key(http_request: HttpRequest) -> Response:
 
 def revoke_key(http_request: HttpRequest) -> Response:
     key_id = _key_id(http_request)
-    _transact(http_request, lambda session, account, actor: accounts.revoke_key(session, account, key_id, actor=actor))
+    _transact(
+        http_request, lambda session, account, actor: administration.revoke_key(session, account, key_id, actor=actor)
+    )
     return Response(None, 204)
 
 
 def rotate_signing_secret(http_request: HttpRequest) -> Response:
     def work(session: Session, account: UUID, actor: str) -> SigningSecret:
-        secret, until = accounts.rotate_signing_secret(session, account, actor=actor)
+        secret, until = administration.rotate_signing_secret(session, account, actor=actor)
         return SigningSecret(signing_secret=secret, previous_until=until)
 
     return _json(_transact(http_request, work))
@@ -65,7 +67,7 @@ def rotate_signing_secret(http_request: HttpRequest) -> Response:
 
 def _transact(http_request: HttpRequest, work: Callable[[Session, UUID, str], T]) -> T:
     caller = caller_of(http_request)
-    actor = caller.key_id or accounts.NO_KEY
+    actor = caller.key_id or administration.NO_KEY
     database = context_of(http_request, IngestContext).database
     return database.transact(lambda session: work(session, caller.account_id, actor))
 

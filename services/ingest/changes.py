@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, select
 
-from services.ingest import quotas
+from services.ingest.accounts import quotas
 from shared.db import Database, execute, is_locked
 from shared.http.problems import Problem, not_found
 from shared.lifecycle import RequestStatus, StopReason

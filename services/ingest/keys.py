@@ -1,4 +1,4 @@
-"""`python -m services.ingest.keys create|list|rotate|revoke`: accounts and their API keys, for the operator.
+"""`python -m services.ingest.keys create|list|rotate|revoke|limits`: accounts and their API keys, for the operator.
 
 DATABASE_URL names the database; on the local stack, `make key NAME=shop` sets it.
 """
@@ -7,7 +7,9 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import orjson
@@ -16,16 +18,21 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from services.ingest import accounts
+from services.ingest.accounts import administration
+from services.ingest.accounts.administration import CLI
 from shared.db import Database, is_down
 from shared.http.problems import Problem
-from shared.schemas.accounts import Account, ApiKey, KeyScope
+from shared.schemas.accounts import Account, ApiKey, KeyScope, Limits
 from shared.schemas.accounts_api import Key, NewKey
 from shared.settings import Settings, error_lines, exit_with
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 DURATION = re.compile(r"([1-9]\d{0,4})([mhd])")
 DEFAULT_SCOPES = (KeyScope.READ, KeyScope.WRITE)
+LIMITS = [field.name for field in fields(Limits)]
+SMALL, LARGE = 2**31 - 1, 2**53
+"""The largest limits: as the columns are, and as JavaScript reads them."""
+UNCHANGED = object()
 MAX_OVERLAP = timedelta(days=30)
 Row = tuple[str, ApiKey]
 
@@ -76,25 +83,35 @@ def account_name(text: str) -> str:
     return name
 
 
+def limit(text: str, *, at_most: int) -> int | None:
+    """A number, with `_` or without; None for `default`."""
+    if text == "default":
+        return None
+    number = int(text) if re.fullmatch(r"[0-9][0-9_]*", text) else 0
+    if not 0 < number <= at_most:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {at_most:,}, and not `default`")
+    return number
+
+
 def key_id(text: str) -> str:
-    found = accounts.named_key(text)
+    found = administration.named_key(text)
     if found is None:
         raise argparse.ArgumentTypeError("give the id of a key, ht_ and the id, or the whole key")
     return found
 
 
 def create(session: Session, arguments: argparse.Namespace) -> Said:
-    account = accounts.account_named(session, arguments.name, actor=accounts.CLI)
-    key, text = accounts.create_key(
-        session, account.id, arguments.scopes, expires_at=arguments.expires, actor=accounts.CLI
+    account = administration.account_named(session, arguments.name, actor=CLI)
+    key, text = administration.create_key(
+        session, account.id, arguments.scopes, expires_at=arguments.expires, actor=CLI
     )
     return _new(account.name, key, text, as_json=arguments.json)
 
 
 def rotate(session: Session, arguments: argparse.Namespace) -> Said:
     name, found = _known(session, arguments.key)
-    key, old, text = accounts.rotate_key(
-        session, found.account_id, found.id, overlap=arguments.overlap, actor=accounts.CLI
+    key, old, text = administration.rotate_key(
+        session, found.account_id, found.id, overlap=arguments.overlap, actor=CLI
     )
     said = _new(name, key, text, as_json=arguments.json)
     return said._replace(explained=f"{said.explained}\nht_{old.id} {_ends(old)}")
@@ -102,8 +119,20 @@ def rotate(session: Session, arguments: argparse.Namespace) -> Said:
 
 def revoke(session: Session, arguments: argparse.Namespace) -> Said:
     name, found = _known(session, arguments.key)
-    accounts.revoke_key(session, found.account_id, found.id, actor=accounts.CLI)
+    administration.revoke_key(session, found.account_id, found.id, actor=CLI)
     return Said("", f"ht_{found.id} of the account `{name}` is revoked; every process refuses it within 5 seconds")
+
+
+def limits(session: Session, arguments: argparse.Namespace) -> Said:
+    account = session.exec(select(Account.id).where(Account.name == arguments.name)).one_or_none()
+    if account is None:
+        raise LookupError(f"there is no account `{arguments.name}`; `create` makes one")
+    changes = {name: value for name in LIMITS if (value := getattr(arguments, name)) is not UNCHANGED}
+    own = asdict(administration.change_limits(session, account, changes, actor=CLI))
+    if arguments.json:
+        return Said(orjson.dumps(own).decode())
+    width = max(map(len, LIMITS))
+    return Said("\n".join(f"{name:{width}}  {'default' if own[name] is None else own[name]}" for name in LIMITS))
 
 
 def show(session: Session, arguments: argparse.Namespace) -> Said:
@@ -170,7 +199,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = OneLineParser(prog="python -m services.ingest.keys", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="create|list|rotate|revoke")
+    commands = parser.add_subparsers(required=True, metavar="create|list|rotate|revoke|limits")
 
     def command(name: str, act: Any, about: str) -> argparse.ArgumentParser:
         found = commands.add_parser(name, help=about, description=about)
@@ -187,6 +216,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     rotating = command("rotate", rotate, "Make a new key with the same scopes; the old one ends after the overlap.")
     rotating.add_argument("--overlap", type=overlap, default=timedelta(days=1), help="24h by default, 0 for none")
     revoking = command("revoke", revoke, "End a key now.")
+    limiting = command("limits", limits, "Print an account's own limits, after changing those that are given.")
+    limiting.add_argument("name", metavar="NAME", type=account_name, help="the account")
+    for name in LIMITS:
+        kind = partial(limit, at_most=LARGE if name in {"images_per_day", "stored_bytes"} else SMALL)
+        option, about = f"--{name.replace('_', '-')}", "or `default`: the setting's"
+        limiting.add_argument(option, metavar="N", type=kind, default=UNCHANGED, help=about)
     for one in (rotating, revoking):
         one.add_argument("key", metavar="KEY", type=key_id, help="its id, ht_ and the id, or all of it")
     return parser.parse_args(arguments)

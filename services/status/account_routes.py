@@ -1,5 +1,6 @@
 """The JSON calls that show an account: itself, its keys, its audit log."""
 
+from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
 
@@ -13,25 +14,28 @@ from services.status.routes import PRIVATE, answer, page_of
 from shared.http.caller import account_of, caller_of
 from shared.http.context import Context, context_of
 from shared.schemas import accounts_api
-from shared.schemas.accounts import Account, ApiKey, AuditEntry, KeyScope
+from shared.schemas.accounts import Account, ApiKey, AuditEntry, KeyScope, Limits
+from shared.usage import usage
 
-LIMITS = [getattr(Account, name) for name in accounts_api.Limits.model_fields]
+LIMITS = [getattr(Account, field.name) for field in fields(Limits)]
 
 
 def get_account(http_request: HttpRequest) -> Response:
-    caller = caller_of(http_request)
+    caller, context = caller_of(http_request), context_of(http_request, Context)
 
     def read(session: Session) -> accounts_api.Account:
         query = select(Account.name, *LIMITS).where(Account.id == caller.account_id)
-        name, *limits = session.exec(query).one()
+        name, *own = session.exec(query).one()
+        limits = Limits(**dict(zip(Limits.__dataclass_fields__, own, strict=True))).over(context.settings.limits)
         return accounts_api.Account(
             name=name,
             key_id=caller.key_id,
             scopes=[scope for scope in KeyScope if scope in caller.scopes],
-            limits=accounts_api.Limits(**dict(zip(accounts_api.Limits.model_fields, limits, strict=True))),
+            limits=accounts_api.Limits.model_validate(limits, from_attributes=True),
+            usage=accounts_api.Usage.model_validate(usage(session, caller.account_id), from_attributes=True),
         )
 
-    return answer(context_of(http_request, Context).database.transact(read), PRIVATE)
+    return answer(context.database.transact(read), PRIVATE)
 
 
 def list_keys(http_request: HttpRequest) -> Response:

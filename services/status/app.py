@@ -23,8 +23,8 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     settings = settings or from_environment(StatusSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
     context = Context(settings)
-    parts = [*docs.routes(public_url=settings.public_url), *routes.ROUTES, *events.ROUTES, *files.ROUTES]
-    parts += account_routes.ROUTES
+    parts = docs.routes(public_url=settings.public_url, needs_keys=settings.auth == "required")
+    parts += [*routes.ROUTES, *events.ROUTES, *files.ROUTES, *account_routes.ROUTES]
     reader = RequestReader(context.database.connect)
     app = application(context, parts, closing=reader.close)
     app.add_middleware(Backpressure)

@@ -21,8 +21,8 @@ HEADERS = {
 }
 
 
-def routes(*, public_url: str) -> list[Route]:
-    described = orjson.dumps(document(public_url=public_url))
+def routes(*, public_url: str, needs_keys: bool) -> list[Route]:
+    described = orjson.dumps(document(public_url=public_url, needs_keys=needs_keys))
 
     def get_openapi(_: HttpRequest) -> Response:
         return Response(described, media_type="application/json", headers=NOT_CACHED)

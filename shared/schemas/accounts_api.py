@@ -12,15 +12,26 @@ from shared.schemas.api import Shape, Time
 MAX_OVERLAP = 30 * 24 * 3600
 DAY = 24 * 3600
 KeyId = Annotated[str, Field(json_schema_extra={"pattern": "^[a-z2-7]{12}$"})]
-Limit = Annotated[int | None, Field(description="Null where the server's own limit holds.")]
+Limit = Annotated[int | None, Field(description="Null: none.")]
 
 
 class Limits(Shape):
+    """What the account may use: its own limits, and the server's where it has none of its own."""
+
     calls_per_second: Limit
     uploads_per_minute: Limit
     open_requests: Limit
     images_per_day: Limit
     stored_bytes: Limit
+
+
+class Usage(Shape):
+    """What counts against the limits now."""
+
+    open_requests: int = Field(description="Unfinished requests.")
+    images_today: int = Field(description="Images sent in or retried since the day (UTC) began.")
+    day_ends_at: Time = Field(description="When images are counted from 0 again.")
+    stored_bytes: int = Field(description="Of renditions.")
 
 
 class Account(Shape):
@@ -30,6 +41,7 @@ class Account(Shape):
     key_id: str | None = Field(description="Null where the server needs no keys.")
     scopes: list[KeyScope]
     limits: Limits
+    usage: Usage
 
 
 class Key(Shape):

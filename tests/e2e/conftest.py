@@ -24,9 +24,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show with a failure what the stack printed last: where it failed may be gone a minute later."""
     report = yield
-    if report.failed and isinstance(stack := getattr(item, "funcargs", {}).get("stack"), Stack):
-        report.sections.append(("the stack's log", "".join(stack.log().splitlines(keepends=True)[-LOG_LINES:])))
+    for stack in getattr(item, "funcargs", {}).values() if report.failed else ():
+        if isinstance(stack, Stack):
+            report.sections.append(("the stack's log", "".join(stack.log().splitlines(keepends=True)[-LOG_LINES:])))
     return report
+
+
+@pytest.fixture(scope="session")
+def closed(workspace: Path) -> Iterator[Stack]:
+    """Everything, with API keys required, generous rates, and all that is ever logged."""
+    rates = {"HALFTONE_CALLS_PER_SECOND": "100000", "HALFTONE_UPLOADS_PER_MINUTE": "100000"}
+    env = {"HALFTONE_WORKERS": "1", "HALFTONE_AUTH": "required", "HALFTONE_LOG_LEVEL": "debug", **rates}
+    with Stack(workspace / "closed", env=env) as stack:
+        yield stack
+
+
+def new_key(stack: Stack, account: str, scopes: str = "read,write") -> str:
+    made = stack.command("keys", "create", account, "--scopes", scopes)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.splitlines()[-1]
 
 
 @pytest.fixture

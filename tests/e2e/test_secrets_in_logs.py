@@ -8,6 +8,7 @@ import psycopg
 from deploy.demo.catalogue import manifest
 from deploy.demo.client import Client
 from deploy.demo.pictures import draw
+from tests.e2e.conftest import new_key
 from tests.origin import Origin
 from tests.stack import Stack, until
 
@@ -51,3 +52,59 @@ def test_no_log_holds_a_secret_of_a_client_or_of_ours(
     for secret in (PLANTED, *secrets, *(one.removeprefix("whsec_") for one in secrets)):
         assert [line for line in log.splitlines() if secret in line] == []
     assert not re.search(r"postgresql://[^*\s]+:[^*\s]+@", log)
+
+
+def test_no_log_holds_one_where_keys_are_required_and_all_is_logged(closed: Stack) -> None:
+    key, revoked = new_key(closed, "shop", "read,write,admin"), new_key(closed, "shop")
+    assert closed.command("keys", "revoke", revoked).returncode == 0
+    before = _signing_secret(closed)
+    headers = {"Authorization": f"Bearer {key}"}
+    with (
+        Origin(port=closed.host_ports[0]) as origin,
+        httpx.Client(base_url=closed.base_url, headers=headers, timeout=30) as http,
+    ):
+        url = origin.add("/shoe.jpg", draw("shoe.jpg", (160, 120)))
+        body = manifest([("1", "Shoe", [f"{url}?X-Amz-Signature={PLANTED}-signature"])])
+
+        def journey(hook: str) -> str:
+            form = {"webhook_url": f"http://{hook}?token={PLANTED}-token"}
+            made = http.post("/v1/requests", files={"file": ("a.csv", body)}, data=form)
+            path: str = made.headers["location"]
+            until(lambda: http.get(path).json()["status"] == "completed", within=60)
+            [delivery] = until(lambda: http.get(f"{path}/deliveries").json()["items"], within=30)
+            until(lambda: http.get(f"{path}/deliveries").json()["items"][0]["attempts"], within=30)
+            assert http.post(f"/v1/deliveries/{delivery['id']}/redeliver").status_code == 202
+            return path.rpartition("/")[2]
+
+        failing = journey(f"{closed.hosts[1]}/away")
+        after: str = http.post("/v1/account/signing-secret/rotate").json()["signing_secret"]
+        journey(f"{closed.hosts[0]}/hook")
+        until(lambda: origin.posts("/hook"))
+        made = http.post("/v1/keys", json={}).json()["key"]
+        for text in (revoked, f"{key[:-1]}-", f"{made[:-1]}{'a' if made[-1] != 'a' else 'b'}"):
+            wrong = {"Authorization": f"Bearer {text}"}
+            until(lambda wrong=wrong: http.get("/v1/requests", headers=wrong).status_code == 401)  # type: ignore[misc]
+        assert http.post(f"/v1/keys/{made.split('_')[1]}/rotate", json={}).status_code == 201
+
+    log = closed.log()
+    assert failing in log
+    assert "[debug" in log
+    keys = [text.rpartition("_")[2] for text in (key, revoked, made)]
+    signing = [secret.removeprefix("whsec_") for secret in (before, after)]
+    assert before != after
+    for secret in (PLANTED, *keys, *signing, *_passwords(closed)):
+        assert [line for line in log.splitlines() if secret in line] == []
+
+
+def _signing_secret(stack: Stack) -> str:
+    with psycopg.connect(stack.database_url) as connection:
+        found = connection.execute("SELECT signing_secret FROM account WHERE name = 'shop'").fetchone()
+    assert found is not None
+    return str(found[0])
+
+
+def _passwords(stack: Stack) -> set[str]:
+    """Of each service at PostgreSQL and at Valkey, and of the operator."""
+    found = {path.read_text().strip() for path in stack.data_dir.glob("*.secret")}
+    assert len(found) >= 8
+    return found

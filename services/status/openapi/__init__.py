@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.status.openapi.calls import paths
+from services.status.openapi.calls import RATES, paths
 from services.status.openapi.shapes import SHAPES
 
 DESCRIPTION = """Halftone turns a CSV of product image URLs into compressed images.
@@ -20,7 +20,7 @@ API_KEY = {
 }
 
 
-def document(*, public_url: str) -> dict[str, Any]:
+def document(*, public_url: str, needs_keys: bool) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Halftone", "version": "1", "description": DESCRIPTION, "license": {"name": "MIT"}},
@@ -32,7 +32,7 @@ def document(*, public_url: str) -> dict[str, Any]:
             {"name": "account", "description": "The account of an API key: its keys, signing secret and audit log."},
             {"name": "older", "description": "Two older contracts, kept for existing clients."},
         ],
-        "security": [{"apiKey": []}, {}],
+        "security": [{"apiKey": []}] if needs_keys else [{"apiKey": []}, {}],
         "paths": paths(),
-        "components": {"schemas": SHAPES, "securitySchemes": {"apiKey": API_KEY}},
+        "components": {"schemas": SHAPES, "headers": RATES, "securitySchemes": {"apiKey": API_KEY}},
     }

@@ -51,8 +51,8 @@ LISTED = {
 }
 PROBLEMS = {
     400: "The call is malformed.",
-    401: "The API key is missing, misspelt, expired or revoked. Only where the server requires keys.",
-    403: "The API key lacks the scope that this call needs: `read`, `write` or `admin`.",
+    401: "`missing_key`, or `invalid_key` (misspelt, expired or revoked), where the server requires API keys.",
+    403: "`missing_scope`: the API key lacks what this call needs, `read`, `write` or `admin`.",
     404: "The id is unknown or malformed, or belongs to another account.",
     408: "The upload is too slow.",
     409: "The current state does not allow this, or another change is under way.",
@@ -60,12 +60,40 @@ PROBLEMS = {
     413: "The upload is too large.",
     415: "The upload is not a CSV (but a zip, a PDF or a spreadsheet), or has another media type or charset.",
     416: "The range starts after the end of the file.",
+    421: "`unknown_host`: the server is not known by the name in the Host header.",
     422: "Rows or options are invalid, or an option is unknown.",
+    429: "`too_many_at_once`: too many of the client's requests are in progress.",
     503: "Temporarily unavailable.",
 }
+CROSS_SITE = " `cross_site`: a browser's page of another site may not write."
+TOO_MANY_WITH_KEYS = (
+    " `rate_limited`: the account makes more calls or uploads than its rates allow. `too_many_unknown_keys`: others "
+    "are guessing API keys; try again in a second."
+)
+USED_UP = (
+    " `quota_used_up`: the account has too many unfinished requests, images today or bytes stored; `quota`, `limit` "
+    "and `used` say which."
+)
+CHARGED = {"createRequest", "retryRequest", "upload", "uploadCsv"}
+"""Calls that the quotas of an account may refuse."""
 TEXT: Json = {"type": "string"}
 KEY_ID: Json = {"type": "string", "pattern": "^[a-z2-7]{12}$"}
 UUID: Json = {"type": "string", "format": "uuid"}
+RATES = {
+    "RateLimit": {
+        "description": "What is left of each rate of the account, where API keys are required: `r` calls for `t` "
+        "seconds (draft-ietf-httpapi-ratelimit-headers-10).",
+        "schema": {"type": "string", "pattern": r'^"\w+";r=\d+;t=\d+(, "\w+";r=\d+;t=\d+)*$'},
+        "example": '"calls";r=49;t=1',
+    },
+    "RateLimit-Policy": {
+        "description": "The rates of the account: `q` calls in `w` seconds.",
+        "schema": {"type": "string", "pattern": r'^"\w+";q=\d+;w=\d+(, "\w+";q=\d+;w=\d+)*$'},
+        "example": '"calls";q=50;w=1',
+    },
+}
+RETRY_AFTER: Json = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+HEADERS: dict[str, Json] = {"Retry-After": RETRY_AFTER, **{n: {"$ref": f"#/components/headers/{n}"} for n in RATES}}
 JSON, PICTURE = ("application/json",), tuple(MEDIA_TYPES.values())
 STREAM = ("text/event-stream",)
 FOLLOWED = ("Location", "Retry-After")
@@ -76,7 +104,7 @@ def response(
     description: str, media_types: Sequence[str] = (), schema: Json = TEXT, *, headers: Sequence[str] = ()
 ) -> Json:
     content = {media_type: {"schema": schema} for media_type in media_types}
-    parts = {"content": content, "headers": {name: {"schema": TEXT} for name in headers}}
+    parts = {"content": content, "headers": {name: HEADERS.get(name, {"schema": TEXT}) for name in headers}}
     return {"description": description, **{name: part for name, part in parts.items() if part}}
 
 
@@ -190,21 +218,37 @@ def paths() -> dict[str, Json]:
             own, parameters = {200: page}, [*PAGE, *parameters]
         else:
             own = RESPONSES[name]
-        refused = () if name == "getFile" else (401, 403)
-        statuses = (*refused, *errors, 404, 503) if in_path else (*refused, *errors, 503)
+        statuses = (*errors, 404) if in_path else errors
+        problems = _problems(statuses, method, needs_key=name != "getFile", charged=name in CHARGED)
         known = {"operationId": name, "tags": [tag], "summary": summary, **MORE.get(name, {})}
         found.setdefault(path, {})[method] = known | {
             **({"deprecated": True} if tag == "older" else {}),
             "parameters": [*in_path, *parameters],
-            "responses": {str(status): one for status, one in (own | _problems(statuses)).items()},
+            "responses": {str(status): one for status, one in _with_rates(own | problems).items()},
         }
     return found
 
 
-def _problems(statuses: Sequence[int]) -> dict[int, Json]:
-    media_type, schema = ["application/problem+json"], ref("Problem")
-    found = {status: response(PROBLEMS[status], media_type, schema) for status in statuses}
-    found[503] = response(PROBLEMS[503], media_type, schema, headers=["Retry-After"])
-    if 401 in found:
-        found[401] = response(PROBLEMS[401], media_type, schema, headers=["WWW-Authenticate"])
-    return found
+def _problems(statuses: Sequence[int], method: str, *, needs_key: bool, charged: bool) -> dict[int, Json]:
+    """`statuses`, and those that any call may have."""
+    texts = {status: PROBLEMS[status] for status in (*statuses, 421, 429, 503)}
+    if needs_key:
+        texts |= {401: PROBLEMS[401], 403: PROBLEMS[403]}
+        texts[403] += CROSS_SITE if method != "get" else ""
+        texts[429] += TOO_MANY_WITH_KEYS + (USED_UP if charged else "")
+    headers = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+    return {
+        status: response(text, ["application/problem+json"], ref("Problem"), headers=headers.get(status, ()))
+        for status, text in sorted(texts.items())
+    }
+
+
+def _with_rates(responses: dict[int, Json]) -> dict[int, Json]:
+    """The headers of rates in each answer that comes after the key was judged; a call without a key has no 401."""
+    if 401 not in responses:
+        return responses
+    rates = {name: HEADERS[name] for name in RATES}
+    return {
+        status: one if status in {401, 403, 421} else one | {"headers": one.get("headers", {}) | rates}
+        for status, one in responses.items()
+    }

@@ -12,7 +12,7 @@ from shared.db import Database
 from tests.integration.ingest.conftest import Sql
 from tests.integration.ingest.test_accept import CSV, HEADER, post_csv
 from tests.integration.ingest.test_http_edges import problem
-from tests.serving import ingest_process
+from tests.serving import service_process
 
 ROOM = 100_000
 
@@ -28,7 +28,10 @@ def cramped(
         "BLOB_URL": tmp_path_factory.mktemp("cramped").as_uri(),
     }
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (ROOM, ROOM))
-    with ingest_process(env, before=limit) as (address, _), httpx.Client(base_url=address, timeout=30) as client:
+    with (
+        service_process("ingest", env, before=limit) as (address, _),
+        httpx.Client(base_url=address, timeout=30) as client,
+    ):
         yield client
 
 

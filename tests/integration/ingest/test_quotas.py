@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
+from services.ingest.accounts.quotas import set_limits
 from services.ingest.app import create
-from services.ingest.quotas import set_limits
 from services.ingest.settings import IngestSettings
 from shared.db import Database
 from shared.schemas.accounts import DEFAULT_ACCOUNT, Limits

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.ingest import accounts
+from services.ingest.accounts import administration
 from shared.db import Database
 from shared.http.authentication import KEY
 from tests.integration.keys.conftest import Call, Key, add_account, add_key
@@ -78,8 +78,31 @@ def test_a_large_body_is_413(call: Call, admin: Key) -> None:
     assert call("POST", "/v1/keys", headers=admin.headers, content=b" " * 20_000).status_code == 413
 
 
+def test_an_account_sees_its_limits_and_what_it_uses_of_them(call: Call, database: Database, admin: Key) -> None:
+    sql(database, "UPDATE account SET open_requests = 7, kept_bytes = 30 WHERE id = %(id)s", id=admin.account)
+    sql(
+        database,
+        """
+        INSERT INTO account_usage (account_id, day, images)
+        SELECT %(id)s, (now() AT TIME ZONE 'UTC')::date - ago, 5 + ago FROM generate_series(0, 1) ago
+        """,
+        id=admin.account,
+    )
+    seen = call("GET", "/v1/account", headers=admin.headers).json()
+    assert seen["limits"] == {
+        "calls_per_second": 50,
+        "uploads_per_minute": 60,
+        "open_requests": 7,
+        "images_per_day": 5_000_000,
+        "stored_bytes": None,
+    }
+    ends = seen["usage"].pop("day_ends_at")
+    assert seen["usage"] == {"open_requests": 0, "images_today": 5, "stored_bytes": 30}
+    assert ends.endswith("T00:00:00.000Z")
+
+
 def test_an_account_has_at_most_so_many_valid_keys(call: Call, admin: Key, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts, "MAX_KEYS", 2)
+    monkeypatch.setattr(administration, "MAX_KEYS", 2)
     assert call("POST", "/v1/keys", headers=admin.headers).status_code == 201
     answer = call("POST", "/v1/keys", headers=admin.headers)
     assert (answer.status_code, answer.json()["code"]) == (409, "too_many_keys")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from services.ingest import keys
@@ -131,8 +132,13 @@ def test_the_list_shows_prefixes_and_no_secret(run: Run, database: Database) -> 
         (["rotate", "aaaaaaaaaaaa", "--overlap", "31d"], "longer than 30d"),
         (["revoke", "aaaaaaaaaaaa"], "no key ht_aaaaaaaaaaaa"),
         (["revoke", "x"], "the id of a key"),
+        (["limits", "nobody"], "no account `nobody`"),
+        (["limits", "shop", "--images-per-day", "many"], "no whole number from 1"),
+        (["limits", "shop", "--images-per-day", "0"], "no whole number from 1"),
+        (["limits", "shop", "--stored-bytes", "-1"], "--stored-bytes"),
+        (["limits", "shop", "--calls-per-second", "2147483648"], "2,147,483,647"),
         (["destroy"], "destroy"),
-        ([], "create|list|rotate|revoke"),
+        ([], "create|list|rotate|revoke|limits"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(run: Run, arguments: list[str], why: str) -> None:
@@ -166,12 +172,27 @@ def test_a_key_that_ended_is_not_rotated(run: Run, database: Database) -> None:
     assert (status, explained) == (2, "halftone: This key is expired or revoked; create a new one.\n")
 
 
+def test_the_limits_of_an_account_are_set_and_printed(run: Run, database: Database) -> None:
+    run("create", "shop")
+    status, lines, _ = run("limits", "shop", "--images-per-day", "1_000_000", "--calls-per-second", "5")
+    assert (status, lines[0].split(), lines[3].split()) == (0, ["calls_per_second", "5"], ["images_per_day", "1000000"])
+    assert lines[4].split() == ["stored_bytes", "default"]
+    own = json.loads(run("limits", "shop", "--calls-per-second", "default", "--json")[1][0])
+    assert (own["calls_per_second"], own["images_per_day"]) == (None, 1_000_000)
+    assert run("limits", "shop")[0] == 0  # reads only, and is on no record
+    audit = sql(database, "SELECT actor, detail FROM audit_entry WHERE action = 'limits.changed' ORDER BY id")
+    changes = [{"images_per_day": 1_000_000, "calls_per_second": 5}, {"calls_per_second": None}]
+    assert [(row["actor"], row["detail"]) for row in audit] == [("cli", change) for change in changes]
+
+
 def test_make_key_on_the_running_stack(servers: Stack) -> None:
     made = servers.command("keys", "create", "local-shop")
     assert made.returncode == 0, made.stderr
     assert KEY.fullmatch(made.stdout.splitlines()[-1])
     assert made.stdout[:15] in servers.command("keys", "list").stdout
     assert servers.command("keys", "revoke", made.stdout.strip()).returncode == 0
+    with psycopg.connect(servers.database_url) as connection:  # the template of all others
+        connection.execute("DELETE FROM account WHERE name = 'local-shop'")
 
 
 def test_make_key_says_that_the_stack_must_run(tmp_path: object) -> None:

@@ -30,7 +30,7 @@ TABLE = sorted(
             *events.ROUTES,
             *files.ROUTES,
             *account_routes.ROUTES,
-            *docs.routes(public_url="https://shop.example"),
+            *docs.routes(public_url="https://shop.example", needs_keys=True),
         )
         for method in route.methods or ()
     }

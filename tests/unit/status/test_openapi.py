@@ -7,7 +7,7 @@ from services.status.openapi import calls, document
 from shared.errors import ImageError
 from shared.schemas.api import error_codes
 
-DOCUMENT = document(public_url="https://shop.example")
+DOCUMENT = document(public_url="https://shop.example", needs_keys=True)
 
 
 def refs(node: Any) -> Iterator[str]:
@@ -19,9 +19,10 @@ def refs(node: Any) -> Iterator[str]:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    shapes = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    components = DOCUMENT["components"]
+    parts = {f"#/components/{kind}/{name}" for kind in ("schemas", "headers") for name in components[kind]}
 
-    assert set(refs(DOCUMENT)) <= shapes
+    assert set(refs(DOCUMENT)) <= parts
 
 
 def test_each_table_is_about_known_calls() -> None:
@@ -50,13 +51,36 @@ def test_both_names_of_the_webhook_option_are_listed_with_all_options() -> None:
 def test_every_upload_may_be_answered_a_second_time() -> None:
     for path, status in (("/v1/requests", "202"), ("/upload", "200"), ("/api/upload-csv/", "202")):
         headers = DOCUMENT["paths"][path]["post"]["responses"][status]["headers"]
-        assert set(headers) == {"Location", "Retry-After", "Idempotent-Replayed"}
+        assert set(headers) == {"Location", "Retry-After", "Idempotent-Replayed", *calls.RATES}
 
 
 def test_every_call_that_needs_a_key_says_so() -> None:
     for path, methods in DOCUMENT["paths"].items():
         for operation in methods.values():
             assert ({"401", "403"} <= set(operation["responses"])) == (not path.startswith("/files/"))
+
+
+def test_every_refusal_is_told_where_it_may_occur() -> None:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            answers, needs_key = operation["responses"], not path.startswith("/files/")
+            assert "Retry-After" in answers["429"]["headers"]
+            assert "421" in answers
+            told = " ".join(answer["description"] for answer in answers.values())
+            assert "`too_many_at_once`" in told
+            assert ("`rate_limited`" in told, "`too_many_unknown_keys`" in told) == (needs_key, needs_key)
+            assert ("`cross_site`" in told) == (method != "get")
+            charged = method == "post" and ("upload" in path or path.endswith(("/requests", "/retry")))
+            assert ("`quota_used_up`" in told) == charged
+            after_the_key = {status for status in answers if status not in {"401", "403", "421"}}
+            rated = {status for status, answer in answers.items() if "RateLimit" in answer.get("headers", {})}
+            assert rated == (after_the_key if needs_key else set())
+
+
+def test_a_key_is_optional_only_where_keys_are_off() -> None:
+    assert DOCUMENT["security"] == [{"apiKey": []}]
+    off = document(public_url="https://shop.example", needs_keys=False)
+    assert off["security"] == [{"apiKey": []}, {}]
 
 
 def test_the_file_of_a_form_is_described_as_a_file() -> None:

@@ -24,7 +24,7 @@ def check(session: Session, account: UUID, images: int, defaults: Limits) -> Non
         Problem: 429.
 
     """
-    limits = _limits(session, account, defaults)
+    limits = own_limits(session, account).over(defaults)
     _require_room(usage(session, account), limits, images=images, requests=1)
 
 
@@ -38,7 +38,7 @@ def charge(session: Session, account: UUID, images: int, defaults: Limits) -> No
         Problem: 429.
 
     """
-    limits = _limits(session, account, defaults, lock=True)
+    limits = own_limits(session, account, lock=True).over(defaults)
     used = usage(session, account)
     _require_room(used, limits, images=images, requests=0)
     execute(
@@ -49,6 +49,19 @@ def charge(session: Session, account: UUID, images: int, defaults: Limits) -> No
         """,
         {"account": account, "day": used.day, "images": images},
     )
+
+
+def own_limits(session: Session, account: UUID, *, lock: bool = False) -> Limits:
+    """Read anew: cached ones may be some seconds old. The lock leaves foreign keys to the account checkable."""
+    rows = execute(
+        session,
+        f"""
+        SELECT calls_per_second, uploads_per_minute, open_requests, images_per_day, stored_bytes
+        FROM account WHERE id = %(account)s {"FOR NO KEY UPDATE" if lock else ""}
+        """,  # noqa: S608 - a constant of ours
+        {"account": account},
+    )
+    return Limits(**rows[0])
 
 
 def set_limits(session: Session, account: UUID, limits: Limits) -> None:
@@ -69,19 +82,6 @@ def set_limits(session: Session, account: UUID, limits: Limits) -> None:
             "bytes": limits.stored_bytes,
         },
     )
-
-
-def _limits(session: Session, account: UUID, defaults: Limits, *, lock: bool = False) -> Limits:
-    """Read anew: a cached one may be some seconds old. The lock leaves foreign keys to the account checkable."""
-    rows = execute(
-        session,
-        f"""
-        SELECT calls_per_second, uploads_per_minute, open_requests, images_per_day, stored_bytes
-        FROM account WHERE id = %(account)s {"FOR NO KEY UPDATE" if lock else ""}
-        """,  # noqa: S608 - a constant of ours
-        {"account": account},
-    )
-    return Limits(**rows[0]).over(defaults)
 
 
 def _require_room(used: Usage, limits: Limits, *, images: int, requests: int) -> None:

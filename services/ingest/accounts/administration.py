@@ -4,18 +4,20 @@ import re
 import secrets
 import string
 from base64 import b64encode
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlmodel import Session, col, func, or_, select
 
+from services.ingest.accounts.quotas import own_limits, set_limits
 from shared.db import execute
 from shared.http.authentication import KEY_ID, digest_of
 from shared.http.problems import Problem, not_found
 from shared.ids import uuid7
-from shared.schemas.accounts import Account, ApiKey, AuditEntry, KeyScope
+from shared.schemas.accounts import Account, ApiKey, AuditEntry, KeyScope, Limits
 from shared.schemas.api import timestamp
 
 CLI, NO_KEY = "cli", "no-key"
@@ -124,6 +126,16 @@ def rotate_signing_secret(session: Session, account: UUID, *, actor: str) -> tup
     )
     record(session, account, actor, "signing_secret.rotated", str(account), previous_until=timestamp(until))
     return secret, until
+
+
+def change_limits(session: Session, account: UUID, changes: Mapping[str, int | None], *, actor: str) -> Limits:
+    """The account's own limits after these changes; None: the setting holds again."""
+    before = own_limits(session, account, lock=True)
+    after = replace(before, **changes)
+    if after != before:
+        set_limits(session, account, after)
+        record(session, account, actor, "limits.changed", str(account), **changes)
+    return after
 
 
 def record(session: Session, account: UUID, actor: str, action: str, target: str, **detail: Any) -> None:

@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 import shared.schemas.tables  # noqa: F401 - fills SQLModel.metadata
 from deploy.local.data_dir import DataDir
-from deploy.local.logins import SECRETS
+from deploy.local.logins import OF_MIGRATIONS
 from deploy.local.processes import Processes
 from deploy.local.settings import LocalSettings
 from deploy.local.valkey import USERS, password
@@ -147,7 +147,7 @@ def test_a_service_gets_its_own_logins_and_no_other_secret(tmp_path: Path, monke
 
 
 def test_no_process_inherits_a_secret_that_a_person_has_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in SECRETS:
+    for name in ("HALFTONE_KEY", "HALFTONE_OPERATOR_PASSWORD", "POSTGRES_PASSWORD", *OF_MIGRATIONS):
         monkeypatch.setenv(name, f"secret-of-{name}")
     monkeypatch.setenv("DATABASE_URL", "postgresql://owner:secret-of-owner@db.test/shop")
     monkeypatch.setenv("REDIS_URL", "redis://:secret-of-redis@valkey.test/0")

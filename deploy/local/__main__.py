@@ -64,6 +64,7 @@ def _hold(settings: LocalSettings, data: DataDir, *, servers_only: bool) -> bool
     if not servers_only:
         preflight.require_address(settings)
         preflight.warn_of_missing_redis(settings)
+        preflight.tell_of_others(settings)
     data.make()
     return data.hold()
 
@@ -169,7 +170,8 @@ def keys(settings: LocalSettings, data: DataDir, arguments: list[str]) -> int:
 def _database(settings: LocalSettings, data: DataDir) -> str | None:
     address = settings.database_url or (data.read_state().get("database_url") if data.held_by_other() else None)
     if address is None:
-        print("halftone: not running; start it with make run, or set DATABASE_URL", file=sys.stderr)
+        hint = "try again once it is ready" if data.held_by_other() else "start it with make run, or set DATABASE_URL"
+        print(f"halftone: {_summary(data) if data.held_by_other() else 'not running'}; {hint}", file=sys.stderr)
     return address
 
 

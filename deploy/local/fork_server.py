@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, closing, suppress
 from importlib import import_module
 from typing import BinaryIO, NoReturn
@@ -126,10 +126,11 @@ class ForkServer:
         os.waitpid(self._pid, 0)
 
 
-def start() -> ForkServer:
+def start(secrets: Collection[str] = ()) -> ForkServer:
     """Fork the fork server from this process, which must have one thread and no event loop.
 
-    Returns in this process alone. A service runs inside this call, and leaves it by SystemExit.
+    `secrets`: variables of our environment of which no forked process may keep a trace. Returns in this process alone.
+    A service runs inside this call, and leaves it by SystemExit.
     """
     ours, theirs = socket.socketpair()
     die = die_with_parent(signal.SIGTERM)
@@ -143,13 +144,33 @@ def start() -> ForkServer:
         os.setsid()  # only the supervisor handles a Ctrl-C in the terminal
         ours.close()
         _close_all_but(theirs.fileno())
-        _name("fork-server", [])
-        _import_libraries()
-        control, output = _serve(theirs)
+        _forget(secrets, theirs.fileno())
     except BaseException:  # noqa: BLE001 - what the supervisor would do about it is not ours to do
         traceback.print_exc()
         os._exit(1)
-    return _become(control, output)
+    return run(theirs)
+
+
+def run(channel: socket.socket) -> NoReturn:
+    """Be the fork server of the supervisor at the other end of `channel`, and then one of its services."""
+    try:
+        _name("fork-server", [])
+        _import_libraries()
+        control, output = _serve(channel)
+    except BaseException:  # noqa: BLE001 - what the supervisor would do about it is not ours to do
+        traceback.print_exc()
+        os._exit(1)
+    _become(control, output)
+
+
+def _forget(secrets: Collection[str], channel: int) -> None:
+    """Become a new program if our environment has any of `secrets`: only that has no trace of them in its memory."""
+    kept = {name: value for name, value in os.environ.items() if name not in secrets}
+    if len(kept) == len(os.environ):
+        return
+    os.set_inheritable(channel, True)
+    again = f"import socket; from deploy.local import fork_server; fork_server.run(socket.socket(fileno={channel}))"
+    os.execve(sys.executable, [sys.executable, "-c", again], kept)  # noqa: S606 - itself
 
 
 def _close_all_but(kept: int) -> None:

@@ -10,8 +10,15 @@ from deploy.local.settings import LocalSettings
 from deploy.migrations.roles import GRANTS, role_of
 
 OF_ROLES = tuple(f"HALFTONE_{service.upper()}_PASSWORD" for service in GRANTS)
-SECRETS = frozenset({"HALFTONE_WEBHOOK_SECRET", *OF_ROLES})
-"""Variables that no service gets."""
+OF_MIGRATIONS = frozenset({"HALFTONE_WEBHOOK_SECRET", *OF_ROLES})
+SECRETS = OF_MIGRATIONS | {
+    "DATABASE_URL",
+    "REDIS_URL",
+    "HALFTONE_KEY",
+    "HALFTONE_OPERATOR_PASSWORD",
+    "POSTGRES_PASSWORD",
+}
+"""Variables that no service inherits; its own two addresses it is given."""
 
 
 class Logins:

@@ -6,6 +6,7 @@ import pwd
 import socket
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from pydantic import ValidationError
@@ -20,7 +21,7 @@ from services.ingest.settings import IngestSettings
 from services.notifier.settings import NotifierSettings
 from services.status.settings import StatusSettings
 from services.worker.settings import WorkerSettings
-from shared.settings import error_lines, exit_with
+from shared.settings import LOOPBACK, error_lines, exit_with
 
 SERVICES = (IngestSettings, WorkerSettings, NotifierSettings, StatusSettings, MigrationSettings)
 ANY_DATABASE = "postgresql://127.0.0.1/halftone"
@@ -62,6 +63,32 @@ def why_not(error: OSError, settings: LocalSettings) -> str:
     return f"HALFTONE_BIND: {settings.bind} cannot be listened on: {error.strerror}"
 
 
+def tell_of_others(settings: LocalSettings) -> None:
+    """Say what others who reach the gateway need: a key, and a name of this machine that is allowed."""
+    if settings.is_loopback:
+        return
+    if settings.auth == "required":
+        _say(f"others can reach {settings.bind}, so calls need an API key: `make key NAME=shop` makes one")
+    public = urlsplit(settings.public_url or "").hostname
+    if settings.is_every_address and not settings.allowed_hosts and public in (None, *LOOPBACK):
+        example = f"HALFTONE_PUBLIC_URL=http://{_own_address()}:{settings.port}"
+        _say(f"warning: calls to this machine's own address are refused until it is named, as in {example}")
+
+
+def _own_address() -> str:
+    """The address with which this machine would reach others; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:  # no network
+            return socket.gethostname()
+        return str(probe.getsockname()[0])
+
+
+def _say(text: str) -> None:
+    print(f"halftone: {text}", file=sys.stderr, flush=True)
+
+
 def require_own_folder(data: DataDir) -> None:
     """End the process if another user owns the data folder: its files would end up with two owners."""
     try:
@@ -94,8 +121,4 @@ def warn_of_missing_redis(settings: LocalSettings) -> None:
             client.ping()
     except (redis.RedisError, OSError) as error:
         reason = " ".join(str(error).split())
-        print(
-            f"halftone: warning: REDIS_URL: {reason} Uploads are accepted and wait until it is available.",
-            file=sys.stderr,
-            flush=True,
-        )
+        _say(f"warning: REDIS_URL: {reason} Uploads are accepted and wait until it is available.")

@@ -1,8 +1,11 @@
-"""Whether the tables are current, asked without starting Alembic, which takes longer than all servers together."""
+"""What a start does without Alembic, which takes longer than all servers together, if the tables are current."""
+
+from collections.abc import Mapping
 
 import psycopg
 
 from deploy.local.settings import ROOT
+from deploy.migrations import roles
 
 VERSIONS = ROOT / "deploy" / "migrations" / "versions"
 
@@ -20,3 +23,9 @@ async def is_current(database_url: str) -> bool:
             return await applied.fetchall() == [(newest(),)]
     except psycopg.Error:
         return False
+
+
+def grant(database_url: str, passwords: Mapping[str, str]) -> None:
+    """Make the services' roles as they are to be; raises psycopg.Error."""
+    with psycopg.connect(database_url, connect_timeout=5) as connection:
+        roles.grant(connection, passwords)

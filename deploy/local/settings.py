@@ -11,6 +11,8 @@ from deploy.migrations.settings import RolePasswords
 from shared.settings import LOOPBACK, AllowedHosts, BlobUrl, DatabaseUrl, FetchAllow, PublicUrl, RedisUrl
 
 ROOT = Path(__file__).resolve().parents[2]
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not bound
+"""Addresses that stand for all of this machine's, each with one of them."""
 
 
 def _customary(name: str) -> AliasChoices:
@@ -75,7 +77,12 @@ class LocalSettings(RolePasswords):
         return _is_loopback(self.bind)
 
     @property
+    def is_every_address(self) -> bool:
+        """Whether the gateway listens on all addresses of this machine."""
+        return self.bind in EVERY_ADDRESS
+
+    @property
     def base_url(self) -> str:
         """Where this machine reaches the gateway."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.bind, self.bind)  # noqa: S104 - compared, not bound
+        host = EVERY_ADDRESS.get(self.bind, self.bind)
         return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"

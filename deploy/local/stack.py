@@ -11,7 +11,7 @@ from typing import Any
 from deploy.local import fork_server, postgres, schema
 from deploy.local.data_dir import DataDir, is_free
 from deploy.local.fork_server import LOST, ForkServer
-from deploy.local.logins import SECRETS
+from deploy.local.logins import OF_MIGRATIONS, SECRETS
 from deploy.local.process import die_with_parent
 from deploy.local.processes import Processes
 from deploy.local.settings import ROOT, LocalSettings
@@ -36,7 +36,7 @@ class Stack:
     def run(self) -> int:
         """Run until SIGTERM or Ctrl-C; the exit status. The caller holds the data folder and has one thread."""
         if fork_server.SAFE and not self._servers_only:
-            self._forks = fork_server.start()  # imports the libraries while the servers start
+            self._forks = fork_server.start(SECRETS)  # imports the libraries while the servers start
             self._supervisor = Supervisor(self._print, self._record, self._forks.fork)
         crashed = bool(self._data.read_state())
         # First of all: `make stop` ends the process recorded here, and a killed stack left another one's pid.
@@ -91,8 +91,10 @@ class Stack:
         self._print("stack", f"{what} up after {time.monotonic() - begun:.1f} s; Ctrl-C or `make stop` ends it")
 
     async def _migrate(self, processes: Processes) -> None:
-        given = any(os.environ.get(name) for name in SECRETS)  # Alembic's entry sees whether they are new
+        given = any(os.environ.get(name) for name in OF_MIGRATIONS)  # Alembic's entry sees whether they are new
         if not given and await schema.is_current(processes.logins.database_url):
+            if not self._settings.database_url:  # the grants may be newer than the tables
+                schema.grant(processes.logins.database_url, processes.logins.passwords)
             return
         self._print("migrate", "bringing the tables up to date")
         process = await asyncio.create_subprocess_exec(

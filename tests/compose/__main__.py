@@ -1,4 +1,4 @@
-"""`make compose-test`: builds the containers, sends one request through two workers, and takes all of it down.
+"""`make compose-test`: builds the containers, sends one request with a new key through two workers, takes all down.
 
 Without a Docker engine it uses the one from `../shared/containers`, if that folder exists.
 """
@@ -12,11 +12,12 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from deploy.demo import pictures
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import ApiError, Client
+from deploy.demo.client import ApiError, Client, Refused
 from tests.stack import ROOT
 
 TOOLS = ROOT.parent / "shared" / "containers"
@@ -27,6 +28,10 @@ FINISHED_WITHIN = 180.0
 ELSEWHERE = {"DATABASE_URL": "postgresql://db.test/x", "REDIS_URL": "redis://valkey.test/1", "BLOB_URL": "s3://bucket"}
 FILES = ("docker-compose.yml", "tests/compose/override.yml")
 PROJECT = "halftone-test"
+BASE_URL = f"http://127.0.0.1:{PORT}"
+SERVICES = ("ingest", "worker", "notifier", "status")
+PASSWORDS = {f"HALFTONE_{name.upper()}_PASSWORD": f"password-of-{name}" for name in (*SERVICES, "operator")}
+PASSWORDS |= {"POSTGRES_PASSWORD": "password-of-postgres"}
 
 
 class Failed(Exception):
@@ -39,7 +44,7 @@ class Compose:
     def __init__(self, engine: Mapping[str, str], pictures: str) -> None:
         files = {"COMPOSE_FILE": ":".join(FILES), "COMPOSE_PROJECT_NAME": PROJECT, "PICTURES": pictures}
         settings = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000"}
-        self.env = {**os.environ, **engine, **files, **settings}
+        self.env = {**os.environ, **engine, **files, **settings, **PASSWORDS}
 
     def __call__(
         self, *arguments: str, capture: bool = False, check: bool = True, env: Mapping[str, str] | None = None
@@ -100,7 +105,7 @@ def build(compose: Compose, *, with_tools: bool) -> None:
 def addresses_arrive(compose: Compose) -> None:
     """The addresses of external servers reach each of our processes."""
     project = json.loads(compose("config", "--format", "json", capture=True, env=ELSEWHERE))
-    for name in ("migrate", "ingest", "worker", "notifier", "status"):
+    for name in ("migrate", *SERVICES):
         given = project["services"][name]["environment"]
         wanted = {**ELSEWHERE, "REDIS_URL": given.get("REDIS_URL")} if name == "migrate" else ELSEWHERE
         if {variable: given.get(variable) for variable in ELSEWHERE} != wanted:
@@ -109,10 +114,43 @@ def addresses_arrive(compose: Compose) -> None:
 
 def read_secret(compose: Compose) -> None:
     """The signing secret, read as docs/operations.md says."""
-    query = "SELECT signing_secret FROM account WHERE name = 'default'"
-    shown = compose("exec", "-T", "postgres", "psql", "-U", "halftone", "-Atc", query, capture=True)
+    shown = _asked(compose, "SELECT signing_secret FROM account WHERE name = 'default'")
     if not re.fullmatch(r"whsec_\S+\n", shown):
         raise Failed("the signing secret cannot be read")
+
+
+def _asked(compose: Compose, query: str) -> str:
+    return compose("exec", "-T", "postgres", "psql", "-U", "halftone", "-Atc", query, capture=True)
+
+
+def new_key(compose: Compose) -> str:
+    """The first API key, made as docker-compose.yml says; without one a call is refused."""
+    try:
+        Client(BASE_URL).account()
+    except Refused as refused:
+        if refused.status != HTTPStatus.UNAUTHORIZED:
+            raise
+    else:
+        raise Failed("a call without a key was answered")
+    command = ("exec", "-T", "ingest", "python", "-m", "services.ingest.keys", "create", "shop")
+    return compose(*command, capture=True).strip()
+
+
+def least_privilege(compose: Compose) -> None:
+    """Each service has its own login at PostgreSQL, no password of another, and status no way to write a rendition."""
+    query = "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = 'halftone' AND pid <> pg_backend_pid()"
+    logins, own = set(_asked(compose, query).split()), {f"halftone_{name}" for name in SERVICES}
+    if not logins or not logins <= own:
+        raise Failed(f"these logins are at the database: {', '.join(sorted(logins))}; wanted: {', '.join(sorted(own))}")
+    print(f"logins at the database: {', '.join(sorted(logins))}")
+    for name in SERVICES:
+        environment = compose("exec", "-T", name, "cat", "/proc/1/environ", capture=True)
+        seen = set(re.findall(r"password-of-(\w+)", environment))
+        if seen != {name} or "whsec_" in environment:
+            raise Failed(f"{name} sees the passwords of {', '.join(sorted(seen))}")
+    planting = "touch /var/lib/halftone/blobs/planted 2>&1 || true"
+    if "Read-only" not in compose("exec", "-T", "status", "sh", "-c", planting, capture=True):
+        raise Failed("status can write to the blob store")
 
 
 def draw_pictures(folder: Path) -> None:
@@ -123,9 +161,9 @@ def draw_pictures(folder: Path) -> None:
         (folder / name).write_bytes(pictures.draw(name, (300, 300)))
 
 
-def journey(compose: Compose) -> None:
+def journey(compose: Compose, key: str) -> None:
     """One request from upload to output, with both workers at it."""
-    client = Client(f"http://127.0.0.1:{PORT}")
+    client = Client(BASE_URL, key=key)
     urls = [f"http://origin:8000/{number % PICTURES + 1}.jpg?{number}" for number in range(IMAGES)]
     accepted = client.upload(manifest((str(number), f"Product {number}", [url]) for number, url in enumerate(urls)))
     finished = client.finished(accepted["request_id"], within=FINISHED_WITHIN)
@@ -172,7 +210,8 @@ def _try_out(compose: Compose, *, with_tools: bool) -> None:
     try:
         compose("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
         read_secret(compose)
-        journey(compose)
+        journey(compose, new_key(compose))
+        least_privilege(compose)
     except (Failed, ApiError, OSError):
         compose("ps", "-a", check=False)
         compose("logs", "--no-color", "--tail", "40", check=False)

@@ -1,5 +1,6 @@
 """Each service may do in PostgreSQL and Valkey what it needs, and no more."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlmodel import SQLModel
 
 import shared.schemas.tables  # noqa: F401 - fills SQLModel.metadata
 from deploy.local.data_dir import DataDir
+from deploy.local.logins import OF_MIGRATIONS
 from deploy.local.processes import Processes
 from deploy.local.settings import LocalSettings
 from deploy.local.valkey import USERS, password
@@ -152,3 +154,17 @@ def test_a_service_gets_its_own_logins_and_no_other_secret(tmp_path: Path, monke
             f"valkey-{service}",
         }
         assert "whsec_" not in shown
+
+
+def test_no_process_inherits_a_secret_that_a_person_has_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HALFTONE_KEY", "HALFTONE_OPERATOR_PASSWORD", "POSTGRES_PASSWORD", *OF_MIGRATIONS):
+        monkeypatch.setenv(name, f"secret-of-{name}")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://owner:secret-of-owner@db.test/shop")
+    monkeypatch.setenv("REDIS_URL", "redis://:secret-of-redis@valkey.test/0")
+    processes = Processes(LocalSettings(), DataDir(tmp_path))
+    found = {spec.name: set(re.findall(r"secret-of-\w+", " ".join(spec.env.values()))) for spec in processes.services()}
+    assert found == {
+        spec.name: {f"secret-of-HALFTONE_{spec.name.partition('-')[0].upper()}_PASSWORD", "secret-of-redis"}
+        for spec in processes.services()
+    }
+    assert {name: secret for name, secret in processes.gateway().env.items() if "secret-of" in secret} == {}

@@ -24,6 +24,18 @@ def test_services_share_a_parent_and_are_restarted_one_by_one(folder: Path) -> N
         assert psutil.Process(stack.pid("status")).ppid() == parent
 
 
+def test_secrets_of_the_environment_reach_no_service(folder: Path) -> None:
+    secrets = {"HALFTONE_KEY": "ht_of-a-person", "HALFTONE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+    with Stack(folder, env={**secrets, "HALFTONE_STATUS_PASSWORD": "of-status"}) as stack:
+        shown = {name: Path(f"/proc/{stack.pid(name)}/environ").read_bytes() for name in stack.names()}
+        assert {
+            name for name, found in shown.items() if any(value.encode() in found for value in secrets.values())
+        } == set()
+        fork_server = psutil.Process(stack.pid("worker-1")).ppid()
+        assert not secrets.keys() & psutil.Process(fork_server).environ().keys()
+        assert stack.command("secret").stdout.strip() == secrets["HALFTONE_WEBHOOK_SECRET"]
+
+
 @pytest.mark.parametrize("victim", ["supervisor", "fork server"])
 def test_a_killed_ancestor_ends_the_whole_stack(folder: Path, victim: str) -> None:
     stopped = Stack(folder)

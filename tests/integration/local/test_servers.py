@@ -41,6 +41,9 @@ def test_a_second_start_says_that_it_runs(stack: Stack) -> None:
 
 def test_start_and_stop_work_in_the_background(stopped: Stack) -> None:
     assert stopped.command("stop").stdout == "halftone: not running\n"
+    without = stopped.command("keys", "create", "shop")
+    assert (without.returncode, without.stdout) == (1, "")
+    assert without.stderr == "halftone: not running; start it with make run, or set DATABASE_URL\n"
     started = stopped.command("start", "--servers-only")
     assert started.returncode == 0, started.stderr
     pids = [pid for name in stopped.names() for pid in stopped.pids(name)]
@@ -84,6 +87,24 @@ def test_the_second_start_finds_the_tables_current_and_runs_no_migration(stack: 
     stack.stop()
     stack.start()
     assert stack.log().count("bringing the tables up to date") == 1
+
+
+def test_a_start_sees_to_roles_and_grants_though_the_tables_are_current(stack: Stack) -> None:
+    """A release may change what a service may do and no table."""
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute("REVOKE ALL ON image FROM halftone_status")
+        connection.execute("GRANT DELETE ON image TO halftone_worker")
+        connection.execute("ALTER ROLE halftone_ingest NOLOGIN")
+    stack.stop()
+    stack.start()
+    assert stack.log().count("bringing the tables up to date") == 1
+    with psycopg.connect(stack.database_url) as connection:
+        allowed = connection.execute(
+            "SELECT has_table_privilege('halftone_status', 'image', 'SELECT'),"
+            " has_table_privilege('halftone_worker', 'image', 'DELETE'),"
+            " (SELECT rolcanlogin FROM pg_roles WHERE rolname = 'halftone_ingest')"
+        ).fetchone()
+    assert allowed == (True, False, True)
 
 
 def test_tables_of_another_version_are_never_taken_for_current(stack: Stack) -> None:

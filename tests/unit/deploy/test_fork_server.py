@@ -22,7 +22,7 @@ from deploy.local.process import Child, Spec, Tier
 
 lock = open("lock", "w")  # which no other process may hold
 fork_server.LIBRARIES = ("json",)
-forks = fork_server.start()
+forks = fork_server.start(sys.argv[1:])
 
 async def ready():
     return True
@@ -42,11 +42,11 @@ forks.close()
 """
 
 
-def run(folder: Path, module: str) -> tuple[list[str], list[int]]:
-    """Run `module` forked, twice: its lines and exit statuses."""
+def run(folder: Path, module: str, *secrets: str) -> tuple[list[str], list[int]]:
+    """Run `module` forked, twice: its lines and exit statuses; `secrets` are variables that it may not see."""
     (folder / "forked_module.py").write_text(dedent(module))
     ended = subprocess.run(
-        [sys.executable, "-c", SUPERVISOR],
+        [sys.executable, "-c", SUPERVISOR, *secrets],
         cwd=folder,
         env={"PYTHONPATH": f"{ROOT}:{folder}", "SECRET": "not for children"},
         capture_output=True,
@@ -82,6 +82,27 @@ def test_it_inherits_no_descriptor_but_the_standard_ones(tmp_path: Path) -> None
         """,
     )
     assert lines == ["[0, 1, 2]"] * 2
+
+
+def test_no_trace_of_a_secret_is_in_its_memory(tmp_path: Path) -> None:
+    """What it is started from had the secret in its environment, which every process of this user may read."""
+    lines, statuses = run(
+        tmp_path,
+        """
+        import os, re
+        memory = os.open("/proc/self/mem", os.O_RDONLY)
+        found = []
+        for line in open("/proc/self/maps"):
+            area, mode, *_, name = line.split(maxsplit=5) + [""]
+            start, end = (int(number, 16) for number in area.split("-"))
+            if mode.startswith("rw"):
+                found += re.findall(rb"not for [c]hildren", os.pread(memory, end - start, start))
+        print("SECRET" in os.environ, len(found))
+        """,
+        "SECRET",
+    )
+    assert lines == ["False 0"] * 2
+    assert statuses == [0, 0]
 
 
 def test_it_waits_for_its_threads_and_runs_what_is_registered_for_the_end(tmp_path: Path) -> None:

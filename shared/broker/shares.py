@@ -12,7 +12,7 @@ from typing import Any
 import dramatiq
 from dramatiq.broker import MessageProxy
 
-SEARCH_SECONDS = 0.1
+SEARCH_SECONDS = 0.25
 """How often a process that holds one account's share of a queue looks for messages of others in it."""
 SEARCH_DEPTH = 128
 """Messages of a queue that one search looks at; if none of them may be taken, the next one looks at those behind."""

@@ -2,8 +2,9 @@
 
 The queues are first in, first out, and a message bears the time at which it was made (Dramatiq's `message_timestamp`;
 the second half of a pipeline that of the first). So one that was sent at a time is still queued only if the oldest
-message of its queue is as old. Messages that are given back keep their time: a repetition then comes later, never less
-often. Where clocks differ, copies are sent too often or later.
+message of its queue is as old; who looks past messages moves none of them (shares.py). Messages that are given back
+keep their time: a repetition then comes later, never less often. Where clocks differ, copies are sent too often or
+later.
 """
 
 from collections.abc import Collection

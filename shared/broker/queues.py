@@ -210,6 +210,7 @@ class _Consumer(Consumer):
         self.room = broker.room[queue_name]
         self.share = broker.shares.get(queue_name)
         self.found = False  # whether the last search did
+        self.passed = 0  # messages at the head of the queue that the next search does not look at
         self.blocked = False  # set before `draining` is read: `drain` waits for all that may not have seen it
 
     def __next__(self) -> Taken | None:
@@ -253,9 +254,11 @@ class _Consumer(Consumer):
         """Look for one at once after one was found; else after a wait, unless that makes room meanwhile."""
         if not self.found and (self.room.wait(min(SEARCH_SECONDS, self.seconds)) or self.broker.draining.is_set()):
             return None
-        raw: Any = self.broker.take_of_others(keys=[queue, self.broker.taken], args=[SEARCH_DEPTH, *busy])
-        self.found = raw is not None
-        return self._hold(raw) if raw else None
+        keys, depth = [queue, self.broker.taken], SEARCH_DEPTH
+        found: Any = self.broker.take_of_others(keys=keys, args=[self.passed, depth, *busy])
+        self.passed, *raw = found
+        self.found = bool(raw)
+        return self._hold(raw[0]) if raw else None
 
     def _hold(self, raw: bytes) -> Taken | None:
         try:

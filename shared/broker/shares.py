@@ -15,25 +15,24 @@ from dramatiq.broker import MessageProxy
 SEARCH_SECONDS = 0.25
 """How often a process that holds one account's share of a queue looks for messages of others in it."""
 SEARCH_DEPTH = 128
-"""Messages of a queue that one search looks at; if none of them may be taken, they go behind the others."""
+"""Messages of a queue that one search looks at; if none of them may be taken, the next one looks at those behind."""
 
-# ARGV: how many messages to look at, then the ids of requests and accounts that hold their share. A process that may
-# take anything waits in BLMOVE instead. `allow-oom`: it makes nothing that was not there.
+# ARGV: how many messages to pass over and how many to look at, then the ids of requests and accounts that hold their
+# share. Nothing is put elsewhere, for the first message of a queue is its oldest (backlog.py). A process that may take
+# anything waits in BLMOVE instead. `allow-oom`: it makes nothing that was not there.
 TAKE_OF_OTHERS = """#!lua flags=allow-oom
-local waiting = redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)
-for _, raw in ipairs(waiting) do
+local passed, depth = tonumber(ARGV[1]), tonumber(ARGV[2])
+local waiting = redis.call('LRANGE', KEYS[1], passed, passed + depth - 1)
+for at, raw in ipairs(waiting) do
     local free = true
-    for i = 2, #ARGV do free = free and not string.find(raw, ARGV[i], 1, true) end
+    for i = 3, #ARGV do free = free and not string.find(raw, ARGV[i], 1, true) end
     if free then
         redis.call('LREM', KEYS[1], 1, raw)
         redis.call('RPUSH', KEYS[2], raw)
-        return raw
+        return {passed + at - 1, raw}
     end
 end
-if #waiting == tonumber(ARGV[1]) then
-    for _ = 1, #waiting do redis.call('LMOVE', KEYS[1], KEYS[1], 'LEFT', 'RIGHT') end
-end
-return false
+return {#waiting == depth and passed + depth or 0}
 """
 
 

@@ -1,15 +1,18 @@
 """`pytest -m bench tests/bench/test_fair.py -s`: a request of 100 images alone, and beside another account's bad one.
 
-The bad one is made of 200 hosts that never answer, answer by drops or in chunks of one byte, and of 200 pictures that
-take the codec's whole time.
+The bad one is made of 200 hosts that never answer, 200 that answer by drops, 200 that answer in chunks of one byte, and
+of 200 pictures that take the codec's whole time.
 """
 
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from threading import Event
 from uuid import UUID, uuid4
 
 import psycopg
@@ -26,11 +29,13 @@ from tests.stack import Stack
 pytestmark = pytest.mark.bench
 IMAGES = 100
 BAD = 200
+"""Of each kind."""
 MOST = 2.0
+TIMES = 5
 CODEC_SECONDS = 5
 """Less than the 6 s that a picture of 49 megapixels takes as AVIF: a stack that is done within minutes."""
-WARM_SECONDS = 8.0
-"""Until the bad request has all that it gets."""
+WARM_SECONDS = 12.0
+"""Until the bad request has all that it gets: more than a codec keeps places for those who came lately."""
 
 
 def chunks_of_one_byte(exchange: Exchange) -> None:
@@ -59,28 +64,47 @@ def stack(workspace: Path) -> Iterator[Stack]:
 
 def test_another_account_waits_at_most_twice_as_long(stack: Stack) -> None:
     api = Client(stack.base_url)
-    with Origin(port=stack.host_ports[0]) as origin, Origin(port=stack.host_ports[1]) as bad:
+    with Origin(port=stack.host_ports[0]) as origin, bad_origin(stack.host_ports[1]):
         picture = encode(photo(1154, 866), "jpeg", quality=92)
         urls = [origin.on(f"/{number}.jpg", body(picture + b"%d" % number)) for number in range(IMAGES)]
         order = manifest([("1", "Good", urls)])
         seconds(api, order)  # everything is warm
-        alone = [seconds(api, order) for _ in range(3)]
-        begin(stack, api, bad_order(bad))
-        time.sleep(WARM_SECONDS)
-        beside = [seconds(api, order) for _ in range(3)]
-        ratio = max(beside) / median(alone)
-        print(f"\nalone {alone}, beside {beside}: at most {ratio:.2f} times")
+        alone = [seconds(api, order) for _ in range(TIMES)]
+        begin(stack, api, bad_order(stack.hosts[1]))
+        beside = []
+        for number in range(TIMES):
+            if number % 2 == 0:  # as one who comes anew, and as one who comes again
+                time.sleep(WARM_SECONDS)
+            beside.append(seconds(api, order))
+        ratio = median(beside) / median(alone)
+        print(f"\nalone {alone}, beside {beside}: {ratio:.2f} times, at most {max(beside) / median(alone):.2f}")
     assert ratio <= MOST
 
 
-def bad_order(bad: Origin) -> bytes:
+@contextmanager
+def bad_origin(port: int) -> Iterator[None]:
+    """In a process of its own: what it does must not slow down the good one."""
+    process = get_context("spawn").Process(target=serve_badly, args=(port,), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def serve_badly(port: int) -> None:
+    kinds = {"never": never, "drips": drip(b"x" * 100_000, every=0.05), "chunks": chunks_of_one_byte}
+    kinds["heavy"] = body(heavy())
+    with Origin(port=port, otherwise=lambda exchange: kinds[exchange.request.path.split("/")[1]](exchange)):
+        Event().wait()
+
+
+def bad_order(host: str) -> bytes:
     """Hosts and pictures by turns, so that neither hides behind the other."""
-    picture = body(heavy())
-    hosts = (never, never, drip(b"x" * 100_000, every=0.05), chunks_of_one_byte)
-    urls = []
-    for number in range(BAD):
-        urls.append(bad.on(f"/host/{number}.jpg", *[hosts[number % len(hosts)]] * 10))
-        urls.append(bad.on(f"/heavy/{number}.jpg", picture))
+    urls = [
+        f"http://{host}/{kind}/{number}.jpg" for number in range(BAD) for kind in ("never", "drips", "chunks", "heavy")
+    ]
     return manifest((str(first), "Bad", urls[first : first + 100]) for first in range(0, len(urls), 100))
 
 

@@ -123,6 +123,7 @@ class CodecPool:
                 self._arrived.wait(_OVERSEE_SECONDS if self._turns.waiting else None)
                 if self._turns.waiting and not self._closed:
                     self._make_way()
+                    self._changed.notify_all()  # a place that was kept may be given away by now
 
     def _make_way(self) -> None:
         now = time.monotonic()

@@ -19,6 +19,8 @@ SLOW_SECONDS = 0.5
 GIVE_UP_SECONDS = 2.0
 """Processor time after which a picture begins again where no slow place is free; it is lost."""
 NEGLIGIBLE_SECONDS = 0.01
+KEPT_SECONDS = 10.0
+"""For so long after others had a picture made, places are kept for their next one from requests that are slow."""
 
 Image = TypeVar("Image")
 
@@ -130,8 +132,16 @@ class Turns(Generic[Image]):
     def _ready(self, now: float) -> Owner | None:
         """Who goes next. What is made slowly counts: a request of nothing else leaves places to others."""
         busy = Counter(running.owner for running in self.running)
-        ready = (owner for owner in self.waiting if busy[owner] < self.places)
+        kept_from = self._kept_from(now)
+        ready = (owner for owner in self.waiting if busy[owner] < self.places and owner not in kept_from)
         return min(ready, key=lambda owner: self._order(owner, now), default=None)
+
+    def _kept_from(self, now: float) -> set[Owner]:
+        """Requests with slow pictures, while others come: each further one would hold a place until it has to yield."""
+        slow = {running.owner for running in self.running if running.slow} | set(self.slow)
+        theirs = {key for owner in slow for key in owner}
+        others = (usage for key, usage in self._used.items() if key not in theirs)
+        return slow if any(now - usage.at < KEPT_SECONDS for usage in others) else set()
 
     def _order(self, owner: Owner, now: float) -> tuple[float, ...]:
         return tuple(self._used[key].now(now) if key in self._used else 0.0 for key in owner)

@@ -15,7 +15,7 @@ from services.notifier.reconcile import Reconciler
 from services.notifier.sweep import Sweeper
 from services.worker.dispatch import dispatch_group, dispatch_request
 from shared import broker
-from shared.broker import Broker
+from shared.broker import Broker, queues
 from shared.broker.backlog import BARRIER_TTL_MS, Backlog
 from shared.broker.queues import QUEUE
 from shared.db import Database
@@ -104,6 +104,32 @@ def test_eight_hours_without_workers_leave_one_copy_of_each_message(
     after = queued(valkey_broker)
     assert after - Counter({"dispatch": 1}) == before  # and one that asks for the groups behind the window
     assert group_row(database, request_id)["dispatch_no"] == 1
+
+
+def test_eight_hours_behind_those_that_hold_their_share_leave_one_copy_of_each_message(
+    database: Database, sweeping: Sweeper, valkey_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker looks past all that waits, time after time; of an account that holds its share it may take nothing."""
+    monkeypatch.setattr(queues, "SEARCH_SECONDS", 0)
+    monkeypatch.setattr(queues, "SEARCH_DEPTH", 3)
+    requests = [add_request(database, images=160) for _ in range(2)]
+    for request_id in requests:
+        age(valkey_broker, database, requests[0], 300)
+        dispatch_request(database, partial(broker.send_group, valkey_broker), request_id)
+    valkey_broker.shares = {"fetch": 1, "quick": 1}
+    valkey_broker.prefetch = {"fetch": 2, "quick": 2}
+    consumers = [valkey_broker.consume(queue, prefetch=2, timeout=100) for queue in ("fetch", "quick")]
+    assert all(next(consumer) for consumer in consumers)
+    before = queued(valkey_broker)
+    assert before == {"quick": 7, "fetch": 11}
+    for _ in range(HOURS * 12):
+        assert not any(next(consumer) for consumer in consumers)
+        for request_id in requests:
+            pass_time(database, request_id, 300)
+        age(valkey_broker, database, uuid7(), 300)
+        sweeping.run_once()
+        consume_dispatch(valkey_broker, database)
+    assert queued(valkey_broker) - Counter({"dispatch": 1}) == before
 
 
 def test_without_workers_an_upload_is_asked_for_once_and_so_is_a_group_whose_messages_were_lost(

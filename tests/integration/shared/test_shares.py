@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Lock
+from threading import Event, Lock, Semaphore
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +31,7 @@ class Actors:
         self.begun: list[FetchBatch] = []
         self.dispatched: list[DispatchRequest] = []
         self.go_on = Event()
+        self._one = Semaphore(0)
         self._lock = Lock()
 
     @receives(FetchBatch, priority=20)
@@ -48,7 +49,10 @@ class Actors:
     def _hold(self, message: FetchBatch) -> None:
         with self._lock:
             self.begun.append(message)
-        assert self.go_on.wait(20)
+        until(lambda: self.go_on.is_set() or self._one.acquire(blocking=False), within=20)
+
+    def let_one_go(self) -> None:
+        self._one.release()
 
     def of(self, account: UUID) -> int:
         return sum(message.account_id == account for message in self.begun)
@@ -120,18 +124,38 @@ def test_an_account_with_many_requests_holds_the_share_of_an_account(
         assert actors.of(ANN) == ACCOUNT
 
 
+def test_a_request_finds_a_thread_beside_the_others_of_its_account(
+    redis_url: str, sender: Broker, actors: Actors
+) -> None:
+    """Two requests hold their account's share, and have more in hand; the next thread is for the third."""
+    first, second, third = (UUID(int=100 + number) for number in range(3))
+    for request in (first, second):
+        for _ in range(4):
+            send(sender, batch(ANN, request))
+    with consumed(redis_url, actors, in_hand=8):
+        until(lambda: len(actors.begun) == ACCOUNT)
+        send(sender, batch(ANN, third))
+        valkey: Any = sender.client
+        until(lambda: not valkey.llen(QUEUE + FetchBatch.queue))
+        actors.let_one_go()
+        until(lambda: len(actors.begun) > ACCOUNT)
+        assert actors.begun[ACCOUNT].request_id == third
+
+
 def test_messages_of_others_are_found_behind_any_number_of_one_accounts(
     redis_url: str, sender: Broker, actors: Actors
 ) -> None:
     large = uuid7()
-    sender.enqueue_all([_raw(batch(ANN, large)) for _ in range(2 * SEARCH_DEPTH + 5)])
+    sent = [_raw(batch(ANN, large)) for _ in range(2 * SEARCH_DEPTH + 5)]
+    sender.enqueue_all(sent)
     for account in (BOB, CARL):
         send(sender, batch(account, uuid7()))
     with consumed(redis_url, actors) as broker:
         until(lambda: actors.of(BOB) and actors.of(CARL))
         client: Any = broker.client
         assert actors.of(ANN) == SHARE
-        assert client.llen(QUEUE + FetchBatch.queue) == 2 * SEARCH_DEPTH + 5 - SHARE
+        waiting = client.lrange(QUEUE + FetchBatch.queue, 0, -1)
+    assert waiting == [message.encode() for message in sent[SHARE:]]  # in order: the first one is the oldest
 
 
 def test_nothing_is_lost_or_doubled_when_many_share(redis_url: str, sender: Broker, actors: Actors) -> None:

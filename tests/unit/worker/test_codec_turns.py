@@ -4,7 +4,15 @@ from uuid import UUID
 
 import pytest
 
-from services.worker.codec_pool.turns import GIVE_UP_SECONDS, HALF_LIFE_SECONDS, SLOW_SECONDS, Owner, Running, Turns
+from services.worker.codec_pool.turns import (
+    GIVE_UP_SECONDS,
+    HALF_LIFE_SECONDS,
+    KEPT_SECONDS,
+    SLOW_SECONDS,
+    Owner,
+    Running,
+    Turns,
+)
 
 ANN, BOB, CARL = (UUID(int=number) for number in range(1, 4))
 A1, A2, B1, C1 = (Owner(account, UUID(int=10 + n)) for n, account in enumerate((ANN, ANN, BOB, CARL)))
@@ -126,3 +134,30 @@ def test_a_request_whose_slow_pictures_are_made_has_fewer_places(turns: Turns[st
     assert turns.next(0) is None  # a place stays free, for the next who comes
     put(turns, B1, "b", 1)
     assert running(turns).image == "b1"
+
+
+def test_places_are_kept_from_a_request_that_is_slow_while_others_come(turns: Turns[str]) -> None:
+    put(turns, A1, "a", 4)
+    first = running(turns)
+    turns.charge(first, LONG, 0)
+    assert turns.slow_down(first)
+    put(turns, B1, "b", 1)
+    assert made(turns, 0.1) == "b1"
+    assert turns.next(KEPT_SECONDS - 1) is None
+    put(turns, A2, "other", 1)
+    assert made(turns) == "other1"  # of the same account, and nothing of it is slow
+    later = turns.next(3 * KEPT_SECONDS)
+    assert later is not None
+    assert later.image == "a2"
+
+
+def test_no_place_is_kept_from_those_who_are_all_slow(turns: Turns[str]) -> None:
+    put(turns, A1, "a", 2)
+    put(turns, B1, "b", 2)
+    first, second = running(turns), running(turns)
+    for slow in (first, second):
+        turns.charge(slow, LONG, 0)
+    assert turns.slow_down(first)
+    turns.again(second)
+    assert running(turns).image == "a2"
+    assert running(turns).image == "b2"

@@ -22,7 +22,7 @@ from services.ingest.quotas import set_limits
 from shared.broker.queues import QUEUE
 from shared.db import Database
 from shared.schemas.accounts import Limits
-from tests.bench.processes import CLIENT, Watched, machine_use
+from tests.bench.processes import CLIENT, Watched, machine_use, spent
 from tests.chaos import audit, drained
 from tests.chaos.crowd import Account, Book, Crowd
 from tests.chaos.houses import GOOD, PICTURES, SLOW, Houses, houses
@@ -76,6 +76,7 @@ class Overload:
         self._seconds = seconds
         self._watched = Watched(stack)
         self._samples: list[Sample] = []
+        self._cpu: Sample = {}
         self._tag = f"overload{time.time_ns() % 10**9}"
         self._redis = redis.Redis.from_url(stack.redis_url)
 
@@ -121,8 +122,8 @@ class Overload:
     async def _load(self, crowd: Crowd, accounts: dict[str, Account], rate: float) -> None:
         floods = [account for name, account in accounts.items() if name.startswith("flood")]
         path = await self._long_path(crowd, accounts["slow"])
-        before, begun, busy = time.process_time(), time.monotonic(), machine_use()
-        with busy as use:
+        before, begun = self._watched.cpu(), time.monotonic()
+        with machine_use() as use:
             for account in floods:
                 crowd.start(crowd.flood(account, TIMES * rate / len(floods)))
             for _ in range(SHOPPERS):
@@ -139,9 +140,11 @@ class Overload:
                 await asyncio.sleep(min(SAMPLE_SECONDS, self._seconds - passed))
             await crowd.stop()
         seconds = time.monotonic() - begun
-        share = (time.process_time() - before) / seconds
+        self._cpu = spent(before, self._watched.cpu())
         say(f"{seconds:.0f} s of load: {crowd.book.offered / seconds / rate:.1f} times the capacity")
-        say(f"the clients took {share:.0%} of a core; all cores were {use['busy']:.0%} busy")
+        share = self._cpu[CLIENT] / seconds
+        say(f"the clients took {share:.0%} of a core, the stack {sum(self._cpu.values()) / seconds - share:.0%}; ")
+        say(f"all cores of the machine were {use['busy']:.0%} busy")
 
     async def _long_path(self, crowd: Crowd, account: Account) -> str:
         async with crowd.wire(account) as wire:
@@ -223,10 +226,10 @@ class Overload:
         )
         say_table("Refusals", ("code", "times"), sorted(book.codes.items()))
         cuts = quantiles(book.reads, n=100) if len(book.reads) > 1 else [0.0] * 99
-        say(
-            f"\nstatus reads of shoppers: {len(book.reads)}, "
-            f"median {cuts[49] * 1000:.0f} ms, p95 {cuts[94] * 1000:.0f} ms"
-        )
+        half = len(book.reads) // 2
+        halves = " and ".join(f"{median(part or [0]) * 1000:.0f} ms" for part in (book.reads[:half], book.reads[half:]))
+        shown = f"median {cuts[49] * 1000:.0f} ms (halves: {halves}), p95 {cuts[94] * 1000:.0f} ms"
+        say(f"\nstatus reads of shoppers: {len(book.reads)}, {shown}")
         say(f"shoppers refused and waiting: {book.unserved} times; images not sent, too many calls open: {book.unsent}")
         rows = []
         for role in self._samples[-1]:
@@ -234,6 +237,7 @@ class Overload:
             rows.append(
                 (role, *(f"{value:.0f}" for value in (values[0], values[len(values) // 2], max(values), values[-1])))
             )
+        say_table("CPU seconds", ("of", "s"), [(role, f"{value:.1f}") for role, value in self._cpu.items()])
         say_table("PSS in MB, and messages in the queues", ("of", "at first", "middle", "most", "at last"), rows)
         broken = Counter((one.invariant, one.details) for one in self.violations)
         say_table("Promises broken", ("promise", "details"), list(broken)[:40])

@@ -7,7 +7,7 @@ READY := .venv/.ready
 BENCH := .venv/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret key keys check test test-fast chaos chaos-short throughput bench bench-quick compose-test lock clean
+.PHONY: help setup run start demo stop status secret key keys check test test-fast chaos chaos-short overload throughput bench bench-quick compose-test lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -69,6 +69,9 @@ chaos: $(READY) ## break one part after the other and check that nothing is lost
 
 chaos-short: $(READY) ## the same for three minutes
 	$(PY) -m tests.chaos run --short
+
+overload: $(READY) ## send ten times what the stack can take for five minutes, and check what was promised
+	$(PY) -m tests.chaos overload
 
 throughput: $(READY) ## measure what images that need retries cost a large request
 	$(PY) -m pytest -s -m bench tests/bench/test_retries.py

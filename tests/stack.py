@@ -155,6 +155,12 @@ class Stack:
             [*LOCAL, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=60
         )
 
+    def key(self, account: str, *options: str) -> str:
+        """A new API key of this account, as `make key` gives it."""
+        made = self.command("keys", "create", account, *options)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
     def begin(self, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen[str]:
         """The same without waiting for it, `under` another command; all that it prints is in one stream."""
         return subprocess.Popen(

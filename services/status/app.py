@@ -1,5 +1,7 @@
 """The status service: reads, never writes. Run as `uvicorn services.status.app:create --factory`."""
 
+from asyncio import Semaphore
+
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -30,6 +32,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     app.add_middleware(Backpressure)
     app.add_exception_handler(StorageError, _storage_away)
     app.state.reader = reader
+    app.state.exports = Semaphore(files.EXPORTS_AT_ONCE)
     app.state.poller = events.RequestPoller(reader.read_all)
     return app
 

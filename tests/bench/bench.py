@@ -16,12 +16,13 @@ PAIRS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """`quick` does a little of everything, so that it only shows that a figure works."""
+    """`quick` does a little of everything, so that it only shows that a figure works; `keys`: `huge` sends API keys."""
 
     folder: Path
     pictures: Path
     origin: Origin
     quick: bool = False
+    keys: bool = False
     pairs: int = PAIRS
     _begun: float = field(default_factory=time.monotonic)
 

@@ -36,6 +36,7 @@ class Rows:
         """Seconds of one transaction that writes all rows of the request from prepared files; they are then removed."""
         files = {table: self._prepared(table, request_id) for table in TABLES}
         parent = self._parent(request_id)
+        self._know_account(request_id)
         begun = time.monotonic()
         with self._empty.transaction():
             self._into("processing_request", "*", parent)
@@ -46,6 +47,15 @@ class Rows:
         for file in (*files.values(), parent):
             file.close()
         return seconds
+
+    def _know_account(self, request_id: str) -> None:
+        """The request's account, without anything that it may use."""
+        found = self._live.execute("SELECT account_id FROM processing_request WHERE id = %s", [request_id]).fetchone()
+        assert found is not None
+        self._empty.execute(
+            "INSERT INTO account (id, name, signing_secret) VALUES (%s, %s, '') ON CONFLICT DO NOTHING",
+            [found[0], str(found[0])],
+        )
 
     def _prepared(self, table: LiteralString, request_id: str) -> IO[bytes]:
         columns: LiteralString = TABLES[table]

@@ -47,9 +47,10 @@ def catalogue(urls: Sequence[str]) -> bytes:
 
 
 class Api:
-    """The public API over one kept connection. Its clock begins when the 202 has come."""
+    """The public API over one kept connection. Its clock begins when the 202 has come. `key` is an API key."""
 
-    def __init__(self, stack: Stack, *, seconds: float = 600.0) -> None:
+    def __init__(self, stack: Stack, *, seconds: float = 600.0, key: str | None = None) -> None:
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=seconds)
 
     def __enter__(self) -> Self:
@@ -62,7 +63,7 @@ class Api:
         self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, expected: int = 200
     ) -> bytes:
         """The body of the answer, which must have this status."""
-        self._connection.request(method, path, body, headers or {})
+        self._connection.request(method, path, body, {**self.headers, **(headers or {})})
         answer = self._connection.getresponse()
         read = answer.read()
         assert answer.status == expected, f"{method} {path} answered {answer.status}: {read[:300]!r}"

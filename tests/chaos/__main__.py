@@ -1,4 +1,4 @@
-"""`python -m tests.chaos run|recovery`: break one part after the other of a real stack, and lose nothing.
+"""`python -m tests.chaos run|recovery|overload`: break one part after the other of a real stack, and lose nothing.
 
 Exit status 1 if anything was lost, late or wrong. What a run finds gets a small test of its own in
 tests/integration/test_found.py.
@@ -14,6 +14,7 @@ from itertools import count
 from types import FrameType
 
 from tests.chaos.faults import FAULTS, Fault, drawn
+from tests.chaos.overload import SECONDS, measure_overload
 from tests.chaos.recovery import measure_recovery
 from tests.chaos.report import say, say_result, say_table, say_violations
 from tests.chaos.run import Result, Run
@@ -30,6 +31,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, _interrupt)
     try:
+        if arguments.command == "overload":
+            return measure_overload(arguments.seconds)
         with world() as made:
             if arguments.command == "recovery":
                 return _summary([_recovery(made)])
@@ -41,11 +44,12 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("command", choices=["run", "recovery"])
+    parser.add_argument("command", choices=["run", "recovery", "overload"])
     parser.add_argument("--minutes", type=float, default=15.0, help="start no new seed after this time")
     parser.add_argument("--seeds", type=int, default=20, help="but run at least so many")
     parser.add_argument("--seed", type=int, help="run only this one")
     parser.add_argument("--faults", help="with --seed: these instead of those it draws, comma-separated")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of overload: how long the load lasts")
     parser.add_argument("--short", action="store_true", help=f"about {SHORT_MINUTES:g} minutes, without recovery times")
     return parser.parse_args()
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psycopg
+
 from tests.bench.bench import Bench
 from tests.bench.copying import Rows, copied_tables
 from tests.bench.journey import Api, is_terminal
@@ -16,13 +18,30 @@ from tests.stack import Stack
 
 BUDGET = 200.0
 """Seconds for all pairs of the largest upload: as many as fit, at most as many as wanted."""
+KEYS = {
+    "HALFTONE_AUTH": "required",
+    "HALFTONE_CALLS_PER_SECOND": "100000",
+    "HALFTONE_IMAGES_PER_DAY": "1000000000",
+    "HALFTONE_OPEN_REQUESTS": "2",
+}
+"""`_life` has two requests open: a third one would be refused, and one that were counted after its end as well."""
 PATIENCE = 240.0
 """Seconds that a large request has to end after a cancel."""
+
+USED = """
+    SELECT a.name, (SELECT count(*) FROM processing_request WHERE account_id = a.id) AS requests, a.kept_bytes,
+           (SELECT coalesce(sum(images), 0) FROM account_usage WHERE account_id = a.id) AS images
+    FROM account a
+"""
 
 
 def measure(bench: Bench) -> dict[str, Any]:
     sizes = (2_000, 20_000) if bench.quick else (100_000, 1_000_000)
-    with bench.stack("huge") as stack, Api(stack) as api, copied_tables(stack) as rows:
+    with (
+        bench.stack("huge", workers=1, **(KEYS if bench.keys else {})) as stack,
+        Api(stack, key=stack.key("bench") if bench.keys else None) as api,
+        copied_tables(stack) as rows,
+    ):
         uploads = {str(images): _uploads(bench, stack, api, rows, images) for images in sizes}
         return {"uploads": uploads, **_life(bench, stack, api, sizes[-1])}
 
@@ -91,7 +110,24 @@ def _life(bench: Bench, stack: Stack, api: Api, images: int) -> dict[str, Any]:
                 api.until(large, done, every=0.05, most=PATIENCE)
         times[step] = passed()
         bench.say(f"  {step} of {images:,}: {times[step]:.2f} s")
+    api.call("POST", f"/v1/requests/{small}/cancel", expected=202)
+    api.until(small, is_terminal, every=0.05, most=PATIENCE)
+    api.call("DELETE", f"/v1/requests/{small}", expected=204)
+    bench.say(f"  afterwards: {_used(stack)}")
     return {"images": images, "get_ms": gets, "unchanged": unchanged, "seconds": times}
+
+
+def _used(stack: Stack) -> list[tuple[Any, ...]]:
+    """What each account uses now of its quotas; nothing but the images of the day may be left after a delete.
+
+    Raises:
+        AssertionError: something is.
+
+    """
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        found = connection.execute(USED).fetchall()
+    assert not any(requests or kept for _, requests, kept, _ in found), found
+    return found
 
 
 def _failing(bench: Bench, images: int) -> bytes:
@@ -134,13 +170,13 @@ def _unchanged(bench: Bench, stack: Stack, api: Api, request_id: str) -> dict[st
     """
     connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=30)
     path, watched, many = f"/v1/requests/{request_id}", Watched(stack), bench.some(3_000, 200)
-    connection.request("GET", path)
+    connection.request("GET", path, headers=api.headers)
     answer = connection.getresponse()
     json.loads(answer.read())
     tag = str(answer.headers["ETag"])
     before, hits = watched.cpu(), 0
     for _ in range(many):
-        connection.request("GET", path, headers={"If-None-Match": tag})
+        connection.request("GET", path, headers={**api.headers, "If-None-Match": tag})
         answer = connection.getresponse()
         answer.read()
         hits += answer.status == 304

@@ -1,16 +1,21 @@
 """Clients that send a call and do not read the answer."""
 
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
 
+from services.status import files, products
 from services.status.app import create
 from services.status.settings import StatusSettings
+from services.status.views import ExportRow
 from shared.db import Database
 from shared.http import backpressure
 from tests.integration.status import seed
@@ -82,3 +87,35 @@ def connections(address: str) -> list[object]:
 
 def test_a_client_that_reads_gets_all_of_it(crowded: str, client: httpx.Client, path: str) -> None:
     assert httpx.get(f"{crowded}{path}").content == client.get(path).content
+
+
+class Counted:
+    """Stands for the rows of a download; knows how many are being read at once, and the most that were."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._lock = Lock()
+
+    def __iter__(self) -> Iterator[list[ExportRow]]:
+        for _ in range(3):
+            with self._lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            time.sleep(0.05)
+            with self._lock:
+                self.now -= 1
+            yield []
+
+
+def test_many_downloads_leave_the_interpreter_to_other_calls(
+    settings: StatusSettings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, counted = seed.request(products=0), Counted()
+    seed.add(database, [found])
+    monkeypatch.setattr(products, "export_rows", lambda *_: iter(counted))
+
+    with serving(create(settings)) as address, ThreadPoolExecutor(20) as clients:
+        path = f"/v1/requests/{found.id}/output.csv"
+        assert set(clients.map(lambda _: status(address, path), range(20))) == {200}
+
+    assert counted.most == files.EXPORTS_AT_ONCE

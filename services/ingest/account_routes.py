@@ -16,7 +16,7 @@ from services.ingest.accounts import administration
 from services.ingest.body import limited
 from services.ingest.context import IngestContext
 from shared.http.authentication import KEY_ID
-from shared.http.caller import caller_of, paying_account
+from shared.http.caller import caller_of
 from shared.http.context import context_of
 from shared.http.problems import Problem, not_found
 from shared.schemas.accounts_api import KeyOrder, NewKey, Order, RotationOrder, SigningSecret
@@ -83,7 +83,7 @@ def _key_id(http_request: HttpRequest) -> str:
 async def _ordered(http_request: HttpRequest, kind: type[AnyOrder]) -> AnyOrder:
     """What the JSON body asks for; without a body the defaults. Raises Problem: 413, 408, 422, 503."""
     context = context_of(http_request, IngestContext)
-    with context.space.reservation(paying_account(http_request)) as room:
+    with context.space.reservation(http_request.scope.get("place")) as room:
         chunks = limited(http_request, context.settings, room, MAX_BODY, MAX_BODY)
         body = b"".join([chunk async for chunk in chunks])
     try:

@@ -7,6 +7,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from services.ingest import account_routes, routes
+from services.ingest.body import DROPPED_BEYOND
 from services.ingest.context import IngestContext
 from services.ingest.settings import IngestSettings
 from services.ingest.space import no_room
@@ -22,7 +23,11 @@ def create(settings: IngestSettings | None = None) -> Starlette:
     """The application; settings come from the environment unless given."""
     settings = settings or from_environment(IngestSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
-    app = application(IngestContext(settings), [*routes.ROUTES, *account_routes.ROUTES])
+    app = application(
+        IngestContext(settings),
+        [*routes.ROUTES, *account_routes.ROUTES],
+        largest_body=settings.max_upload_bytes + DROPPED_BEYOND,
+    )
     app.add_exception_handler(OSError, _no_room)
     return app
 

@@ -21,7 +21,6 @@ from services.ingest.body import limited, too_large
 from services.ingest.manifest.encoding import SUPPORTED, is_supported
 from services.ingest.settings import IngestSettings
 from services.ingest.space import Reservation, SpoolSpace
-from shared.http.caller import paying_account
 from shared.http.problems import Problem
 
 FORM = "multipart/form-data"
@@ -80,7 +79,7 @@ async def received(
         raise Problem(415, "unsupported_media_type", detail)
     if media_type in CSV_TYPES:
         _require_supported_charset(content_type)
-    with space.reservation(paying_account(http_request)) as room:
+    with space.reservation(http_request.scope.get("place")) as room:
         body = limited(http_request, settings, room, most + (FRAMING if media_type == FORM else 0), most)
         if media_type == FORM:
             upload = _multipart(http_request, body, room, parsing, most)

@@ -12,7 +12,7 @@ from services.status.settings import StatusSettings
 from shared import log
 from shared.errors import StorageError
 from shared.http.app import application
-from shared.http.backpressure import Backpressure
+from shared.http.connection import Backpressure
 from shared.http.context import Context
 from shared.http.problems import Problem
 from shared.settings import from_environment

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.db import is_down, is_overloaded
 from shared.http import paths
 from shared.http.authentication import Authentication
+from shared.http.connection import EarlyAnswers
 from shared.http.context import Context, context_of
 from shared.http.limits import PROBES, ConcurrencyLimit
 from shared.http.origin import AllowedHosts
@@ -41,9 +42,16 @@ UNEXPECTED = Problem(500, "internal_error", "Internal error; its details are in 
 
 
 def application(
-    context: Context, routes: Sequence[BaseRoute], *, closing: Callable[[], Awaitable[None]] | None = None
+    context: Context,
+    routes: Sequence[BaseRoute],
+    *,
+    closing: Callable[[], Awaitable[None]] | None = None,
+    largest_body: int = 900_000,
 ) -> Starlette:
-    """A Starlette application with this context, which it closes when it ends, after `closing`."""
+    """A Starlette application with this context, which it closes when it ends, after `closing`.
+
+    `largest_body`: bytes of a body that is refused, but read; less than the gateway lets through.
+    """
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -66,6 +74,7 @@ def application(
         routes=[*health, *routes, *others],
         exception_handlers=handlers,
         middleware=[
+            Middleware(EarlyAnswers, most=largest_body),
             Middleware(SecurityHeaders),
             Middleware(RequestIds),
             Middleware(AllowedHosts, hosts=settings.hosts),

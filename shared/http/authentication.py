@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -242,25 +242,24 @@ class Authentication:
         if needed is None:
             scope["caller"] = NOBODY
             return
-        closing = {} if scope["method"] in {"GET", "HEAD"} else {"X-Body-Abandoned": "1"}
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         if not given:
-            raise _unauthorized("missing_key", "Send an API key: `Authorization: Bearer ht_...`.", REALM, closing)
+            raise _unauthorized("missing_key", "Send an API key: `Authorization: Bearer ht_...`.", REALM)
         kind, _, text = given[0].decode("latin-1").partition(" ")
         match = KEY.fullmatch(text.strip(" ")) if len(given) == 1 and kind.lower() == "bearer" else None
         caller = await keyring.caller(*match.groups(), address=client_address(scope)) if match else None
         if caller is None:
             detail = "This API key is not valid: it is misspelt, expired or revoked."
-            raise _unauthorized("invalid_key", detail, f'{REALM}, error="invalid_token"', closing)
+            raise _unauthorized("invalid_key", detail, f'{REALM}, error="invalid_token"')
         if needed and needed not in caller.scopes:
             detail = f"This call needs a key with the scope `{needed}`; this key has {_listed(caller.scopes)}."
             challenge = f'{REALM}, error="insufficient_scope", scope="{needed}"'
-            raise Problem(403, "missing_scope", detail, headers={"WWW-Authenticate": challenge, **closing})
+            raise Problem(403, "missing_scope", detail, headers={"WWW-Authenticate": challenge})
         scope["caller"] = caller
 
 
-def _unauthorized(code: str, detail: str, challenge: str, headers: Mapping[str, str]) -> Problem:
-    return Problem(401, code, detail, headers={"WWW-Authenticate": challenge, **headers})
+def _unauthorized(code: str, detail: str, challenge: str) -> Problem:
+    return Problem(401, code, detail, headers={"WWW-Authenticate": challenge})
 
 
 def _listed(scopes: frozenset[KeyScope]) -> str:

@@ -7,7 +7,7 @@ from starlette.requests import Request as HttpRequest
 
 from shared.schemas.accounts import DEFAULT_ACCOUNT, NO_LIMITS, KeyScope, Limits
 
-__all__ = ["WITHOUT_KEYS", "Caller", "KeyScope", "account_of", "caller_of", "paying_account"]
+__all__ = ["WITHOUT_KEYS", "Caller", "KeyScope", "account_of", "caller_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,3 @@ def caller_of(http_request: HttpRequest) -> Caller:
 def account_of(http_request: HttpRequest) -> UUID:
     """The account that asks."""
     return caller_of(http_request).account_id
-
-
-def paying_account(http_request: HttpRequest) -> str | None:
-    """The account whose share a call takes; None where there are no keys, or none is needed."""
-    caller = caller_of(http_request)
-    return str(caller.account_id) if caller.key_id else None

@@ -1,7 +1,9 @@
 """Limits on concurrency: of HTTP requests by kind, and of costly work that may wait in a queue."""
 
+import asyncio
+import contextlib
 from asyncio import Semaphore
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Network, ip_address
 
@@ -9,8 +11,8 @@ from prometheus_client import Counter
 from starlette.requests import Request as HttpRequest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.backpressure import abort, pieces
 from shared.http.caller import caller_of
+from shared.http.connection import abort, pieces
 from shared.http.paths import UPLOADS
 from shared.http.places import BUSY, Kind, Place, Places
 from shared.http.problems import Problem
@@ -18,10 +20,11 @@ from shared.log import get_logger
 
 log = get_logger(__name__)
 REFUSED = Counter("halftone_refused_total", "Calls that a limit refused.", ["limit", "kind"])
+TOO_SLOW = Problem(
+    503, "busy", "The upload was slow while others waited for its place; send it again.", headers={"Retry-After": "5"}
+)
 PROBES = ("/healthz", "/readyz", "/metrics")
 DOWNLOADS = ("/outputs.zip", "/output.csv", "/source")
-ABANDONED = {"Connection": "close", "X-Body-Abandoned": "1"}
-"""Headers of an answer before the end of the body: the gateway sends it on at once, instead of after the body."""
 
 
 class GaveWay(Exception):
@@ -45,63 +48,89 @@ class ConcurrencyLimit:
             await self.app(scope, receive, send)
             return
         kind = kind_of(scope)
-        place = self._places[kind].take(_owners(scope), lambda: _end(scope, receive))
+        place = self._places[kind].take(_owners(scope), _ending(receive))
         if isinstance(place, Problem):
             REFUSED.labels("places" if place is BUSY else "share", kind.name.lower()).inc()
-            await refuse(place, scope, receive, send)
+            await place.response()(scope, receive, send)
             return
+        scope["place"] = place
         try:
-            await self.app(scope, _watched_receive(place, receive), _watched_send(place, send))
+            watched = Watched(place, receive, send)
+            await self.app(scope, watched.receive, watched.send)
         except GaveWay:
             pass
         finally:
             self._places[kind].leave(place)
+            if place.gave_way:
+                log.info("gave_way", path=scope["path"][:500])
 
 
-def _watched_receive(place: Place, receive: Receive) -> Receive:
-    """While the body comes; later calls wait for the end of the connection."""
-    comes = True
+class Watched:
+    """The messages of a request, by which its place knows how fast its client is."""
 
-    async def watched() -> Message:
-        nonlocal comes
-        if not comes:
-            return await receive()
-        with place.waiting():
-            message = await receive()
-        place.moved(_size(message))
-        comes = message.get("more_body", False)
+    def __init__(self, place: Place, receive: Receive, send: Send) -> None:
+        self._place = place
+        self._receive = receive
+        self._send = send
+        self._comes = True
+        self._refused = False
+
+    async def receive(self) -> Message:
+        """While the body comes; later calls wait for the end of the connection.
+
+        Raises:
+            Problem: 503 once the place is given to another; the connection is left for the answer.
+
+        """
+        if not self._comes:
+            return await self._receive()
+        with self._place.waiting():
+            message = await self._unless_ended()
+        if message is None or self._place.gave_way:
+            self._comes, self._refused = False, True
+            raise TOO_SLOW
+        self._place.moved(_size(message))
+        self._comes = message.get("more_body", False)
         return message
 
-    return watched
+    async def _unless_ended(self) -> Message | None:
+        place, loop = self._place, asyncio.get_running_loop()
+        abort = place.end
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None) as waiting:
+                place.end = lambda: _soon(loop, _time_out, waiting)
+                try:
+                    return await self._receive()
+                finally:
+                    place.end = abort
+        return None
 
-
-def _watched_send(place: Place, send: Send) -> Send:
-    async def watched(message: Message) -> None:
+    async def send(self, message: Message) -> None:
         for piece in pieces(message):
-            with place.waiting():
-                await send(piece)
-            place.moved(_size(piece))
-            if place.gave_way:
+            with self._place.waiting():
+                await self._send(piece)
+            self._place.moved(_size(piece))
+            if self._place.gave_way and not self._refused:
                 raise GaveWay
 
-    return watched
+
+def _time_out(waiting: asyncio.Timeout) -> None:
+    with contextlib.suppress(RuntimeError):  # what came meanwhile is not used
+        waiting.reschedule(0)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], argument: object) -> None:
+    """From any thread."""
+    loop.call_soon_threadsafe(function, argument)
 
 
 def _size(message: Message) -> int:
     return len(message.get("body", b""))
 
 
-def _end(scope: Scope, receive: Receive) -> None:
-    log.info("gave_way", path=scope["path"][:500])
-    abort(receive)
-
-
-async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the problem, before any body is read."""
-    answer = problem.response()
-    if kind_of(scope) is Kind.UPLOAD:
-        answer.headers.update(ABANDONED)
-    await answer(scope, receive, send)
+def _ending(receive: Receive) -> Callable[[], None]:
+    loop = asyncio.get_running_loop()
+    return lambda: _soon(loop, abort, receive)
 
 
 def kind_of(scope: Scope) -> Kind:

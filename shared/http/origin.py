@@ -18,8 +18,6 @@ READING = ("GET", "HEAD")
 OWN_SITE = {b"same-origin", b"none"}
 """Values of `Sec-Fetch-Site`: by our own page, or by the person (a bookmark, a reload). `same-site` may be any port."""
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{0,5})?", re.IGNORECASE | re.ASCII)
-# The gateway answers now instead of after the rest of the body (deploy/gateway/Caddyfile).
-_UNREAD = {"X-Body-Abandoned": "1"}
 UNKNOWN_HOST = (
     "This server is not known by the name in the Host header. Call it by its public address, or add the name to the "
     "setting HALFTONE_ALLOWED_HOSTS."
@@ -47,11 +45,10 @@ class AllowedHosts:
             if name in sent:
                 sent[name].append(value)
         writes = scope["method"] not in READING
-        unread = _UNREAD if writes else None
         if scope["path"] not in PROBES and not (len(sent[b"host"]) == 1 and self._is_known(sent[b"host"][0])):
-            return Problem(421, "unknown_host", UNKNOWN_HOST, headers=unread)
+            return Problem(421, "unknown_host", UNKNOWN_HOST)
         if writes and not (OWN_SITE.issuperset(sent[b"sec-fetch-site"]) and all(map(self._is_ours, sent[b"origin"]))):
-            return Problem(403, "cross_site", CROSS_SITE, headers=unread)
+            return Problem(403, "cross_site", CROSS_SITE)
         return None
 
     def _is_known(self, authority: bytes) -> bool:

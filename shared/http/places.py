@@ -14,7 +14,7 @@ from prometheus_client import Counter
 from shared.http.problems import Problem
 
 GAVE_WAY = Counter("halftone_gave_way_total", "Slow requests that were ended for others.", ["kind"])
-_SOON = {"Retry-After": "5", "Connection": "close"}
+_SOON = {"Retry-After": "5"}
 BUSY = Problem(503, "busy", "Too many concurrent requests; try again soon.", headers=_SOON)
 TOO_MANY = Problem(
     429, "too_many_at_once", "Too many of your requests are in progress at once; wait for one to end.", headers=_SOON
@@ -37,7 +37,7 @@ class Kind(Enum):
 PATIENCE = {Kind.UPLOAD: 10.0, Kind.DOWNLOAD: 45.0, Kind.EVENTS: 10.0, Kind.CALL: 45.0}
 """Seconds for which a request waits for its client before it counts as slow.
 
-What a client takes is seen late: the system's buffers hide it for up to 31 s at 50 kB/s (`backpressure`). Of an event
+What a client takes is seen late: the system's buffers hide it for up to 31 s at 50 kB/s (`connection`). Of an event
 stream, which has little to send, they are the age from which it may be ended.
 """
 
@@ -74,7 +74,14 @@ class Place:
 
     def is_slow(self) -> bool:
         """Never once its client has sent all, while the server works."""
-        return self._waits_since is not None and self._patience < time.monotonic() - self._waits_since
+        since = self._waits_since
+        return since is not None and self._patience < time.monotonic() - since
+
+    def give_way(self) -> None:
+        """End it; from any thread."""
+        self.gave_way = True
+        self.end()
+        GAVE_WAY.labels(self.kind.name.lower()).inc()
 
 
 class Places:
@@ -122,10 +129,8 @@ class Places:
         return place
 
     def _end(self, place: Place) -> None:
-        place.gave_way = True
         self.leave(place)
-        place.end()
-        GAVE_WAY.labels(self.kind.name.lower()).inc()
+        place.give_way()
 
     def _first_to_leave(self, among: Sequence[Place], owners: Sequence[str], problem: Problem) -> Place | None:
         """The oldest slow one.

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import valkey
 from shared.http.caller import caller_of
-from shared.http.limits import PROBES, REFUSED, kind_of, refuse
+from shared.http.limits import PROBES, REFUSED, kind_of
 from shared.http.places import Kind
 from shared.http.problems import Problem
 from shared.log import get_logger
@@ -85,7 +85,7 @@ class Rates:
             await self.app(scope, receive, answer)
             return
         REFUSED.labels("rate", counted[-1].name).inc()
-        await refuse(counted[-1].refusal(), scope, receive, answer)
+        await counted[-1].refusal().response()(scope, receive, answer)
 
     async def _count(self, account: str, limits: Limits, *, upload: bool) -> list[Counted]:
         """Against each rate that the account has, up to the first that is exceeded."""

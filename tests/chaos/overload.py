@@ -18,7 +18,7 @@ import redis
 import uvloop
 
 from deploy.demo.pictures import draw
-from services.ingest.quotas import set_limits
+from services.ingest.accounts.quotas import set_limits
 from shared.broker.queues import QUEUE
 from shared.db import Database
 from shared.schemas.accounts import Limits

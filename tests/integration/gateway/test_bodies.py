@@ -11,13 +11,14 @@ import pytest
 from services.ingest import body as ingest_body
 from services.ingest.app import create
 from services.ingest.settings import IngestSettings
+from shared.http import connection
 from shared.http.problems import TITLES
 from tests.integration.gateway.conftest import caddy
 from tests.serving import serving
 from tests.stack import reserve_ports
 
 LIMIT = 1_000_000
-GATEWAY_LIMIT = 10_000_000
+GATEWAY_LIMIT = 20_000_000
 PATIENCE = 60  # seconds that the gateway has for a body
 CSV = {"Content-Type": "text/csv"}
 
@@ -118,9 +119,13 @@ def test_a_silent_client_gets_an_answer_before_the_gateway_gives_up(
 def test_a_length_above_the_limit_is_refused_before_any_of_the_body_comes(
     address: str, monkeypatch: pytest.MonkeyPatch, path: str, status: int, kind: bytes, length: int, expect: bytes
 ) -> None:
-    monkeypatch.setattr(ingest_body, "DROP_IDLE_TIMEOUT", 0.2)
+    monkeypatch.setattr(connection, "DROP_IDLE_SECONDS", 0.2)
     url = urlsplit(address)
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nContent-Type: ".encode() + kind + b"\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nContent-Type: ".encode()
+        + kind
+        + b"\r\n"
+    )
     with socket.create_connection((url.hostname, url.port), timeout=PATIENCE / 2) as client:
         client.sendall(head + expect + b"\r\n")
         answer = client.makefile("rb").read().removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")

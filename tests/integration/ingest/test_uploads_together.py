@@ -5,8 +5,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from threading import Lock
+from contextlib import ExitStack, suppress
+from itertools import count
+from threading import Event, Lock, Thread
 from typing import Any
 
 import httpx
@@ -19,12 +20,15 @@ from services.ingest.app import create
 from services.ingest.manifest.read import parse_body
 from services.ingest.settings import IngestSettings
 from shared.db import Database
+from shared.http.places import PATIENCE, Kind
 from tests.integration.ingest.test_accept import CSV, post_csv
 from tests.serving import serving
 from tests.stack import until
 
 LARGEST = 1_000_000
 SPOOL = 6 * LARGEST
+ADDRESSES = (f"192.0.2.{number % 256}" for number in count())
+BEGUN = b"Content-Length: 1000000\r\n\r\nx"
 
 
 @pytest.fixture
@@ -39,9 +43,12 @@ def small(app: Starlette) -> Iterator[httpx.Client]:
         yield client
 
 
-def begun(client: httpx.Client, rest: bytes) -> socket.socket:
+def begun(client: httpx.Client, rest: bytes, *, address: str | None = None) -> socket.socket:
+    """A connection on which an upload was begun, each by a client of its own unless an `address` is given."""
     connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
-    connection.sendall(b"POST /v1/requests HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n" + rest)
+    head = "POST /v1/requests HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"
+    head += f"X-Forwarded-For: {address or next(ADDRESSES)}\r\n"
+    connection.sendall(head.encode() + rest)
     return connection
 
 
@@ -75,11 +82,50 @@ def test_rows_that_take_more_than_their_file_are_counted(small: httpx.Client, ap
     rows = "".join(f"{number},a,//b.c/{number % 9}\n" for number in range(45_000))
     with ExitStack() as stack:
         for _ in range(4):
-            stack.enter_context(begun(small, b"Content-Length: 1000000\r\n\r\nx"))
+            stack.enter_context(begun(small, BEGUN))
         until(lambda: app.state.context.space.reserved == 4 * LARGEST)
         answer = post_csv(small, "S. No.,Product Name,Input Image Urls\n" + rows.replace("//", "http://"))
         assert (answer.status_code, answer.json()["code"]) == (503, "busy")
     until(lambda: app.state.context.space.reserved == 0)
+
+
+def test_the_uploads_of_one_client_reserve_a_fourth_together(small: httpx.Client, app: Starlette) -> None:
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(begun(small, BEGUN, address="192.0.2.1"))
+        until(lambda: app.state.context.space.reserved == LARGEST)
+        refused = stack.enter_context(begun(small, BEGUN, address="192.0.2.1")).recv(2000)
+        assert refused.startswith(b"HTTP/1.1 429")
+        assert b"too_many_at_once" in refused
+        assert post_csv(small).status_code == 202
+
+
+def test_slow_uploads_give_way_to_those_that_find_no_room(
+    small: httpx.Client, app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as the room takes, which begin quickly and go on at 1 kB/s, for ever: each newcomer ends the oldest."""
+    monkeypatch.setitem(PATIENCE, Kind.UPLOAD, 0.5)
+    space, stop = app.state.context.space, Event()
+
+    def drip(connections: list[socket.socket]) -> None:
+        while not stop.wait(1):
+            for connection in connections:
+                with suppress(OSError):
+                    connection.sendall(b"x" * 1000)
+
+    with ExitStack() as stack:
+        slow = [stack.enter_context(begun(small, BEGUN)) for _ in range(6)]
+        stack.callback(stop.set)
+        until(lambda: space.reserved == SPOOL)
+        assert post_csv(small).status_code == 503  # none is known to be slow yet
+        Thread(target=drip, args=(slow,), daemon=True).start()
+        time.sleep(0.6)
+        for connection in slow[:3]:
+            stack.enter_context(begun(small, BEGUN))
+            answer = connection.recv(4000)
+            assert answer.startswith(b"HTTP/1.1 503")
+            assert b"The upload was slow" in answer
+        until(lambda: space.reserved == SPOOL)
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[bool]:
@@ -130,6 +176,9 @@ def test_few_uploads_are_parsed_at_a_time(small: httpx.Client, monkeypatch: pyte
     monkeypatch.setattr(submit, "parse_body", slow)
     product = {"serial_number": "1", "name": "n", "image_urls": ["https://a.example/1.jpg"]}
     with ThreadPoolExecutor(5) as threads:
-        calls = [threads.submit(small.post, "/v1/requests", json={"products": [product]}) for _ in range(24)]
+        calls = [
+            threads.submit(small.post, "/v1/requests", json=body, headers={"X-Forwarded-For": next(ADDRESSES)})
+            for body in [{"products": [product]}] * 24
+        ]
         assert {call.result().status_code for call in calls} == {202}
     assert 1 <= most <= 3

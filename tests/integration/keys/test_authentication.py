@@ -97,11 +97,6 @@ def test_a_scope_that_is_missing_is_403_and_named(call: Call, database: Database
     assert 'scope="write"' in answer.headers["www-authenticate"]
 
 
-def test_an_upload_that_is_refused_is_not_waited_for(call: Call) -> None:
-    answer = call("POST", "/v1/requests", content=b"x" * 1_000)
-    assert (answer.headers["connection"], answer.headers["x-body-abandoned"]) == ("close", "1")
-
-
 def test_a_revoked_key_is_out_within_five_seconds_everywhere(call: Call, database: Database, key: Key) -> None:
     calls = [("GET", "/v1/requests"), ("POST", "/v1/requests/x/cancel")]
     assert [call(*one, headers=key.headers).status_code for one in calls] == [200, 404]

@@ -17,7 +17,7 @@ from services.status.app import create
 from services.status.settings import StatusSettings
 from services.status.views import ExportRow
 from shared.db import Database
-from shared.http import backpressure
+from shared.http import connection
 from tests.integration.status import seed
 from tests.serving import serving
 from tests.stack import until
@@ -65,7 +65,7 @@ def test_an_unread_answer_counts_as_under_way_until_the_client_has_gone(crowded:
 
 
 def test_a_client_that_reads_nothing_is_cut_off(crowded: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backpressure, "SEND_TIMEOUT", 0.5)
+    monkeypatch.setattr(connection, "SEND_TIMEOUT", 0.5)
 
     with begun(crowded, path):
         until(lambda: status(crowded, path) == 200)

@@ -55,17 +55,6 @@ def test_room_that_is_given_back_is_free_for_others() -> None:
     assert spool.reserved == 0
 
 
-def test_an_account_has_half_of_the_room_at_most() -> None:
-    """It could take all of it with the lengths that it announces, and send nothing."""
-    spool = SpoolSpace(BUDGET)
-    with spool.reservation("a") as first, spool.reservation("a") as second, spool.reservation("b") as other:
-        first.expect(BUDGET // 2)
-        assert refused(second, 1) == (429, "too_many_at_once")
-        other.expect(BUDGET // 2)
-    with spool.reservation("a") as again:
-        again.expect(BUDGET // 2)
-
-
 @pytest.mark.parametrize(("total", "kept"), [(10**12, KEPT_FREE), (10**9, 5 * 10**7)], ids=["large disk", "small disk"])
 def test_some_of_the_disk_is_kept_free(monkeypatch: pytest.MonkeyPatch, total: int, kept: int) -> None:
     disk = SimpleNamespace(total=total, free=kept + 5 * STEP)

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from shared.http.backpressure import Backpressure
+from shared.http.connection import Backpressure
 from shared.http.limits import ConcurrencyLimit, client_address
 from shared.http.places import PATIENCE, Kind, Place, Places
 from tests.serving import serving

@@ -7,8 +7,8 @@ import pytest
 from sse_starlette import EventSourceResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from shared.http import backpressure
-from shared.http.backpressure import PIECE, Backpressure, pieces
+from shared.http import connection
+from shared.http.connection import PIECE, Backpressure, pieces
 
 SCOPE: Scope = {"type": "http", "path": "/v1/requests"}
 
@@ -33,7 +33,7 @@ def test_a_message_without_a_body_stays_as_it_is() -> None:
 
 
 def test_an_answer_that_no_client_takes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backpressure, "SEND_TIMEOUT", 0.05)
+    monkeypatch.setattr(connection, "SEND_TIMEOUT", 0.05)
     sent: list[Message] = []
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +54,7 @@ def test_an_answer_that_no_client_takes_ends(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_event_stream_that_no_client_takes_ends_and_closes_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backpressure, "SEND_TIMEOUT", 0.05)
+    monkeypatch.setattr(connection, "SEND_TIMEOUT", 0.05)
     closed: list[bool] = []
 
     async def events() -> AsyncIterator[str]:

@@ -67,6 +67,7 @@ class Account(SQLModel, table=True):
     signing_secret: str = Field(sa_type=Text)
     previous_secret: str | None = Field(default=None, sa_type=Text)
     previous_secret_until: datetime | None = time_column()
+    configured_digest: str | None = Field(default=None, sa_type=Text)  # SHA-256 of the setting that was taken over last
     calls_per_second: int | None = Field(default=None, sa_type=Integer)
     uploads_per_minute: int | None = Field(default=None, sa_type=Integer)
     open_requests: int | None = Field(default=None, sa_type=Integer)

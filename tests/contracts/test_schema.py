@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, make_url, text
 from sqlmodel import SQLModel
 
+import shared.schemas.tables  # noqa: F401 - fills SQLModel.metadata
 from deploy.migrations.versions import __file__ as versions
 from shared.schemas.accounts import DEFAULT_ACCOUNT
 

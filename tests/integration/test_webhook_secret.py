@@ -44,6 +44,18 @@ def test_a_secret_that_was_rotated_away_is_not_put_back(database_url: str) -> No
     assert _account(database_url)["signing_secret"] == NEW
 
 
+def test_a_setting_that_was_rotated_away_over_the_api_never_comes_back(database_url: str) -> None:
+    _start(database_url, NEW)
+    with psycopg.connect(database_url) as connection:
+        for _ in range(2):
+            connection.execute(
+                "UPDATE account SET previous_secret = signing_secret, signing_secret = gen_random_uuid()"
+            )
+    before = _account(database_url)
+    assert _start(database_url, NEW) == ""
+    assert _account(database_url)["signing_secret"] == before["signing_secret"]
+
+
 def _start(database_url: str, secret: str) -> str:
     """Migrate a database that is up to date; the output."""
     done = subprocess.run(

@@ -6,7 +6,8 @@ ALTER TABLE account
     ADD COLUMN open_requests      integer,
     ADD COLUMN images_per_day     bigint,
     ADD COLUMN stored_bytes       bigint,
-    ADD COLUMN kept_bytes         bigint NOT NULL DEFAULT 0;
+    ADD COLUMN kept_bytes         bigint NOT NULL DEFAULT 0,
+    ADD COLUMN configured_digest  text;  -- SHA-256 of the HALFTONE_WEBHOOK_SECRET that was taken over last
 
 CREATE TABLE api_key (
     id           text PRIMARY KEY,

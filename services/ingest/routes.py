@@ -22,6 +22,7 @@ from shared.blobs import erase_files
 from shared.db import allow_time
 from shared.http.caller import account_of
 from shared.http.context import context_of, id_of
+from shared.http.limits import owner_of
 from shared.http.problems import Problem
 from shared.messages import CloseRequest, Deliver, DispatchRequest
 
@@ -49,7 +50,7 @@ async def _submit(http_request: HttpRequest, *, older: bool = False) -> Accepted
     key = read_key(http_request.headers.getlist("idempotency-key"))
     async with received(http_request, context.settings, context.space, context.parsing_forms) as upload:
         large = upload.size > LARGE[upload.kind]
-        async with context.large_uploads.place() if large else nullcontext(), context.submitting:
+        async with context.large_uploads.place(owner_of(http_request)) if large else nullcontext(), context.submitting:
             return await run_in_threadpool(submit, context, account, upload, key=key, older=older)
 
 

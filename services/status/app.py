@@ -1,7 +1,5 @@
 """The status service: reads, never writes. Run as `uvicorn services.status.app:create --factory`."""
 
-from asyncio import Semaphore
-
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -14,6 +12,7 @@ from shared.errors import StorageError
 from shared.http.app import application
 from shared.http.connection import Backpressure
 from shared.http.context import Context
+from shared.http.limits import FairSemaphore
 from shared.http.problems import Problem
 from shared.settings import from_environment
 
@@ -32,7 +31,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     app.add_middleware(Backpressure)
     app.add_exception_handler(StorageError, _storage_away)
     app.state.reader = reader
-    app.state.exports = Semaphore(files.EXPORTS_AT_ONCE)
+    app.state.exports = FairSemaphore(files.EXPORTS_AT_ONCE)
     app.state.poller = events.RequestPoller(reader.read_all)
     return app
 

@@ -5,7 +5,6 @@ streamed answer that fails midway ends with a broken connection, so no client ta
 """
 
 import re
-from asyncio import Semaphore
 from collections.abc import AsyncIterator, Iterator, Mapping
 
 import psycopg
@@ -26,6 +25,7 @@ from shared.errors import HalftoneError
 from shared.formats import FORMATS, MEDIA_TYPES
 from shared.http.caller import account_of
 from shared.http.context import Context, context_of, id_of
+from shared.http.limits import FairSemaphore, owner_of
 from shared.http.problems import Problem, not_found
 from shared.log import get_logger
 
@@ -140,9 +140,10 @@ async def get_outputs_zip(http_request: HttpRequest) -> Response:
 
 async def _in_turn(http_request: HttpRequest, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Each chunk is made in a thread once it is this download's turn; none is while the client takes the last one."""
-    turns: Semaphore = http_request.app.state.exports
+    exports: FairSemaphore = http_request.app.state.exports
+    owner = owner_of(http_request)
     while True:
-        async with turns:
+        async with exports.turn(owner):
             chunk = await run_in_threadpool(next, chunks, None)
         if chunk is None:
             return

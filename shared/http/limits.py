@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from asyncio import Semaphore
+from collections import Counter as Tally
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from prometheus_client import Counter
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.http.caller import caller_of
 from shared.http.connection import abort, pieces
 from shared.http.paths import UPLOADS
-from shared.http.places import BUSY, Kind, Place, Places
+from shared.http.places import BUSY, TOO_MANY, Kind, Place, Places
 from shared.http.problems import Problem
 from shared.log import get_logger
 
@@ -165,26 +166,78 @@ def client_address(scope: Scope) -> str:
     return str(address.ipv4_mapped or IPv6Network((address.packed[:8] + bytes(8), 64)))
 
 
-class QueuedLimit:
-    """`async with limit.place()` waits, first come first served, for one of the `running` places."""
+def owner_of(http_request: HttpRequest) -> str:
+    """Who takes a turn or waits: the account, or the address of a client without a key."""
+    return _owners(http_request.scope)[-1]
 
-    def __init__(self, what: str, *, running: int, waiting: int) -> None:
-        self._what = what
-        self._places = Semaphore(running)
-        self._free_to_wait = waiting
+
+class FairSemaphore:
+    """`async with semaphore.turn(owner)`: so many at once, and those who wait are let in owner by owner."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # the owner that is next comes first
+
+    def locked(self) -> bool:
+        return not self._free
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Raises Problem: 503 if `waiting` others wait already."""
-        if self._places.locked() and not self._free_to_wait:
-            detail = f"Too many {self._what} are waiting already; try again soon."
-            raise Problem(503, "busy", detail, headers={"Retry-After": "30"})
-        self._free_to_wait -= 1
-        try:
-            await self._places.acquire()
-        finally:
-            self._free_to_wait += 1
+    async def turn(self, owner: str) -> AsyncIterator[None]:
+        await self._acquire(owner)
         try:
             yield
         finally:
-            self._places.release()
+            self._release()
+
+    async def _acquire(self, owner: str) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        let_in = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(owner, deque()).append(let_in)
+        try:
+            await let_in
+        except asyncio.CancelledError:
+            if let_in.done() and not let_in.cancelled():
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        while self._waiting:
+            owner = next(iter(self._waiting))
+            line = self._waiting.pop(owner)
+            let_in = line.popleft()
+            if line:
+                self._waiting[owner] = line  # behind all others
+            if not let_in.done():
+                let_in.set_result(None)
+                return
+        self._free += 1
+
+
+class QueuedLimit:
+    """`async with limit.place(owner)` waits for one of the `running` places; owners take turns."""
+
+    def __init__(self, what: str, *, running: int, waiting: int) -> None:
+        self._what = what
+        self._turns = FairSemaphore(running)
+        self._may_wait = waiting
+        self._waiting = Tally[str]()
+
+    @asynccontextmanager
+    async def place(self, owner: str) -> AsyncIterator[None]:
+        """Raises Problem: 503 if `waiting` others wait already, 429 if half as many of the same owner do."""
+        if self._turns.locked():
+            if self._waiting.total() >= self._may_wait:
+                detail = f"Too many {self._what} are waiting already; try again soon."
+                raise Problem(503, "busy", detail, headers={"Retry-After": "30"})
+            if self._waiting[owner] >= -(-self._may_wait // 2):
+                raise TOO_MANY
+        async with AsyncExitStack() as turn:
+            self._waiting[owner] += 1
+            try:
+                await turn.enter_async_context(self._turns.turn(owner))
+            finally:
+                self._waiting[owner] -= 1
+                self._waiting += Tally()  # forgets owners of whom none waits
+            yield

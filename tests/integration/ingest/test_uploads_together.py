@@ -33,7 +33,9 @@ BEGUN = b"Content-Length: 1000000\r\n\r\nx"
 
 @pytest.fixture
 def app(settings: IngestSettings, database: Database) -> Starlette:
-    return create(settings.model_copy(update={"max_upload_bytes": LARGEST, "spool_bytes": SPOOL}))
+    return create(
+        settings.model_copy(update={"max_upload_bytes": LARGEST, "spool_bytes": SPOOL, "max_images": 100_000})
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from shared.http.limits import ConcurrencyLimit, QueuedLimit
+from shared.http.limits import ConcurrencyLimit, FairSemaphore, QueuedLimit
 from shared.http.problems import Problem
 
 PATH = "/v1/requests/1"
@@ -71,23 +71,47 @@ async def _crowd() -> None:
     limit, gate = QueuedLimit("large uploads", running=2, waiting=3), asyncio.Event()
     at_work = most = 0
 
-    async def work() -> None:
+    async def work(owner: str = "a") -> None:
         nonlocal at_work, most
-        async with limit.place():
+        async with limit.place(owner):
             at_work += 1
             most = max(most, at_work)
             await gate.wait()
             at_work -= 1
 
-    tasks = [asyncio.create_task(work()) for _ in range(5)]
+    tasks = [asyncio.create_task(work()) for _ in range(4)]
     await asyncio.sleep(0)
     with pytest.raises(Problem) as refused:
         await work()
+    assert refused.value.status == 429  # half of those that may wait are its own
+    tasks.append(asyncio.create_task(work("b")))
+    await asyncio.sleep(0)
+    with pytest.raises(Problem) as refused:
+        await work("c")
     assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "30"})
 
     tasks.pop().cancel()  # one that waits goes away, and leaves room for another
     await asyncio.sleep(0)
-    tasks.append(asyncio.create_task(work()))
+    tasks.append(asyncio.create_task(work("c")))
     gate.set()
     await asyncio.gather(*tasks)
     assert (most, at_work) == (2, 0)
+
+
+def test_those_who_wait_are_let_in_owner_by_owner() -> None:
+    async def crowd() -> list[str]:
+        semaphore, order = FairSemaphore(1), list[str]()
+
+        async def work(owner: str) -> None:
+            async with semaphore.turn(owner):
+                order.append(owner)
+                await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(work(owner)) for owner in "aaaaabc"]
+        await asyncio.sleep(0)
+        tasks[2].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert not semaphore.locked()
+        return order
+
+    assert asyncio.run(crowd()) == ["a", "a", "b", "c", "a", "a"]

@@ -1,5 +1,7 @@
 """The status service: reads, never writes. Run as `uvicorn services.status.app:create --factory`."""
 
+import sys
+
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -17,12 +19,15 @@ from shared.http.problems import Problem
 from shared.settings import from_environment
 
 logger = log.get_logger(__name__)
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep the interpreter while the event loop wants it: a read needs it some ten times."""
 
 
 def create(settings: StatusSettings | None = None) -> Starlette:
     """The application; settings come from the environment unless given."""
     settings = settings or from_environment(StatusSettings)
     log.configure(level=settings.log_level, style=settings.log_format)
+    sys.setswitchinterval(SWITCH_SECONDS)
     context = Context(settings)
     parts = docs.routes(public_url=settings.public_url, needs_keys=settings.auth == "required")
     parts += [*routes.ROUTES, *events.ROUTES, *files.ROUTES, *account_routes.ROUTES]

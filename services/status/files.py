@@ -37,7 +37,7 @@ EMBEDDED = {"Cross-Origin-Resource-Policy": "cross-origin"}
 """A shop's pages show the rendition."""
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 SIGNED_SECONDS = 3600
-EXPORTS_AT_ONCE = 4
+EXPORTS_AT_ONCE = 2
 """Output CSVs and zips of which a piece is being made: with 25 threads at it, the event loop had to wait for its turn
 so often that a status read took seconds."""
 

@@ -29,8 +29,13 @@ class Scene:
     seconds: float = 60.0
 
     def fetch(self, asked: list[str]) -> list[object]:
-        outcomes = dict(self.egress.fetch_all(asked, deadline_seconds=self.seconds, max_bytes=1_000_000))
-        return [outcomes[index] for index in range(len(asked))]
+        """A hundred at a time: more than any batch has, and the origin has a thread for each."""
+        outcomes = list[object]()
+        for begin in range(0, len(asked), 100):
+            some = asked[begin : begin + 100]
+            found = dict(self.egress.fetch_all(some, deadline_seconds=self.seconds, max_bytes=1_000_000))
+            outcomes += [found[index] for index in range(len(some))]
+        return outcomes
 
     def post(self, url: str) -> object:
         try:
@@ -111,7 +116,7 @@ def test_redirects_of_every_kind_to_hostile_urls_are_not_followed(scene: Scene) 
     asked += [scene.origin.on(f"/twice{number}", redirect(f"/{number}")) for number in range(20)]
     assert len(asked) >= 500
     outcomes = scene.fetch(asked)
-    assert len([outcome for outcome in outcomes if isinstance(outcome, ImageError)]) == len(asked)
+    assert [outcome for outcome in outcomes if not isinstance(outcome, ImageError)] == []
     assert answers(outcomes) == BLOCKED | NO_SUCH_NAME
     assert (scene.dialled_inside(), scene.canaries.connections()) == ([], 0)
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -62,8 +62,12 @@ def slow_images(how: str) -> float:
 
 
 def niced() -> list[psutil.Process]:
-    ours = psutil.Process()
-    return [child for child in ours.children(recursive=True) if child.nice() == min(ours.nice() + SLOW_NICE, 19)]
+    ours, found = psutil.Process(), list[psutil.Process]()
+    for child in ours.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ends meanwhile
+            if child.nice() == min(ours.nice() + SLOW_NICE, 19):
+                found.append(child)
+    return found
 
 
 @pytest.mark.parametrize("processes", [1, 2])

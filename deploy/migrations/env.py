@@ -1,5 +1,7 @@
 """Alembic's entry: runs the migrations against DATABASE_URL, one process at a time; then sees to roles and secret."""
 
+from datetime import timedelta
+
 import psycopg
 from alembic import context
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
@@ -8,8 +10,9 @@ from sqlmodel import SQLModel
 
 import shared.schemas.tables  # noqa: F401 - fills SQLModel.metadata
 from deploy.migrations.roles import grant
-from deploy.migrations.secret import BOTH_SIGN_HOURS, rotate_to
+from deploy.migrations.secret import rotate_to
 from deploy.migrations.settings import MigrationSettings
+from shared.schemas.accounts import BOTH_SIGN
 from shared.settings import exit_with, from_environment
 
 LOCK = 0x68616C66  # "half": two stacks that start at once migrate one after the other
@@ -27,7 +30,8 @@ def run() -> None:
         _grant(connection, settings)
         rotated = settings.webhook_secret is not None and rotate_to(settings.webhook_secret, connection)
     if rotated:
-        print(f"HALFTONE_WEBHOOK_SECRET is new: for {BOTH_SIGN_HOURS} hours the one before signs webhooks too")
+        hours = BOTH_SIGN // timedelta(hours=1)
+        print(f"HALFTONE_WEBHOOK_SECRET is new: for {hours} hours the one before signs webhooks too")
 
 
 def _grant(connection: Connection, settings: MigrationSettings) -> None:

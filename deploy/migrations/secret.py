@@ -8,9 +8,7 @@ import hashlib
 
 from sqlalchemy import Connection, text
 
-from shared.schemas.accounts import DEFAULT_ACCOUNT
-
-BOTH_SIGN_HOURS = 24
+from shared.schemas.accounts import BOTH_SIGN, DEFAULT_ACCOUNT
 
 
 def rotate_to(secret: str, connection: Connection) -> bool:
@@ -28,9 +26,9 @@ def rotate_to(secret: str, connection: Connection) -> bool:
     changed = connection.execute(
         text("""
             UPDATE account SET signing_secret = :secret, previous_secret = signing_secret,
-                               previous_secret_until = now() + make_interval(hours => :hours)
+                               previous_secret_until = now() + :both_sign
             WHERE id = :id AND signing_secret <> :secret AND previous_secret IS DISTINCT FROM :secret
         """),
-        {"secret": secret, "hours": BOTH_SIGN_HOURS, "id": DEFAULT_ACCOUNT},
+        {"secret": secret, "both_sign": BOTH_SIGN, "id": DEFAULT_ACCOUNT},
     )
     return changed.rowcount > 0

@@ -25,7 +25,6 @@ from shared.schemas.api import Shape
 T = TypeVar("T")
 AnyOrder = TypeVar("AnyOrder", bound=Order)
 MAX_BODY = 10_000
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 async def create_key(http_request: HttpRequest) -> Response:
@@ -95,7 +94,7 @@ async def _ordered(http_request: HttpRequest, kind: type[AnyOrder]) -> AnyOrder:
 
 
 def _json(shape: Shape, status: int = 200) -> Response:
-    return Response(shape.model_dump_json(), status, NO_STORE, media_type="application/json")
+    return Response(shape.model_dump_json(), status, media_type="application/json")
 
 
 ROUTES = (

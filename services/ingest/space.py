@@ -16,8 +16,6 @@ STEP = 1_000_000
 """Bytes by which a reservation grows: an upload may be chunked, and its rows take more or less room than its body."""
 KEPT_FREE = 500_000_000
 """Bytes of the disk that uploads leave to others; of a small disk a twentieth."""
-
-
 SHARE = 4
 """The uploads of an account, or of an address, may reserve a fourth together; one alone may have all."""
 

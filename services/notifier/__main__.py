@@ -3,7 +3,7 @@
 from threading import Event
 
 from services.notifier.actors import Actors
-from services.notifier.deliver import WebhookSender, own_places
+from services.notifier.deliver import WebhookSender
 from services.notifier.housekeeping import Housekeeper
 from services.notifier.receiver_queue import ReceiverQueue, Shares
 from services.notifier.reconcile import Reconciler
@@ -42,7 +42,6 @@ def main() -> None:
         egress=egress,
         queue=ReceiverQueue(Shares(host=settings.host_deliveries, threads=settings.deliveries), stop),
         seconds=settings.delivery_seconds,
-        own=own_places(settings.public_url),
     )
     epoch_key = EpochKey(connected.client)
     store = blobs.connect(settings.blob_url)

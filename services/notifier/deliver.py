@@ -18,11 +18,11 @@ from services.notifier.webhook import RETRY_AFTER_STATUSES, RETRY_DELAYS, Attemp
 from shared.db import Database, execute
 from shared.egress import Egress
 from shared.egress.response import retry_after
-from shared.errors import ImageError
+from shared.errors import BlockedUrl, ImageError
 from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger
 from shared.schemas.tables import Delivery, DeliveryAttempt, ProcessingRequest
-from shared.urls import DEFAULT_PORTS, InvalidUrl, Target, host_of
+from shared.urls import InvalidUrl, Target
 
 log = get_logger(__name__)
 RESULTS = Counter(
@@ -30,23 +30,18 @@ RESULTS = Counter(
 )
 MAX_RESPONSE_BYTES = 4096
 MAX_EXCERPT = 500
-OWN = AttemptResult(error="blocked_url: The webhook leads back to this service. Give another URL.", stops=True)
 CLAIM_MARGIN_SECONDS = 45
 """A claim outlasts the POST's own deadline by this: time to record the result while the database is slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSender:
-    """What a delivery needs from its process; a POST takes at most `seconds`.
-
-    `own` are the `host:port` of this service itself: events posted there would make requests without end.
-    """
+    """What a delivery needs from its process; a POST takes at most `seconds`."""
 
     database: Database
     egress: Egress
     queue: ReceiverQueue
     seconds: float
-    own: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +74,6 @@ def deliver(sender: WebhookSender, delivery_id: UUID) -> None:
     sender.queue.run(receiver, delivery_id, lambda due: _attempt(sender, due))
 
 
-def own_places(public_url: str) -> frozenset[str]:
-    """The `host:port` of a public URL, with both schemes where the port is a default one."""
-    target = Target.parse(public_url)
-    places = {Target.parse(f"{scheme}://{target.netloc}").host_port for scheme in DEFAULT_PORTS}
-    return frozenset({target.host_port} | places)
-
-
 def _attempt(sender: WebhookSender, delivery_id: UUID) -> float | None:
     """Returns the seconds that the receiver took; None if nothing was posted."""
     seconds = sender.seconds + CLAIM_MARGIN_SECONDS
@@ -93,7 +81,7 @@ def _attempt(sender: WebhookSender, delivery_id: UUID) -> float | None:
     if claim is None:
         return None
     begun = time.monotonic()
-    result = OWN if host_of(claim.url) in sender.own else _post(sender, claim)
+    result = _post(sender, claim)
     took = time.monotonic() - begun
     status = sender.database.transact(lambda session: record(session, claim, result, duration_ms=round(took * 1000)))
     RESULTS.labels(status.value).inc()
@@ -111,7 +99,7 @@ def _post(sender: WebhookSender, claim: Claim) -> AttemptResult:
             max_response_bytes=MAX_RESPONSE_BYTES,
         )
     except ImageError as error:
-        return AttemptResult(error=f"{error.code}: {error.detail}")
+        return AttemptResult(error=f"{error.code}: {error.detail}", stops=isinstance(error, BlockedUrl))
     except Exception:
         # Our own mistake counts as a failed attempt, so that it is retried on schedule and ends.
         log.exception("delivery failed unexpectedly", delivery_id=str(claim.id))

@@ -142,7 +142,7 @@ class Egress:
     ) -> Answer:
         target = _parse(url)
         if self._public_url and target.is_own(self._public_url, self._allow):
-            raise BlockedUrl(REFUSED)
+            raise BlockedUrl("The webhook leads back to this service. Give another URL.")
         fields = {**self._headers, **headers, "Content-Length": str(len(body)), "Connection": "close"}
         connection = await _twice(lambda: self._connect(target, deadline))
         reader = ResponseReader(target.host, max_bytes=max_bytes, excerpt=True)

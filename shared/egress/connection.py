@@ -4,6 +4,7 @@ Everything here runs on the loop. Each wait ends at a deadline that no byte of t
 """
 
 import asyncio
+import errno
 import os
 import select
 import socket
@@ -187,8 +188,9 @@ class Connection(asyncio.BufferedProtocol):
         """
         if sys.platform != "linux" or self._transport is None:
             return False
-        sock = self._transport.get_extra_info("socket")
-        with suppress(OSError, struct.error):
+        # RuntimeError: uvloop's, of a transport that closes just now.
+        with suppress(OSError, struct.error, RuntimeError):
+            sock = self._transport.get_extra_info("socket")
             known = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES_RECEIVED + 8)
             (arrived,) = struct.unpack_from("Q", known, _TCP_INFO_BYTES_RECEIVED)
             (unread,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
@@ -252,7 +254,10 @@ async def _connect(target: Target, address: Address, tls: ssl.SSLContext) -> Con
     # What is judged must be what answers, whatever loop, library or system stands between. A firewall that rewrites
     # addresses on the way does not show here: that is its operator's decision.
     peer = transport.get_extra_info("peername")
-    if not peer or ip_address(peer[0]) != address or peer[1] != target.port:
+    if not peer:  # the host has ended it already
+        connection.close()
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+    if ip_address(peer[0]) != address or peer[1] != target.port:
         connection.close()
         raise BlockedUrl(REFUSED)
     return connection

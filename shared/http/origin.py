@@ -12,9 +12,9 @@ from functools import lru_cache
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.http.limits import PROBES
+from shared.http.paths import READ
 from shared.http.problems import Problem
 
-READING = ("GET", "HEAD")
 OWN_SITE = {b"same-origin", b"none"}
 """Values of `Sec-Fetch-Site`: by our own page, or by the person (a bookmark, a reload). `same-site` may be any port."""
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{0,5})?", re.IGNORECASE | re.ASCII)
@@ -44,7 +44,7 @@ class AllowedHosts:
         for name, value in scope["headers"]:
             if name in sent:
                 sent[name].append(value)
-        writes = scope["method"] not in READING
+        writes = scope["method"] not in READ
         if scope["path"] not in PROBES and not (len(sent[b"host"]) == 1 and self._is_known(sent[b"host"][0])):
             return Problem(421, "unknown_host", UNKNOWN_HOST)
         if writes and not (OWN_SITE.issuperset(sent[b"sec-fetch-site"]) and all(map(self._is_ours, sent[b"origin"]))):

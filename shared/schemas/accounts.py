@@ -1,7 +1,7 @@
 """The tables of accounts: owners of requests with their keys, limits, usage and audit log."""
 
 from dataclasses import dataclass, fields
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,8 @@ class KeyScope(StrEnum):
 
 DEFAULT_ACCOUNT = UUID("00000000-0000-7000-8000-000000000001")
 """Owns every request where API keys are off."""
+BOTH_SIGN = timedelta(hours=24)
+"""After a rotation, so long does the previous signing secret sign as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

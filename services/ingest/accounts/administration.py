@@ -17,7 +17,7 @@ from shared.db import execute
 from shared.http.authentication import KEY_ID, digest_of
 from shared.http.problems import Problem, not_found
 from shared.ids import uuid7
-from shared.schemas.accounts import Account, ApiKey, AuditEntry, KeyScope, Limits
+from shared.schemas.accounts import BOTH_SIGN, Account, ApiKey, AuditEntry, KeyScope, Limits
 from shared.schemas.api import timestamp
 
 CLI, NO_KEY = "cli", "no-key"
@@ -27,7 +27,6 @@ SECRET_LETTERS, SECRET_LENGTH = string.ascii_letters + string.digits, 43
 NAMED = re.compile(rf"(?:ht_)?({KEY_ID.pattern})(?:_\w*)?")
 MAX_KEYS = 100
 MAX_LIFE = timedelta(days=3653)
-BOTH_SIGN = timedelta(hours=24)
 
 
 def new_signing_secret() -> str:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Event
 from uuid import UUID
@@ -18,8 +20,11 @@ from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
 from services.notifier.wiped_broker import epoch
 from services.worker.dispatch import dispatch_request
+from shared import broker
 from shared.blobs import Blobs, output_key, source_key
 from shared.blobs.disk import DiskBlobs
+from shared.broker import Broker
+from shared.broker.backlog import Backlog
 from shared.broker.epoch import EpochKey
 from shared.db import Database
 from shared.egress import Egress
@@ -60,6 +65,20 @@ def sweeper(reconciler: Reconciler, valkey: "redis.Redis") -> Sweeper:
     epoch_key = EpochKey(valkey)
     epoch_key.write(reconciler.database.transact(epoch))
     return Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=5.0, stop=Event())
+
+
+@pytest.fixture
+def connected(redis_url: str) -> Iterator[Broker]:
+    connected = broker.connect(redis_url, retries=0)
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def sweeping(sweeper: Sweeper, connected: Broker) -> Sweeper:
+    """It sends what it sends into Valkey."""
+    send, backlog = partial(broker.send, connected), Backlog(connected.probe)
+    return replace(sweeper, reconciler=replace(sweeper.reconciler, send=send, backlog=backlog))
 
 
 class Watched(DiskBlobs):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from uuid import UUID
 import httpx
 import orjson
 import pytest
-import redis
 from prometheus_client import REGISTRY
 
 from services.ingest.app import create
@@ -20,7 +18,6 @@ from services.notifier.sweep import Sweeper
 from services.worker.dispatch import dispatch_request
 from shared import broker
 from shared.broker import Broker, metrics
-from shared.broker.backlog import Backlog
 from shared.broker.queues import QUEUE
 from shared.db import Database
 from shared.messages import DispatchRequest
@@ -47,19 +44,6 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(metrics, "log", log)
     monkeypatch.setattr(metrics, "_logged_at", float("-inf"))
     return log.lines
-
-
-@pytest.fixture
-def connected(redis_url: str) -> Iterator[Broker]:
-    connected = broker.connect(redis_url, retries=0)
-    yield connected
-    connected.close()
-
-
-@pytest.fixture
-def sweeping(sweeper: Sweeper, connected: Broker) -> Sweeper:
-    send, backlog = partial(broker.send, connected), Backlog(connected.probe)
-    return replace(sweeper, reconciler=replace(sweeper.reconciler, send=send, backlog=backlog))
 
 
 @contextmanager
@@ -106,11 +90,8 @@ def test_what_a_full_valkey_refuses_is_sent_when_there_is_room_and_logged_once(
             sweeping.run_once()
             for request_id in requests:
                 pass_time(database, request_id, 6)
-        refused = unsent() - before
-        assert refused > 20
+        assert unsent() - before > 20
         assert lines == ["message_not_sent"]
-        with pytest.raises(redis.exceptions.OutOfMemoryError):
-            connected.client.rpush("one more", b"x")
     for _ in range(20):
         consume_dispatch(connected, database)
         for request_id in requests:

@@ -3,7 +3,6 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from services.notifier.deliver import own_places
 from services.notifier.webhook import RETRY_DELAYS, AttemptResult, next_step, signed_headers
 
 HOUR = 3600
@@ -57,14 +56,3 @@ def test_the_headers_are_the_standards() -> None:
     assert made["webhook-id"] == "event-1"
     assert made["webhook-timestamp"] == str(int(moment.timestamp()))
     assert [part[:3] for part in made["webhook-signature"].split(" ")] == ["v1,", "v1,"]
-
-
-@pytest.mark.parametrize(
-    ("public_url", "places"),
-    [
-        ("https://shop.example/halftone", {"shop.example:443", "shop.example:80"}),
-        ("http://127.0.0.1:8080", {"127.0.0.1:8080"}),
-    ],
-)
-def test_our_own_places_have_both_schemes_but_no_other_port(public_url: str, places: set[str]) -> None:
-    assert own_places(public_url) == places

@@ -1,7 +1,11 @@
 """Where a user's URL may not lead, and that nothing is dialled but what was checked."""
 
+import asyncio
 import errno
+import select
 import socket
+import struct
+import threading
 from contextlib import closing
 from ipaddress import ip_address
 
@@ -9,6 +13,7 @@ import pytest
 
 from shared.addresses import Address
 from shared.egress import Egress, connection, resolver
+from shared.egress.connection import Connection
 from shared.egress.resolver import KEEP_SECONDS
 from shared.egress.response import Response
 from shared.errors import BlockedUrl, ConnectFailure, DnsFailure
@@ -171,6 +176,31 @@ def test_an_answer_from_another_address_than_the_one_dialled_is_refused(
     url = origin.add("/a", b"x")
     assert failure(Egress([origin.place]), url).detail == REFUSED
     assert origin.hits("/a") == 0
+
+
+def test_a_host_that_resets_what_it_accepts_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the loop saw the connection only after its reset: nobody can say any more who had answered."""
+
+    def seen_late(self: Connection, transport: asyncio.BaseTransport) -> None:
+        reset = select.poll()
+        reset.register(transport.get_extra_info("socket").fileno(), select.POLLHUP)
+        assert reset.poll(10_000)
+        made(self, transport)
+
+    made = Connection.connection_made
+    monkeypatch.setattr(Connection, "connection_made", seen_late)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def accept() -> None:
+            for _ in range(2):  # a new connection is tried twice
+                accepted, _ = listening.accept()
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                accepted.close()
+
+        threading.Thread(target=accept, daemon=True).start()
+        place = f"127.0.0.1:{listening.getsockname()[1]}"
+        with closing(Egress([place])) as egress:
+            assert isinstance(failure(egress, f"http://{place}/"), ConnectFailure)
 
 
 def test_no_redirect_leads_from_https_to_http() -> None:

@@ -7,7 +7,7 @@ READY := .venv/.ready
 BENCH := .venv/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret key keys check test test-failed test-fast chaos chaos-short overload throughput bench bench-quick compose-test lock clean
+.PHONY: help setup run start demo stop status secret key keys check test test-fast chaos chaos-short overload throughput bench bench-quick compose-test lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -59,9 +59,6 @@ check: $(READY) ## run ruff, mypy, the import rules, the size limits and the aud
 
 test: $(BENCH) ## run all tests except chaos, bench and compose
 	$(PY) -m pytest -n 2 --dist loadgroup
-
-test-failed: $(BENCH) ## run the tests that failed last time, one after the other
-	$(PY) -m pytest --last-failed --last-failed-no-failures none
 
 test-fast: $(READY) ## run the tests that start no server
 	$(PY) -m pytest -q -n 2 tests/unit tests/contracts

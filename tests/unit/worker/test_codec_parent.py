@@ -68,7 +68,7 @@ def test_children_die_with_a_parent_that_is_killed(vice: bytes) -> None:
 FROZEN = """
 from services.worker.codec_pool import CodecPool, PoolLimits
 from tests.unit.worker.planted import misbehave, outcomes
-pool = CodecPool(1, PoolLimits(wall_seconds=1.0), codec=misbehave)
+pool = CodecPool(1, PoolLimits(wall_seconds=2.0), codec=misbehave)
 outcomes(pool, [b"echo:ready"])
 print("ready", flush=True)
 print(type(outcomes(pool, [VICE])[0]).__name__, flush=True)
@@ -86,7 +86,7 @@ def test_the_time_for_which_the_worker_itself_was_frozen_is_not_the_pictures(*, 
         frozen = [worker, *(worker.children(recursive=True) if with_child else [])]
         for process in frozen:
             process.suspend()
-        time.sleep(2)
+        time.sleep(3)
         for process in frozen:
             process.resume()
         assert parent.stdout.readline() == b"Rendition\n"

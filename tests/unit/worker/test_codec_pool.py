@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
+from typing import BinaryIO
 from uuid import UUID
 
 import psutil
@@ -24,7 +26,8 @@ from tests.pictures import encode, photo
 from tests.stack import until
 from tests.unit.worker.planted import ACCOUNT, misbehave, outcomes
 
-LIMITS = PoolLimits(memory_bytes=1_000_000_000, cpu_seconds=20, wall_seconds=1.0)
+LIMITS = PoolLimits(memory_bytes=1_000_000_000, cpu_seconds=20, wall_seconds=20.0)
+SOON = replace(LIMITS, wall_seconds=3.0)  # for what has to end at it, longer than a busy machine keeps others waiting
 RECIPE = Recipe()
 DEADLINE = 20.0
 A, B = UUID(int=1), UUID(int=2)
@@ -33,6 +36,13 @@ A, B = UUID(int=1), UUID(int=2)
 @pytest.fixture
 def pool() -> Iterator[CodecPool]:
     made = CodecPool(2, LIMITS, codec=misbehave)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def impatient() -> Iterator[CodecPool]:
+    made = CodecPool(2, SOON, codec=misbehave)
     yield made
     made.close()
 
@@ -59,6 +69,11 @@ def children(pool: CodecPool) -> set[int]:
     return pids
 
 
+def used(pids: set[int]) -> float:
+    """Seconds of the processor that these processes have used."""
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+
+
 def replaced() -> float:
     return REGISTRY.get_sample_value("halftone_codec_children_replaced_total") or 0.0
 
@@ -83,7 +98,7 @@ def test_no_sources_give_no_results(pool: CodecPool) -> None:
 @pytest.mark.parametrize(
     ("vice", "error", "says"),
     [
-        (b"loop", CodecTimeout, "1 s"),
+        (b"loop", CodecTimeout, "3 s"),
         (b"allocate", CodecCrashed, "memory"),  # four gigabytes
         (b"kill", CodecCrashed, "ended with -9"),
         (b"bug", CodecCrashed, "UnpicklableError"),  # whose exception cannot travel
@@ -92,8 +107,9 @@ def test_no_sources_give_no_results(pool: CodecPool) -> None:
     ],
 )
 def test_a_codec_that_misbehaves_costs_its_own_image(
-    pool: CodecPool, vice: bytes, error: type[ImageError], says: str
+    impatient: CodecPool, vice: bytes, error: type[ImageError], says: str
 ) -> None:
+    pool = impatient
     results = run(pool, vice, b"echo:fine", b"echo:too")
     assert isinstance(results[0], error)
     assert says in results[0].detail
@@ -105,13 +121,13 @@ def test_a_codec_that_misbehaves_costs_its_own_image(
 def test_an_image_whose_child_died_once_is_made_on_the_spot(pool: CodecPool) -> None:
     before, pids = replaced(), children(pool)
     results: list[Rendition | ImageError] = []
-    caller = threading.Thread(target=lambda: results.extend(run(pool, b"sleep:0.6", b"sleep:0.6")))
+    caller = threading.Thread(target=lambda: results.extend(run(pool, b"sleep:2", b"sleep:2")))
     caller.start()
-    time.sleep(0.2)
+    until(lambda: len(pool._turns.running) == 2)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     caller.join(DEADLINE)
-    assert [body(result) for result in results] == [b"sleep:0.6"] * 2
+    assert [body(result) for result in results] == [b"sleep:2"] * 2
     assert replaced() - before == 2
 
 
@@ -157,7 +173,8 @@ def test_a_killed_fork_server_comes_back(pool: CodecPool) -> None:
     assert [body(result) for result in run(pool, *[b"echo:here"] * 8)] == [b"here"] * 8
 
 
-def test_a_frozen_child_that_reads_nothing_costs_one_image(pool: CodecPool) -> None:
+def test_a_frozen_child_that_reads_nothing_costs_one_image(impatient: CodecPool) -> None:
+    pool = impatient
     frozen = min(children(pool))
     os.kill(frozen, signal.SIGSTOP)
     source = b"echo:" + bytes(10_000_000)  # more than the socket holds
@@ -169,6 +186,7 @@ def test_a_frozen_child_that_reads_nothing_costs_one_image(pool: CodecPool) -> N
 def test_close_ends_the_children_at_once_and_a_call_under_way_raises() -> None:
     pool = CodecPool(2, PoolLimits(memory_bytes=LIMITS.memory_bytes), codec=misbehave)
     pids = children(pool)
+    before = used(pids)
     raised: list[type[BaseException]] = []
 
     def wait() -> None:
@@ -179,11 +197,11 @@ def test_close_ends_the_children_at_once_and_a_call_under_way_raises() -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    until(lambda: any(psutil.Process(pid).cpu_percent(0.05) > 20 for pid in pids))
+    until(lambda: len(pool._turns.running) == 2 and used(pids) > before + 0.1)
     began = time.monotonic()
     pool.close()
     thread.join(DEADLINE)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 4.5, "below the time for which it waits for drivers that do not end"
     assert raised == [PoolClosedError]
     until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     with pytest.raises(PoolClosedError):
@@ -209,18 +227,30 @@ def test_the_pool_closes_within_one_wait_for_all_its_children(monkeypatch: pytes
 def test_a_small_request_overtakes_a_large_one() -> None:
     pool = CodecPool(1, LIMITS, codec=misbehave)
     order: list[str] = []
+    small_waits = threading.Event()
+
+    def source(name: str, number: int) -> BinaryIO:
+        """Opened in the order in which they are made; the second of the large request waits for the small one."""
+        order.append(name)
+        if (name, number) == ("large", 1):
+            assert small_waits.wait(DEADLINE)
+        return in_memory(b"sleep:0.01")
 
     def send(name: str, request_id: UUID, count: int) -> None:
-        sources = [partial(in_memory, b"sleep:0.1")] * count
-        order.extend(name for _ in pool.compress(sources, RECIPE, request_id, ACCOUNT))
+        sources = [partial(source, name, number) for number in range(count)]
+        assert len(list(pool.compress(sources, RECIPE, request_id, ACCOUNT))) == count
 
+    threads = [threading.Thread(target=send, args=one) for one in (("large", A, 10), ("small", B, 1))]
     try:
-        large = threading.Thread(target=send, args=("large", A, 10))
-        large.start()
-        until(lambda: len(order) == 1)
-        send("small", B, 1)
-        large.join(DEADLINE)
+        threads[0].start()
+        until(lambda: len(order) == 2)
+        threads[1].start()
+        until(lambda: len(pool._turns.waiting) == 2)
+        small_waits.set()
+        for thread in threads:
+            thread.join(DEADLINE)
     finally:
+        small_waits.set()
         pool.close()
     assert order.index("small") <= 3  # behind the one that was being made, and one in its turn
     assert len(order) == 11

@@ -26,8 +26,8 @@ CANARY = "postgresql://halftone:canary-5f1c@127.0.0.1/halftone"
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[CodecPool]:
-    made = CodecPool(1, PoolLimits(wall_seconds=1.5), codec=attempt)
-    outcomes(made, [b"half:"])  # so that its processes are there
+    made = CodecPool(1, codec=attempt)
+    outcomes(made, [b"open a socket:"])  # so that its processes are there
     yield made
     made.close()
 
@@ -63,7 +63,8 @@ def test_a_captured_child_is_refused(pool: CodecPool, blob: Path, name: str) -> 
 )
 def test_a_child_that_lies_costs_its_own_image(lie: str, error: type[ImageError], says: str, tmp_path: Path) -> None:
     """`claim` of four gigabytes and `drip` of one byte at a time, too, take no memory and end in time."""
-    pool = CodecPool(1, PoolLimits(wall_seconds=1.5), codec=attempt)
+    limits = PoolLimits(wall_seconds=3.0) if error is CodecTimeout else PoolLimits()
+    pool = CodecPool(1, limits, codec=attempt)
     before, most = psutil.Process().memory_info().rss, 0
     done = threading.Event()
 

@@ -1,17 +1,23 @@
 """A host that drips costs a bounded number of steps of the loop, and ends with an error of its own."""
 
+import asyncio
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from shared import errors
 from shared.egress import Egress, connection, response
+from shared.egress.connection import Connection
 from shared.egress.loop import Batch, running_loop
 from shared.egress.response import FREE_READS, ResponseReader
-from tests.origin import Behaviour, Exchange, Origin, drip, late, status
+from tests.origin import Behaviour, Exchange, Origin, drip
+from tests.stack import until
 from tests.unit.shared.egress.conftest import PICTURE, at_most, failure, get, https_origin, post
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -103,20 +109,78 @@ def test_a_crawling_host_is_given_up_long_before_the_deadline(
     assert (error.code, error.detail) == ("timeout", "127.0.0.1 sent less than 1000 bytes a second.")
 
 
+class Clock:
+    """In place of the loop's, for connections: it goes on only while a host pauses, however slow the machine is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.received = self.checks = 0
+        received, check = ResponseReader.received, Connection._check
+
+        def counted(reader: ResponseReader, count: int) -> bool:
+            is_over = received(reader, count)
+            self.received += count
+            return is_over
+
+        def checked(connection: Connection) -> None:
+            check(connection)
+            self.checks += 1
+
+        monkeypatch.setattr(ResponseReader, "received", counted)
+        monkeypatch.setattr(Connection, "_check", checked)
+        replaced = {**vars(asyncio), "get_running_loop": lambda: self}
+        monkeypatch.setattr(connection, "asyncio", SimpleNamespace(**replaced))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio.get_running_loop(), name)
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, _: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(0.003, callback)
+
+    def host(self, *pieces: bytes, every: float) -> Behaviour:
+        """Each piece after a pause; the next one once this one was read, and its connection checked since."""
+
+        def answer(exchange: Exchange) -> None:
+            sent, stopping = 0, exchange.stopping.is_set
+            for piece in pieces:
+                checks, self.now = self.checks, self.now + every
+                if sent:
+                    until(lambda checks=checks: self.checks > checks or stopping(), every=0.001)  # type: ignore[misc]
+                exchange.send(piece)
+                sent += len(piece)
+                until(lambda sent=sent: self.received >= sent or stopping(), every=0.001)  # type: ignore[misc]
+
+        return answer
+
+
 @pytest.mark.parametrize(
-    "behaviour",
+    ("size", "every"),
     [
-        pytest.param(late(status(200, PICTURE), seconds=1), id="late"),
-        pytest.param(drip(PICTURE, every=0.02, size=1000), id="50 kB a second"),
-        pytest.param(drip(PICTURE[:3000], every=0.04, size=100), id="2.5 kB a second in small pieces"),
+        pytest.param(100_000, 30.0, id="late"),
+        pytest.param(5000, 0.1, id="50 kB a second"),
+        pytest.param(250, 0.1, id="2.5 kB a second in small pieces"),
+        pytest.param(1000, 0.9, id="1.1 kB a second"),
     ],
 )
 def test_a_slow_but_honest_host_is_waited_for(
-    origin: Origin, egress: Egress, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
+    origin: Origin, egress: Egress, monkeypatch: pytest.MonkeyPatch, size: int, every: float
 ) -> None:
-    monkeypatch.setattr(connection, "GRACE_SECONDS", 0.3)
-    monkeypatch.setattr(connection, "CHECK_SECONDS", 0.1)
-    assert PICTURE.startswith(get(egress, origin.on("/a", behaviour), seconds=60))
+    clock, picture = Clock(monkeypatch), PICTURE[:100_000]
+    pieces = [picture[start : start + size] for start in range(0, len(picture), size)]
+    pieces[0] = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + pieces[0]
+    assert get(egress, origin.on("/a", clock.host(*pieces, every=every)), seconds=600) == picture
+
+
+def test_by_the_same_clock_a_host_that_is_slower_is_given_up(
+    origin: Origin, egress: Egress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    host = clock.host(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", *[b"x" * 900] * 111, every=1)
+    assert failure(egress, origin.on("/a", host), seconds=600).code == "timeout"
+    assert 90 < clock.now < 112
 
 
 def test_tls_in_records_of_a_byte_ends_soon(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:

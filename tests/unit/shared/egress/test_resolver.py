@@ -106,13 +106,13 @@ def test_a_name_that_answered_late_is_known_from_then_on(slow: SlowNames) -> Non
         url = late.add("/a", b"x")
         assert _body(egress, url) is None
         slow.answer.set()
-        assert until(lambda: _body(egress, url)) == b"x"
+        assert until(lambda: _body(egress, url, seconds=20)) == b"x"
     assert slow.asked == ["late.example"]
 
 
-def _body(egress: Egress, url: str) -> bytearray | None:
+def _body(egress: Egress, url: str, *, seconds: float = 0.2) -> bytearray | None:
     try:
-        return get(egress, url, seconds=0.2)
+        return get(egress, url, seconds=seconds)
     except DnsFailure:
         return None
 

@@ -192,12 +192,12 @@ def held(places: Places, *owners: str) -> Place:
     return place
 
 
-def test_the_client_with_the_most_streams_gives_way_for_one_that_has_fewer(impatient: None) -> None:
+def test_the_client_with_the_most_streams_gives_way_for_one_that_has_fewer() -> None:
     places = Places(Kind.EVENTS, 5)
     first, *greedy = held(places, "a"), held(places, "b"), held(places, "b"), held(places, "c"), held(places, "d")
     assert not isinstance(places.take(["e"], lambda: None), Place)  # none is old enough
     for place in (first, *greedy):
-        place.since -= 1
+        place.since -= PATIENCE[Kind.EVENTS]
 
     held(places, "e")
 

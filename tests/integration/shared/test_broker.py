@@ -181,16 +181,22 @@ def test_the_slow_queue_holds_no_more_threads_than_it_may(working: Working, acto
     assert actors.slow_at_once == 1
 
 
-@pytest.mark.parametrize(("retries", "seconds"), [(0, 1.0), (4, 6.0)])
-def test_a_broker_that_is_down_says_no_and_says_it_soon(*, retries: int, seconds: float) -> None:
+@pytest.mark.parametrize(("retries", "seconds"), [(0, 0.0), (4, 4.0)])
+def test_a_broker_that_is_down_says_no_and_says_it_soon(
+    monkeypatch: pytest.MonkeyPatch, *, retries: int, seconds: float
+) -> None:
+    """By the pauses that it makes; the clock also counts those of a busy machine."""
+    pauses: list[float] = []
+    monkeypatch.setattr("redis.retry.sleep", pauses.append)
     broker = connect(NOBODY, retries=retries)
     begun = time.monotonic()
     assert not send(broker, Deliver(delivery_id=uuid4()))
-    assert time.monotonic() - begun < seconds
+    assert (len(pauses), sum(pauses) <= seconds) == (retries, True)
     if not retries:
         pipelines, done = group_of_three(uuid4())
         assert not send_group(broker, pipelines, done=done)
-        assert time.monotonic() - begun < 2 * seconds
+        assert pauses == []
+    assert time.monotonic() - begun < 10
     broker.close()
 
 

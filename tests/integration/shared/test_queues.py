@@ -20,6 +20,7 @@ from tests.stack import until
 
 QUEUE = queues.QUEUE + Deliver.queue
 LONG = int(queues.BLOCK_SECONDS * 1000)
+LONGER = LONG + 4000  # nobody asks again while the test counts; their sockets give up a second later
 
 
 class Actors(Holding):
@@ -106,7 +107,7 @@ def take(broker: Broker, queue: str = Deliver.queue) -> Taken:
 def test_one_message_wakes_one_of_many_idle_processes(redis_url: str, broker: Broker, actors: Actors) -> None:
     with ExitStack() as running:
         for _ in range(16):
-            running.enter_context(process(redis_url, Courier(actors)))
+            running.enter_context(process(redis_url, Courier(actors), block_ms=LONGER))
         until(lambda: waiting(broker) == 16)
         reset(broker)
         send(broker, deliver())
@@ -185,7 +186,7 @@ def test_a_process_that_starts_finds_what_a_wiped_valkey_no_longer_knows_of(
 
 
 def test_an_idle_process_beats_and_asks_for_no_more(redis_url: str, broker: Broker, actors: Actors) -> None:
-    with process(redis_url, Courier(actors)):
+    with process(redis_url, Courier(actors), block_ms=LONGER):
         until(lambda: waiting(broker) == 1)
         reset(broker)
         time.sleep(1)

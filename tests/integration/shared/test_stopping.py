@@ -1,6 +1,5 @@
 """A worker that stops: consumers that are blocked in Valkey, threads that sleep, messages in hand."""
 
-import time
 from collections.abc import Iterator
 from threading import Thread
 from uuid import uuid4
@@ -83,7 +82,7 @@ def test_what_is_not_begun_is_given_back(broker: Broker, worker: Worker, actors:
         send(broker, Deliver(delivery_id=uuid4()))
     until(lambda: not broker.client.exists(QUEUE) and len(actors.received) == 2)  # two have no thread
     stop = stopping(worker)
-    time.sleep(0.1)
+    until(lambda: not any(thread.running for thread in worker.workers))  # they have been told to end
     actors.go_on.set()
     stop.join(10)
     assert (len(actors.received), broker.client.llen(QUEUE)) == (2, 2)

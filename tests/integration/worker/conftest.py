@@ -152,7 +152,7 @@ def fetcher(
     database: Database, origin: Origin, busy: Origin, blobs: Blobs, post: Post, polite: Callable[..., Politeness]
 ) -> Iterator[Fetcher]:
     egress = Egress((origin.place, busy.place))
-    limits = FetchLimits(first_fetch_seconds=0.5, fetch_seconds=2.0, max_source_bytes=10_000)
+    limits = FetchLimits(first_fetch_seconds=1.5, fetch_seconds=20.0, max_source_bytes=10_000)
     yield Fetcher(database=database, egress=egress, blobs=blobs, limits=limits, politeness=polite(), send_group=post)
     egress.close()
 

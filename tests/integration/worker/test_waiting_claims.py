@@ -98,7 +98,7 @@ def test_a_claim_that_cannot_be_renewed_now_holds_up_no_other(database: Database
     spans = [range(1, 9), range(9, 17)]
     held = [(compress_after(claimed_batch(database, request_id, span)), fetched(*span)) for span in spans]
     pass_time(database, request_id, 100)
-    hasty = Database(database.engine.url.render_as_string(hide_password=False), statement_timeout_ms=300)
+    hasty = Database(database.engine.url.render_as_string(hide_password=False), statement_timeout_ms=1500)
     with Session(database.engine) as session, session.begin():
         execute(session, "SELECT 1 FROM image WHERE number = 1 FOR UPDATE")
         keep_claims(hasty, lambda: held, Ticks(lambda: None), longest=60)

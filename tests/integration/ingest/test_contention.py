@@ -17,12 +17,16 @@ from tests.integration.ingest.conftest import Sql
 from tests.integration.ingest.test_accept import post_csv
 from tests.integration.ingest.test_changes import CHANGES, add_delivery
 from tests.integration.ingest.test_http_edges import problem
-from tests.stack import until
 
 REPEATS = 20
 WAITING = (
     "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
+
+
+def waiting(sql: Sql) -> int:
+    [row] = sql(WAITING)
+    return int(row["n"])
 
 
 @contextmanager
@@ -47,8 +51,10 @@ def test_repeats_of_a_change_that_waits_are_refused_and_others_get_their_turn(
 
     with ThreadPoolExecutor(REPEATS) as threads, held(database):
         answers = [threads.submit(change, number) for number in range(REPEATS)]
-        until(lambda: sum(answer.done() for answer in answers) == REPEATS - 1)
-        assert sql(WAITING) == [{"n": 1}], "the repeats wait for no lock"
+        most = 0
+        for _ in iter(lambda: sum(answer.done() for answer in answers) >= REPEATS - 1, True):
+            most = max(most, waiting(sql))
+        assert most == 1, "the repeats wait for no lock"
         assert post_csv(client).status_code == 202
         refused = [answer.result() for answer in answers]
     assert {problem(answer) for answer in refused} == {(409, "conflict")}

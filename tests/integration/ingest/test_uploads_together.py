@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from itertools import count
+from itertools import chain, count, repeat
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -45,16 +45,6 @@ def small(app: Starlette) -> Iterator[httpx.Client]:
         yield client
 
 
-def received(connection: socket.socket, text: bytes) -> bytes:
-    """The answer as far as `text`; the server may send it in parts."""
-    answer = b""
-    while text not in answer:
-        more = connection.recv(4000)
-        assert more, answer
-        answer += more
-    return answer
-
-
 def begun(client: httpx.Client, rest: bytes, *, address: str | None = None) -> socket.socket:
     """A connection on which an upload was begun, each by a client of its own unless an `address` is given."""
     connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
@@ -62,6 +52,15 @@ def begun(client: httpx.Client, rest: bytes, *, address: str | None = None) -> s
     head += f"X-Forwarded-For: {address or next(ADDRESSES)}\r\n"
     connection.sendall(head.encode() + rest)
     return connection
+
+
+def answer_of(connection: socket.socket, end: bytes) -> bytes:
+    """What comes up to `end`; head and body of an answer may come apart."""
+    answer = b""
+    while end not in answer:
+        answer += (received := connection.recv(4000))
+        assert received, answer
+    return answer
 
 
 @pytest.mark.parametrize("form", [False, True])
@@ -80,8 +79,9 @@ def test_what_has_no_room_beside_others_is_503_and_taken_later(
         for _ in range(6):
             stack.enter_context(begun(small, begin))
         until(lambda: app.state.context.space.reserved == SPOOL)
-        refused = received(stack.enter_context(begun(small, last)), b"retry-after: 30")
+        refused = answer_of(stack.enter_context(begun(small, last)), b"\r\n\r\n")
         assert refused.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 30" in refused.lower()
         answer = small.post("/v1/requests", files={"file": ("a.csv", CSV)}) if form else post_csv(small)
         assert (answer.status_code, answer.json()["code"]) == (503, "busy")
     until(lambda: app.state.context.space.reserved == 0)
@@ -105,7 +105,7 @@ def test_the_uploads_of_one_client_reserve_a_fourth_together(small: httpx.Client
         for _ in range(3):
             stack.enter_context(begun(small, BEGUN, address="192.0.2.1"))
         until(lambda: app.state.context.space.reserved == LARGEST)
-        refused = received(stack.enter_context(begun(small, BEGUN, address="192.0.2.1")), b"too_many_at_once")
+        refused = answer_of(stack.enter_context(begun(small, BEGUN, address="192.0.2.1")), b"too_many_at_once")
         assert refused.startswith(b"HTTP/1.1 429")
         assert post_csv(small).status_code == 202
 
@@ -114,11 +114,13 @@ def test_slow_uploads_give_way_to_those_that_find_no_room(
     small: httpx.Client, app: Starlette, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many as the room takes, which begin quickly and go on at 1 kB/s, for ever: each newcomer ends the oldest."""
-    monkeypatch.setitem(PATIENCE, Kind.UPLOAD, 0.5)
+    monkeypatch.setitem(PATIENCE, Kind.UPLOAD, 60)
     space, stop = app.state.context.space, Event()
 
     def drip(connections: list[socket.socket]) -> None:
-        while not stop.wait(1):
+        for pause in chain([0], repeat(1)):
+            if stop.wait(pause):
+                return
             for connection in connections:
                 with suppress(OSError):
                     connection.sendall(b"x" * 1000)
@@ -128,11 +130,13 @@ def test_slow_uploads_give_way_to_those_that_find_no_room(
         stack.callback(stop.set)
         until(lambda: space.reserved == SPOOL)
         assert post_csv(small).status_code == 503  # none is known to be slow yet
+        monkeypatch.setitem(PATIENCE, Kind.UPLOAD, 0.5)  # from their next byte on
         Thread(target=drip, args=(slow,), daemon=True).start()
         time.sleep(0.6)
         for connection in slow[:3]:
             stack.enter_context(begun(small, BEGUN))
-            assert received(connection, b"The upload was slow").startswith(b"HTTP/1.1 503")
+            answer = answer_of(connection, b"The upload was slow")
+            assert answer.startswith(b"HTTP/1.1 503")
         until(lambda: space.reserved == SPOOL)
 
 

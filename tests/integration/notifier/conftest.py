@@ -119,7 +119,7 @@ def receiver() -> Iterator[Origin]:
 def sender(database: Database, receiver: Origin) -> Iterator[WebhookSender]:
     with closing(Egress((receiver.place,))) as egress:
         yield WebhookSender(
-            database=database, egress=egress, queue=ReceiverQueue(Shares(host=2, threads=16), Event()), seconds=2.0
+            database=database, egress=egress, queue=ReceiverQueue(Shares(host=2, threads=16), Event()), seconds=20.0
         )
 
 

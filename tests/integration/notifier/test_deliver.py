@@ -90,19 +90,19 @@ def counted(result: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "code"),
+    ("behaviour", "code", "seconds"),
     [
-        (close_at_once, "connect_failure"),
-        (reset_after(b"", sent=-1), "connect_failure"),
-        (late(status(200), seconds=30), "timeout"),
+        (close_at_once, "connect_failure", 20),
+        (reset_after(b"", sent=-1), "connect_failure", 20),
+        (late(status(200), seconds=30), "timeout", 0.3),
     ],
     ids=["closed", "reset", "silent"],
 )
 def test_no_answer_is_an_attempt_too(
-    sender: WebhookSender, request_id: UUID, receiver: Origin, behaviour: Any, code: str
+    sender: WebhookSender, request_id: UUID, receiver: Origin, behaviour: Any, code: str, seconds: float
 ) -> None:
     receiver.on(HOOK, behaviour)
-    assert attempt(replace(sender, seconds=0.3), request_id)["status"] == "pending"
+    assert attempt(replace(sender, seconds=seconds), request_id)["status"] == "pending"
     (row,) = attempts_of(sender.database, request_id)
     assert row["status_code"] is None
     assert row["error"].startswith(f"{code}: ")

@@ -32,6 +32,7 @@ TEST_PORTS = range(12_000, 20_000)  # apart from those for outgoing connections 
 LOCAL = (sys.executable, "-m", "deploy.local")
 READY_WITHIN = 60.0
 STOP_WITHIN = 20.0
+_reserved = set[int]()
 
 
 def until(check: Callable[[], T | None], *, within: float = 10.0, every: float = 0.05) -> T:
@@ -45,8 +46,12 @@ def until(check: Callable[[], T | None], *, within: float = 10.0, every: float =
 
 
 def reserve_ports(count: int) -> list[int]:
-    """Free loopback ports."""
-    return [port for port in random.sample(TEST_PORTS, 20 * count) if is_free("127.0.0.1", port)][:count]
+    """Free loopback ports that nobody was given before, also no other process of this session: some are used late."""
+    share, number = (int(os.environ.get(f"PYTEST_XDIST_WORKER{name}", "0").lstrip("gw")) for name in ("_COUNT", ""))
+    ours = [port for port in TEST_PORTS[number :: share or 1] if port not in _reserved]
+    ports = [port for port in random.sample(ours, 20 * count) if is_free("127.0.0.1", port)][:count]
+    _reserved.update(ports)
+    return ports
 
 
 def own_folder() -> Path:

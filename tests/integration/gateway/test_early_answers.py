@@ -232,6 +232,7 @@ def test_a_slow_upload_gives_way_with_an_answer(
 ) -> None:
     monkeypatch.setitem(PATIENCE, Kind.UPLOAD, 0.3)
     url, space = doors["off"], apps["off"].state.context.space
+    until(lambda: space.reserved == 0)  # nothing of the test before has a place
     with begun(url, OURS, size) as one, begun(url, OURS, size) as other:
         until(lambda: space.reserved == 2 * size)  # both are there, before others come
         ended = until(lambda: (small(url, OURS), select([one, other], [], [], 0.1)[0])[1])

@@ -34,7 +34,7 @@ def test_it_ends_when_the_key_is_revoked(database: Database, addresses: dict[str
 
 
 def test_it_ends_when_the_key_expires(database: Database, addresses: dict[str, str], key: Key) -> None:
-    short = add_key(database, key.account, expires_in=2)
+    short = add_key(database, key.account, expires_in=4)
     assert not [line for line in following(addresses, database, short) if line.startswith("event: done")]
 
 

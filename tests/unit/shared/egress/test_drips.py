@@ -147,8 +147,7 @@ class Clock:
             sent, stopping = 0, exchange.stopping.is_set
             for piece in pieces:
                 checks, self.now = self.checks, self.now + every
-                if sent:
-                    until(lambda checks=checks: self.checks > checks or stopping(), every=0.001)  # type: ignore[misc]
+                until(lambda checks=checks: self.checks > checks or stopping(), every=0.001)  # type: ignore[misc]
                 exchange.send(piece)
                 sent += len(piece)
                 until(lambda sent=sent: self.received >= sent or stopping(), every=0.001)  # type: ignore[misc]

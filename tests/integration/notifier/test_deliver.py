@@ -117,7 +117,7 @@ def test_an_event_that_cannot_be_signed_is_given_up_like_any_other(sender: Webho
 
 
 def test_a_private_address_is_never_posted_to(sender: WebhookSender, request_id: UUID, receiver: Origin) -> None:
-    assert attempt(replace(sender, egress=Egress()), request_id)["status"] == "pending"
+    assert attempt(replace(sender, egress=Egress()), request_id)["status"] == "stopped"
     assert attempts_of(sender.database, request_id)[0]["error"].startswith("blocked_url: ")
     assert receiver.hits(HOOK) == 0
 

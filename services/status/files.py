@@ -139,7 +139,10 @@ async def get_outputs_zip(http_request: HttpRequest) -> Response:
 
 
 async def _in_turn(http_request: HttpRequest, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Each chunk is made in a thread once it is this download's turn; none is while the client takes the last one."""
+    """Each chunk is made in a thread once it is this download's turn; none is while the client takes the last one.
+
+    An empty chunk is not sent: it ends the turn, and a client that has left is noticed.
+    """
     exports: FairSemaphore = http_request.app.state.exports
     owner = owner_of(http_request)
     while True:
@@ -147,7 +150,8 @@ async def _in_turn(http_request: HttpRequest, chunks: Iterator[bytes]) -> AsyncI
             chunk = await run_in_threadpool(next, chunks, None)
         if chunk is None:
             return
-        yield chunk
+        if chunk:
+            yield chunk
 
 
 def _attachment(file_name: str) -> dict[str, str]:

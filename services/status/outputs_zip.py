@@ -21,6 +21,8 @@ from shared.blobs import BlobMissing, Blobs, output_key
 from shared.formats import EXTENSIONS
 
 CHUNK = 256 * 1024
+READS_AT_ONCE = 32
+"""Renditions that are read for one chunk at most: tiny ones, or some that are gone, do not fill one soon."""
 MISSING = "MISSING.txt"
 STEM_BYTES = 180
 """Below the 255 bytes of a name on Linux, and short enough for Windows' 260 characters of path."""
@@ -31,45 +33,100 @@ RESERVED = re.compile(r"(?:CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM[0-9¹²�
 
 
 def zip_chunks(pages: Iterable[list[ExportRow]], blobs: Blobs, *, request_id: UUID) -> Iterator[bytes]:
-    """The archive in chunks of about CHUNK bytes. Holds one rendition in memory, and up to 48 bytes of each product."""
+    """The archive in chunks of about CHUNK bytes, and an empty one wherever so much work was done without filling one.
+
+    Holds one rendition in memory, a few chunks, and up to 48 bytes of each product.
+    """
     chunk = bytearray()
-    with closing(Directory()) as directory:
-        for piece in _pieces(pages, blobs, directory, request_id=request_id):
+    with closing(Directory()) as directory, closing(Missing()) as missing:
+        for piece in _pieces(pages, blobs, directory, missing, request_id=request_id):
             chunk += piece
-            if len(chunk) >= CHUNK:
+            if not piece:
+                yield b""
+            elif len(chunk) >= CHUNK:
                 yield bytes(chunk)
                 chunk.clear()
     yield bytes(chunk)
 
 
 def _pieces(
-    pages: Iterable[list[ExportRow]], blobs: Blobs, directory: "Directory", *, request_id: UUID
+    pages: Iterable[list[ExportRow]], blobs: Blobs, directory: "Directory", missing: "Missing", *, request_id: UUID
 ) -> Iterator[bytes]:
-    archive, missing = ZipStream(), list[str]()
+    """Pieces of at most CHUNK bytes; an empty one after each page, and after READS_AT_ONCE renditions."""
+    archive = ZipStream()
     archive._filelist = directory  # noqa: SLF001
-    for name, sha256, extension in _named(pages):
+    for number, found in enumerate(_named(pages), start=1):
+        if found is None or number % READS_AT_ONCE == 0:
+            yield b""
+        if found is None:
+            continue
+        name, sha256, extension = found
         try:
             content = blobs.get(output_key(request_id, sha256, extension))
         except BlobMissing:
             missing.append(name)
         else:
-            yield from _member(archive, name, content)
-    if missing:
-        text = "These files could not be found any more:\r\n" + "".join(f"{name}\r\n" for name in missing)
-        yield from _member(archive, MISSING, text.encode())
+            yield from _member(archive, name, _slices(content), size=len(content), crc=crc32(content))
+            del content  # before the next one is read
+    if missing.size:
+        yield from _member(archive, MISSING, missing.blocks(), size=missing.size, crc=missing.crc)
     yield from archive.footer()
 
 
-class Directory:
-    """The central directory, in place of zipstream's list of objects of 550 bytes: deflated, in a temporary file.
+def _slices(content: bytes) -> Iterator[bytes]:
+    """Copies: a view of the last one would keep all of the content while the next rendition is read."""
+    for start in range(0, len(content), CHUNK):
+        yield content[start : start + CHUNK]
 
-    A record of 80 bytes takes some 20 of disk, and no memory. zipstream asks for their number, and writes what it is
-    given without looking at it: blocks of many records do as well.
-    """
+
+class Spooled:
+    """Text of each member, deflated in a temporary file: it takes no memory, and a fourth of its size on disk."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=CHUNK)  # noqa: SIM115
         self._deflated = compressobj(level=1)
+
+    def write(self, data: bytes) -> None:
+        self._file.write(self._deflated.compress(data))
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of it, once: nothing may be written afterwards."""
+        self._file.write(self._deflated.flush())
+        self._file.seek(0)
+        inflated = decompressobj()
+        while block := self._file.read(CHUNK // 8):
+            while block:
+                yield inflated.decompress(block, CHUNK)
+                block = inflated.unconsumed_tail
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Missing(Spooled):
+    """The text of MISSING.txt; `size` is 0 if none is missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = self.crc = 0
+
+    def append(self, name: str) -> None:
+        title = "" if self.size else "These files could not be found any more:\r\n"
+        line = f"{title}{name}\r\n".encode()
+        self.size += len(line)
+        self.crc = crc32(line, self.crc)
+        self.write(line)
+
+
+class Directory(Spooled):
+    """The central directory, in place of zipstream's list of objects of 550 bytes.
+
+    A record of 80 bytes takes some 20 of disk. zipstream asks for their number, and writes what it is given without
+    looking at it: blocks of many records do as well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
         self._count = 0
 
     def __len__(self) -> int:
@@ -77,20 +134,10 @@ class Directory:
 
     def append(self, record: bytes) -> None:
         self._count += 1
-        self._file.write(self._deflated.compress(record))
+        self.write(record)
 
     def __iter__(self) -> "Iterator[_Block]":
-        """All records, once: nothing may be appended afterwards."""
-        self._file.write(self._deflated.flush())
-        self._file.seek(0)
-        inflated = decompressobj()
-        while block := self._file.read(CHUNK // 8):
-            while block:
-                yield _Block(inflated.decompress(block, CHUNK))
-                block = inflated.unconsumed_tail
-
-    def close(self) -> None:
-        self._file.close()
+        return map(_Block, self.blocks())
 
 
 class _Block(bytes):
@@ -102,7 +149,7 @@ class _Block(bytes):
         return self
 
 
-def _member(archive: ZipStream, name: str, content: bytes) -> Iterator[bytes]:
+def _member(archive: ZipStream, name: str, content: Iterable[bytes], *, size: int, crc: int) -> Iterator[bytes]:
     """A stored member with mode 0644, its size and checksum in front.
 
     `archive.add` would set 0600, and write them behind the content (a data descriptor): a program that unpacks while it
@@ -110,16 +157,17 @@ def _member(archive: ZipStream, name: str, content: bytes) -> Iterator[bytes]:
     """
     info = ZipStreamInfo(name)
     info.external_attr = (S_IFREG | 0o644) << 16
-    info.file_size = info.compress_size = len(content)
-    info.CRC = crc32(content)
+    info.file_size = info.compress_size = size
+    info.CRC = crc
     info.header_offset = archive._pos  # noqa: SLF001
-    for piece in (info.FileHeader(zip64=False), content):
+    yield archive._track(info.FileHeader(zip64=False))  # noqa: SLF001
+    for piece in content:
         yield archive._track(piece)  # noqa: SLF001
     archive._filelist.append(info._central_directory_header_data())  # noqa: SLF001
 
 
-def _named(pages: Iterable[list[ExportRow]]) -> Iterator[tuple[str, str, str]]:
-    """Name, hash and extension of each rendition; an image at two positions is two files."""
+def _named(pages: Iterable[list[ExportRow]]) -> Iterator[tuple[str, str, str] | None]:
+    """Name, hash and extension of each rendition, and None after each page; an image at two positions is two files."""
     names = UniqueNames()
     for page in pages:
         for product in page:
@@ -128,6 +176,7 @@ def _named(pages: Iterable[list[ExportRow]]) -> Iterator[tuple[str, str, str]]:
                 if image.rendition_sha256 and image.rendition_format:
                     extension = EXTENSIONS[image.rendition_format]
                     yield f"{stem}_{position}.{extension}", image.rendition_sha256, extension
+        yield None
 
 
 class UniqueNames:

@@ -1,19 +1,23 @@
 """Names inside the zip unpack on every system, and never onto each other; a large zip needs little memory."""
 
+import asyncio
 import io
 import tracemalloc
 import unicodedata
 import zipfile
 from collections.abc import Iterator
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request as HttpRequest
 
-from services.status import outputs_zip
+from services.status import files, outputs_zip
 from services.status.outputs_zip import (
     CHUNK,
+    READS_AT_ONCE,
     STEM_BYTES,
     Directory,
     UniqueNames,
@@ -23,7 +27,9 @@ from services.status.outputs_zip import (
     zip_chunks,
 )
 from services.status.views import ExportImage, ExportRow
+from shared.blobs import BlobMissing
 from shared.blobs.disk import DiskBlobs
+from shared.http.limits import FairSemaphore
 
 REQUEST = UUID(int=7)
 
@@ -108,7 +114,7 @@ def test_beyond_the_members_of_a_plain_zip_it_becomes_zip64() -> None:
 
 def peak_of(members: int) -> int:
     tracemalloc.start()
-    sizes = [len(chunk) for chunk in archive_of(members)]
+    sizes = [len(chunk) for chunk in archive_of(members) if chunk]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert min(sizes[:-1]) >= CHUNK
@@ -124,9 +130,105 @@ def test_the_directory_s_file_is_closed_when_the_client_leaves(monkeypatch: pyte
     directory = Directory()
     monkeypatch.setattr(outputs_zip, "Directory", lambda: directory)
     chunks = archive_of(20_000)
-    next(chunks)
+    next(chunk for chunk in chunks if chunk)
     chunks.close()  # type: ignore[attr-defined]
     assert directory._file.closed
+
+
+class Counted(DiskBlobs):
+    """Has `size` bytes under every key, or nothing; counts how often it is asked."""
+
+    def __init__(self, size: int | None) -> None:
+        self.size_of_each = size
+        self.asked = 0
+
+    def get(self, key: str) -> bytes:
+        self.asked += 1
+        if self.size_of_each is None:
+            raise BlobMissing(key)
+        return bytes(self.size_of_each)
+
+
+def pages_of(images: int, *, state: str, seen: list[int]) -> Iterator[list[ExportRow]]:
+    """A hundred pages of one product each; `seen` are those that were read."""
+    sha256, kind = ("ab" * 32, "jpeg") if state == "completed" else (None, None)
+    for row in range(1, 101):
+        seen.append(row)
+        yield [ExportRow(row, str(row), "Chair", [ExportImage(1, "", state, None, None, kind, sha256)] * images)]
+
+
+def test_a_request_without_renditions_is_read_a_page_at_a_time() -> None:
+    seen = list[int]()
+    chunks = zip_chunks(pages_of(3, state="failed", seen=seen), Counted(None), request_id=REQUEST)
+
+    assert [next(chunks), next(chunks)] == [b"", b""]
+    assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("size", [1, None], ids=["tiny", "gone"])
+def test_a_chunk_asks_the_store_for_few_renditions(size: int | None) -> None:
+    blobs = Counted(size)
+    before, most = 0, 0
+    for _ in zip_chunks(pages_of(100, state="completed", seen=[]), blobs, request_id=REQUEST):
+        before, most = blobs.asked, max(most, blobs.asked - before)
+
+    assert blobs.asked == 100 * 100
+    assert most <= READS_AT_ONCE
+
+
+def test_names_of_missing_files_take_no_memory() -> None:
+    """20,000 names: 2.5 MB as strings in a list."""
+
+    def walk() -> bytes:
+        tail = b""
+        for chunk in zip_chunks(pages_of(200, state="completed", seen=[]), Counted(None), request_id=REQUEST):
+            tail += chunk
+        return tail
+
+    tracemalloc.start()
+    content = walk()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    file = zipfile.ZipFile(io.BytesIO(content))
+    assert file.namelist() == ["MISSING.txt"]
+    assert file.testzip() is None
+    lines = file.read("MISSING.txt").decode().splitlines()
+    assert (len(lines), lines[1], lines[-1]) == (20_001, "1_Chair_1.jpg", "100_Chair_200.jpg")
+    assert peak < 3 * CHUNK + 2 * len(content)
+
+
+def test_one_rendition_at_a_time_is_held() -> None:
+    """While it is sent in chunks, and while the next one is read."""
+    size = 40 * CHUNK
+    chunks = zip_chunks(pages_of(1, state="completed", seen=[]), Counted(size), request_id=REQUEST)
+
+    tracemalloc.start()
+    sizes = [len(next(chunks)) for _ in range(100)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert max(sizes) < 2 * CHUNK
+    assert peak < size + 10 * CHUNK
+
+
+def test_an_empty_chunk_ends_the_turn_and_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "owner_of", lambda _: "someone")
+    exports = FairSemaphore(1)
+    turns = list[bool]()
+
+    def chunks() -> Iterator[bytes]:
+        for chunk in (b"a", b"", b"b"):
+            turns.append(exports.locked())
+            yield chunk
+
+    async def sent() -> list[bytes]:
+        app = SimpleNamespace(state=SimpleNamespace(exports=exports))
+        return [chunk async for chunk in files._in_turn(HttpRequest({"type": "http", "app": app}), chunks())]
+
+    assert asyncio.run(sent()) == [b"a", b"b"]
+    assert turns == [True] * 3
+    assert not exports.locked()
 
 
 @given(st.lists(st.integers(-(2**62), 2**62)), st.integers(0, 5))

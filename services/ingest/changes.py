@@ -34,18 +34,20 @@ class Changes:
     def __init__(self, database: Database, *, at_once: int) -> None:
         self._database = database
         self._at_once = at_once
-        self._under_way: set[UUID] = set()
+        self._under_way: set[tuple[UUID, UUID]] = set()
         self._lock = Lock()
 
-    def run(self, subject: UUID, work: Callable[[Session], T]) -> T:
-        """`work` in a transaction, like `Database.transact`; `subject` is the request or delivery that it changes.
+    def run(self, account: UUID, subject: UUID, work: Callable[[Session], T]) -> T:
+        """`work` in a transaction, like `Database.transact`; `subject` is the account's request or delivery.
+
+        The subject may be another account's, which `work` finds out: a change of the owner's tells nothing of it.
 
         Raises:
             Problem: 409 while another change of it is under way, in this process or another; 503 while there are too
                 many changes.
 
         """
-        with self._alone(subject):
+        with self._alone((account, subject)):
             try:
                 return self._database.transact(work)
             except (DBAPIError, psycopg.Error) as error:
@@ -54,7 +56,7 @@ class Changes:
                 raise
 
     @contextmanager
-    def _alone(self, subject: UUID) -> Iterator[None]:
+    def _alone(self, subject: tuple[UUID, UUID]) -> Iterator[None]:
         with self._lock:
             if subject in self._under_way:
                 raise _conflict()
@@ -151,6 +153,7 @@ def retry(
     again = request.failed + request.cancelled
     if again == 0:
         raise Problem(409, "nothing_to_retry", "No image of the request failed or was cancelled.")
+    quotas.check(session, account, again, limits)  # before thousands of groups are written
     _reopen_groups(session, request_id)
     _begin_run(session, request_id, request.run + 1, deadline=deadline)
     session.refresh(request)

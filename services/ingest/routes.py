@@ -63,7 +63,7 @@ def retry_request(http_request: HttpRequest) -> Response:
         request = changes.retry(session, account, request_id, deadline=settings.deadline, limits=settings.limits)
         return changes.view(session, request, public_url=settings.public_url)
 
-    body = context.changes.run(request_id, work)
+    body = context.changes.run(account, request_id, work)
     context.send(DispatchRequest(request_id=request_id))
     return _json(body, 202, _poll(body))
 
@@ -75,7 +75,7 @@ def cancel_request(http_request: HttpRequest) -> Response:
         request = changes.cancel(session, account, request_id)
         return changes.view(session, request, public_url=context.settings.public_url)
 
-    body = context.changes.run(request_id, work)
+    body = context.changes.run(account, request_id, work)
     context.send(CloseRequest(request_id=request_id))
     return _json(body, 202, _poll(body))
 
@@ -83,14 +83,14 @@ def cancel_request(http_request: HttpRequest) -> Response:
 def delete_request(http_request: HttpRequest) -> Response:
     context, account, request_id = _context_of(http_request), account_of(http_request), id_of(http_request)
 
-    if context.changes.run(request_id, lambda session: changes.erase_request(session, account, request_id)):
+    if context.changes.run(account, request_id, lambda session: changes.erase_request(session, account, request_id)):
         erase_files(context.blobs, request_id)
     return Response(None, 204)
 
 
 def redeliver_delivery(http_request: HttpRequest) -> Response:
     context, account, delivery_id = _context_of(http_request), account_of(http_request), id_of(http_request, "delivery")
-    body = context.changes.run(delivery_id, lambda session: changes.redeliver(session, account, delivery_id))
+    body = context.changes.run(account, delivery_id, lambda session: changes.redeliver(session, account, delivery_id))
     context.send(Deliver(delivery_id=delivery_id))
     return _json(body, 202)
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from sqlmodel import Session
 
-from services.ingest.changes import Changes
+from services.ingest.changes import Changes, cancel
 from shared.db import Database, execute
 from shared.http.problems import Problem
 from tests.integration.ingest.conftest import Sql
@@ -69,11 +69,37 @@ def test_changes_leave_connections_for_uploads(database: Database) -> None:
         go_on.wait(10)
 
     with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(changes.run, uuid4(), hold)
+        first = threads.submit(changes.run, uuid4(), uuid4(), hold)
         begun.wait(10)
         with pytest.raises(Problem) as refused:
-            changes.run(uuid4(), lambda _: None)
+            changes.run(uuid4(), uuid4(), lambda _: None)
         go_on.set()
         first.result()
     assert (refused.value.status, refused.value.code) == (503, "busy")
-    assert changes.run(uuid4(), lambda session: execute(session, "SELECT 1 AS one")) == [{"one": 1}]
+    assert changes.run(uuid4(), uuid4(), lambda session: execute(session, "SELECT 1 AS one")) == [{"one": 1}]
+
+
+def test_another_account_does_not_learn_of_a_change_under_way(
+    client: httpx.Client, database: Database, sql: Sql
+) -> None:
+    """A 409 would tell that the request exists: the answer is the 404 of an unknown id."""
+    request_id = UUID(post_csv(client).json()["request_id"])
+    [owner] = sql("SELECT account_id FROM processing_request")
+    changes, begun, go_on = Changes(database, at_once=5), Event(), Event()
+
+    def hold(_: Session) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    def cancelled_by(account: UUID) -> tuple[int, str]:
+        with pytest.raises(Problem) as refused:
+            changes.run(account, request_id, lambda session: cancel(session, account, request_id))
+        return refused.value.status, refused.value.code
+
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(changes.run, owner["account_id"], request_id, hold)
+        begun.wait(60)
+        answers = [cancelled_by(uuid4()), cancelled_by(owner["account_id"])]
+        go_on.set()
+        first.result()
+    assert answers == [(404, "not_found"), (409, "conflict")]

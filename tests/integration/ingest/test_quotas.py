@@ -4,13 +4,17 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
+from uuid import UUID
 
 import httpx
+import pytest
 
+from services.ingest import changes
 from services.ingest.accounts.quotas import set_limits
 from services.ingest.app import create
 from services.ingest.settings import IngestSettings
 from shared.db import Database
+from shared.http.problems import Problem
 from shared.schemas.accounts import DEFAULT_ACCOUNT, Limits
 from shared.usage import Usage, usage
 from tests.integration.ingest.conftest import Sql
@@ -111,6 +115,29 @@ def test_a_retry_is_charged_with_what_it_tries_again(client: httpx.Client, datab
     limit(database, images_per_day=IMAGES + 1)
     assert client.post(path).status_code == 202
     assert used(database).images_today == IMAGES + 1
+
+
+def test_a_retry_beyond_a_quota_is_refused_before_its_work(
+    client: httpx.Client, database: Database, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = UUID(post_csv(client).json()["request_id"])
+    finish(sql, failed=1)
+    reopened = list[UUID]()
+    monkeypatch.setattr(changes, "_reopen_groups", lambda _, request_id: reopened.append(request_id))
+
+    with pytest.raises(Problem) as refused:
+        database.transact(
+            lambda session: changes.retry(
+                session,
+                DEFAULT_ACCOUNT,
+                request_id,
+                deadline=timedelta(days=1),
+                limits=Limits(images_per_day=IMAGES),
+            )
+        )
+
+    assert refused.value.code == "quota_used_up"
+    assert reopened == []
 
 
 def test_stored_bytes_follow_the_end_the_retry_and_the_deletion_of_requests(

@@ -6,6 +6,7 @@ partial index `group_counted`. Requests are read by plain SQL: to compose a stat
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -23,6 +24,8 @@ Numbered = TypeVar("Numbered", Image, RejectedRow)
 ID, OWNER = col(ProcessingRequest.id), col(ProcessingRequest.account_id)
 ATTEMPTS_SHOWN = 50
 """The last ones of each delivery: every redelivery adds some."""
+ATTEMPTS_OF_PAGE = 500
+"""A page ends with the delivery that passes this limit: an attempt may have 500 characters of a receiver's answer."""
 OF_OPEN_GROUPS = """
     SELECT coalesce(sum(completed), 0) AS completed, coalesce(sum(failed), 0) AS failed,
            coalesce(sum(cancelled), 0) AS cancelled, coalesce(sum(source_bytes), 0) AS source_bytes,
@@ -54,6 +57,13 @@ class DeliveryFound(NamedTuple):
     delivery: Delivery
     event_type: str
     attempts: list[DeliveryAttempt]
+
+
+class DeliveryPage(NamedTuple):
+    """Deliveries, newest first, and whether there are more behind them."""
+
+    deliveries: list[DeliveryFound]
+    more: bool
 
 
 def one_snapshot(session: Session) -> None:
@@ -194,21 +204,24 @@ def as_of_run(session: Session, request_id: UUID, images: Iterable[Image]) -> li
 
 def list_deliveries(
     session: Session, request_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
-) -> list[DeliveryFound]:
-    """Newest first."""
+) -> DeliveryPage:
+    """At most `limit`; fewer, though there are more, where they have many attempts."""
     created_at, delivery_id = col(Delivery.created_at), col(Delivery.id)
     query = (
         select(Delivery, Event.type)
         .join(Event, col(Event.id) == col(Delivery.event_id))
         .where(Delivery.request_id == request_id)
         .order_by(created_at.desc(), delivery_id.desc())
-        .limit(limit)
+        .limit(limit + 1)
     )
     if before is not None:
         query = query.where(tuple_(created_at, delivery_id) < before)
     rows = session.exec(query).all()
-    attempts = _attempts(session, [delivery.id for delivery, _ in rows])
-    return [DeliveryFound(delivery, kind, attempts.get(delivery.id, [])) for delivery, kind in rows]
+    before_each = accumulate((min(delivery.attempt, ATTEMPTS_SHOWN) for delivery, _ in rows), initial=0)
+    page = [row for row, attempts in zip(rows[:limit], before_each, strict=False) if attempts < ATTEMPTS_OF_PAGE]
+    attempts = _attempts(session, [delivery.id for delivery, _ in page])
+    found = [DeliveryFound(delivery, kind, attempts.get(delivery.id, [])) for delivery, kind in page]
+    return DeliveryPage(found, more=len(page) < len(rows))
 
 
 def _attempts(session: Session, deliveries: Sequence[UUID]) -> dict[UUID, list[DeliveryAttempt]]:

@@ -80,16 +80,16 @@ def list_images(http_request: HttpRequest) -> Response:
 
 
 def list_deliveries(http_request: HttpRequest) -> Response:
-    read = partial(queries.list_deliveries, before=params.before_of(http_request))
-    return _list(http_request, read, _delivery_token, lambda found: views.delivery_view(*found))
+    request_id, size = id_of(http_request), params.size_of(http_request)
+    read = partial(queries.list_deliveries, request_id=request_id, before=params.before_of(http_request), limit=size)
+    found, more = _of_own_request(http_request, request_id, read)
+    last = found[-1].delivery if more else None
+    token = paging.moment_token(last.created_at, last.id) if last else None
+    return page_of([views.delivery_view(*one) for one in found], token)
 
 
 def _number_token(last: Image | RejectedRow) -> str:
     return paging.number_token(last.number)
-
-
-def _delivery_token(last: queries.DeliveryFound) -> str:
-    return paging.moment_token(last.delivery.created_at, last.delivery.id)
 
 
 def _list(

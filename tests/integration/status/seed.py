@@ -110,6 +110,7 @@ def delivered(request_id: UUID, run: int, *, attempts: int) -> list[SQLModel]:
         request_id=request_id,
         url="https://shop.example/hook",
         status="delivered",
+        attempt=attempts,
         created_at=NOW + timedelta(minutes=run),
     )
     return [

@@ -7,6 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.status import queries
 from services.status.products import export_rows
 from shared.db import Database
 from shared.lifecycle import group_of
@@ -217,6 +218,24 @@ def test_of_many_attempts_the_last_fifty_are_shown(database: Database, client: h
 
     assert [attempt["number"] for attempt in newest["attempts"]] == [1, 2]
     assert [attempt["number"] for attempt in oldest["attempts"]] == list(range(11, 61))
+
+
+def test_a_page_of_deliveries_ends_where_many_attempts_are_listed(
+    database: Database, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt may have 500 characters of an answer: 200 deliveries would be 30 MB."""
+    monkeypatch.setattr(queries, "ATTEMPTS_OF_PAGE", 100)
+    request = seed.request(run=5)
+    attempts = [1, 60, 60, 2, 60]
+    rows = [seed.delivered(request.id, run, attempts=of_run) for run, of_run in enumerate(attempts, start=1)]
+    seed.add(database, [request, *(row for of_run in rows for row in of_run)])
+    path = f"/v1/requests/{request.id}/deliveries"
+
+    pages = [client.get(path).json()]
+    while pages[-1]["next_page_token"]:
+        pages.append(client.get(path, params={"page_token": pages[-1]["next_page_token"]}).json())
+
+    assert [[len(item["attempts"]) for item in page["items"]] for page in pages] == [[50, 2, 50], [50, 1]]
 
 
 def test_a_request_without_rows_has_empty_lists(database: Database, client: httpx.Client) -> None:

@@ -80,11 +80,12 @@ def _key_id(http_request: HttpRequest) -> str:
 
 
 async def _ordered(http_request: HttpRequest, kind: type[AnyOrder]) -> AnyOrder:
-    """What the JSON body asks for; without a body the defaults. Raises Problem: 413, 408, 422, 503."""
-    context = context_of(http_request, IngestContext)
-    with context.space.reservation(http_request.scope.get("place")) as room:
-        chunks = limited(http_request, context.settings, room, MAX_BODY, MAX_BODY)
-        body = b"".join([chunk async for chunk in chunks])
+    """What the JSON body asks for; without a body the defaults. Raises Problem: 400, 408, 413, 422.
+
+    It needs no room on disk: a leaked key can be replaced while uploads take all of it.
+    """
+    settings = context_of(http_request, IngestContext).settings
+    body = b"".join([chunk async for chunk in limited(http_request, settings, None, MAX_BODY, MAX_BODY)])
     try:
         return kind.model_validate_json(body or b"{}")
     except ValidationError as error:

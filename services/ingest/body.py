@@ -1,8 +1,9 @@
-"""The bytes of an upload, limited in size, time and room; where the headers say enough, before any of them come."""
+"""The bytes of a body, limited in size, time and room; where the headers say enough, before any of them come."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 from services.ingest.settings import IngestSettings
@@ -21,26 +22,34 @@ The gateway must pass many more, because it counts what is on its way to us in b
 
 
 async def limited(
-    http_request: HttpRequest, settings: IngestSettings, room: Reservation, limit: int, stated_limit: int
+    http_request: HttpRequest, settings: IngestSettings, room: Reservation | None, limit: int, stated_limit: int
 ) -> AsyncGenerator[bytes, None]:
     """The body, of at most `limit` bytes; the refusal names `stated_limit`, which leaves out a form's framing.
 
+    `room`: None for one that is not spooled.
+
     Raises:
-        Problem: 413 if it is too large, 408 if it is too slow, 503 if there is no room for it.
+        Problem: 413 if it is too large, 408 if it is too slow, 400 if the client leaves; 429 or 503 if there is no room
+            for it.
 
     """
     length = int(stated) if (stated := http_request.headers.get("content-length", "")).isdecimal() else 0
     if length > limit:
         raise too_large(stated_limit)
-    room.expect(length)
+    if room is not None:
+        room.expect(length)
     total = 0
-    async for chunk in _in_time(http_request.stream(), settings.upload_seconds):
-        total += len(chunk)
-        if total > limit:
-            raise too_large(stated_limit)
-        room.use(len(chunk))
-        if chunk:
-            yield chunk
+    try:
+        async for chunk in _in_time(http_request.stream(), settings.upload_seconds):
+            total += len(chunk)
+            if total > limit:
+                raise too_large(stated_limit)
+            if room is not None:
+                room.use(len(chunk))
+            if chunk:
+                yield chunk
+    except ClientDisconnect:
+        raise Problem(400, "incomplete_upload", "The connection closed before the upload was complete.") from None
 
 
 async def _in_time(chunks: AsyncGenerator[bytes, None], seconds: float) -> AsyncGenerator[bytes, None]:

@@ -14,7 +14,6 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
 from services.ingest.body import limited, too_large
@@ -85,11 +84,8 @@ async def received(
             upload = _multipart(http_request, body, room, parsing, most)
         else:
             upload = _raw(http_request, body, room, kind)
-        try:
-            async with upload as complete:
-                yield complete
-        except ClientDisconnect:
-            raise Problem(400, "incomplete_upload", "The connection closed before the upload was complete.") from None
+        async with upload as complete:
+            yield complete
 
 
 def _require_supported_charset(content_type: str) -> None:

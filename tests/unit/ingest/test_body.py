@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.types import Message
 
+from services.ingest import account_routes
 from services.ingest.body import IDLE_TIMEOUT, MIN_RATE, limited
+from services.ingest.context import IngestContext
 from services.ingest.settings import IngestSettings
 from services.ingest.space import SpoolSpace
 from shared.http.problems import Problem
+from shared.schemas.accounts_api import RotationOrder
 
 SECONDS = 900
 SETTINGS = IngestSettings(database_url="postgresql://nobody@127.0.0.1:1/nothing", upload_seconds=SECONDS)
@@ -79,3 +83,28 @@ def test_too_slow_is_408(sender: Sender) -> None:
 
 def test_the_receiver_s_own_time_does_not_count() -> None:
     assert Sender(chunks=5, size=1, pause=1).received(our_pause=IDLE_TIMEOUT * 5) == 5
+
+
+def ordered(*messages: Message) -> RotationOrder:
+    """What is read of the order to replace a key, in a process whose uploads have no room left."""
+    context = object.__new__(IngestContext)
+    context.settings, context.space = SETTINGS, SpoolSpace(0)
+    app, left = Starlette(), list(messages)
+    app.state.context = context
+
+    async def receive() -> Message:
+        return left.pop(0)
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"20")], "app": app}
+    return asyncio.run(account_routes._ordered(HttpRequest(scope, receive), RotationOrder))
+
+
+def test_a_key_is_replaced_while_uploads_have_no_room() -> None:
+    body = b'{"overlap_seconds":7}'
+    assert ordered({"type": "http.request", "body": body, "more_body": False}).overlap_seconds == 7
+
+
+def test_a_client_that_leaves_amid_an_order_is_400() -> None:
+    with pytest.raises(Problem) as refused:
+        ordered({"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"})
+    assert (refused.value.status, refused.value.code) == (400, "incomplete_upload")

@@ -63,6 +63,7 @@ def application(
     settings = context.settings
     health = [Route("/healthz", _healthz), Route("/readyz", _readyz), Route("/metrics", _metrics)]
     others = [Route(path, WrongMethod(methods)) for path, methods in paths.METHODS.items()]
+    # Coroutines: Starlette would run plain functions in its threads, all of which may wait for the database.
     handlers: Mapping[Any, Any] = {
         Problem: _problem,
         HTTPException: _http_exception,
@@ -167,12 +168,12 @@ def _metrics(_: HttpRequest) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _problem(_: HttpRequest, error: Exception) -> Response:
+async def _problem(_: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return error.response()
 
 
-def _http_exception(_: HttpRequest, error: Exception) -> Response:
+async def _http_exception(_: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return not_found().response()
@@ -180,7 +181,7 @@ def _http_exception(_: HttpRequest, error: Exception) -> Response:
     return Problem(error.status_code, code, error.detail, headers=error.headers).response()
 
 
-def _database_error(_: HttpRequest, error: Exception) -> Response:
+async def _database_error(_: HttpRequest, error: Exception) -> Response:
     if not is_down(error) and not is_overloaded(error):
         raise error
     log.warning("database_away" if is_down(error) else "database_overloaded", error=type(error).__name__)

@@ -1,7 +1,9 @@
 """The application around the routes: ids, counts, and answers to unexpected errors."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Iterator, MutableMapping
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -163,12 +165,20 @@ def test_a_wrong_method_is_405_even_on_a_path_of_the_other_service(
     assert client.request(method, "/nothing").status_code == 404
 
 
-def test_readiness_is_answered_while_every_thread_is_busy(client: httpx.Client) -> None:
+def test_errors_are_answered_without_a_thread(tmp_path: Path) -> None:
+    settings = HttpSettings(database_url="postgresql://nobody@127.0.0.1:1/nothing", blob_url=tmp_path.as_uri())
+    handlers = application(Context(settings), []).exception_handlers
+    assert [handler for handler in handlers.values() if not inspect.iscoroutinefunction(handler)] == []
+
+
+def test_readiness_and_errors_are_answered_while_every_thread_is_busy(client: httpx.Client) -> None:
     holding = Thread(target=client.get, args=("/busy",), kwargs={"timeout": 60})
     holding.start()
     try:
         until(lambda: busy.held == THREADS)
         assert client.get("/readyz", timeout=20).json()["code"] == "unavailable"
+        other = {"X-Forwarded-For": "192.0.2.2"}
+        assert client.get("/nothing", headers=other, timeout=20).json()["code"] == "not_found"
     finally:
         busy.done.set()
         holding.join()

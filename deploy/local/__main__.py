@@ -149,8 +149,12 @@ def secret(settings: LocalSettings, data: DataDir, account: str) -> int:
     address = _database(settings, data)
     if address is None:
         return 1
-    with psycopg.connect(address) as connection:
-        row = connection.execute("SELECT signing_secret FROM account WHERE name = %s", [account]).fetchone()
+    try:
+        with psycopg.connect(address) as connection:
+            row = connection.execute("SELECT signing_secret FROM account WHERE name = %s", [account]).fetchone()
+    except psycopg.errors.UndefinedTable:
+        print("halftone: the database has no tables yet; start the stack once (make run) to make them", file=sys.stderr)
+        return 1
     if row is None:
         print(f"halftone: the database has no account `{account}`", file=sys.stderr)
         return 1

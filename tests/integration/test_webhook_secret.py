@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from sqlalchemy import make_url
 
 from tests.stack import ROOT
+from tests.unit.deploy.test_auth import started
 
 NEW = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ACCOUNT = """
@@ -54,6 +57,13 @@ def test_a_setting_that_was_rotated_away_over_the_api_never_comes_back(database_
     before = _account(database_url)
     assert _start(database_url, NEW) == ""
     assert _account(database_url)["signing_secret"] == before["signing_secret"]
+
+
+def test_a_database_without_tables_is_one_line_that_says_what_to_do(database_url: str, tmp_path: Path) -> None:
+    without = make_url(database_url).set(database="postgres").render_as_string(hide_password=False)
+    status, printed = started("deploy.local", "secret", DATABASE_URL=without, HALFTONE_DATA_DIR=str(tmp_path))
+    assert (status, len(printed)) == (1, 1)
+    assert printed[0].startswith("halftone: the database has no tables yet; ")
 
 
 def _start(database_url: str, secret: str) -> str:

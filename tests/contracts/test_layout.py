@@ -71,6 +71,14 @@ def test_the_containers_overrule_no_setting_of_a_person() -> None:
     assert overruled == {"HALFTONE_HEALTH_HOST", "HALFTONE_HEALTH_PORT"}
 
 
+def test_env_example_names_what_the_containers_get_from_the_shell() -> None:
+    """All else reaches them through `.env` alone: compose passes on what its file names."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    passed = {*re.findall(r"\$\{([A-Z_]+)", compose), *re.findall(r"^ +([A-Z_]+):[ ]*(?:#.*)?$", compose, re.MULTILINE)}
+    told = (ROOT / "deploy/env.example").read_text().partition("passes on these names alone:\n")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"[A-Z_]+", told)) == sorted(passed)
+
+
 def test_the_caddyfile_reads_only_documented_variables() -> None:
     read = set(re.findall(r"\{\$([A-Z_]+)", (ROOT / "deploy/gateway/Caddyfile").read_text()))
     assert read == GATEWAY | {"HALFTONE_PORT", "HALFTONE_BIND"}

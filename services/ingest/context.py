@@ -15,7 +15,8 @@ from shared.messages import Message
 class IngestContext(Context):
     """What bounds all uploads of the process together.
 
-    `space`: their bytes on disk. `large_uploads`: each needs a core and some 60 MB, so only a few are parsed at a time.
+    `space`: their bytes on disk. `large_uploads`: each needs a core, and JSON up to 500 MB of memory (ADR 8), so
+    only a few are parsed at a time.
     `parsing`, `parsing_forms`: threads that parse, which share one interpreter with the event loop; one of them is
     always free for small uploads. `submitting`: threads, each with a connection, of which some are left for changes.
     """

@@ -10,7 +10,7 @@ from shared.schemas.accounts import KeyScope
 
 READ = ("GET", "HEAD")
 UPLOADS = ("/v1/requests", "/upload", "/api/upload-csv/")
-"""Paths whose POST has a body."""
+"""Paths whose POST brings a manifest."""
 
 METHODS: Mapping[str, tuple[str, ...]] = {
     "/v1/requests": (*READ, "POST"),

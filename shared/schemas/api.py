@@ -26,8 +26,7 @@ ROW_ERROR_CODES = (
 
 def error_codes(kind: type[ImageError]) -> set[str]:
     """The codes of an error class and of all its subclasses."""
-    own = {kind.code} if hasattr(kind, "code") else set()
-    return own.union(*map(error_codes, kind.__subclasses__()))
+    return set({kind.code} if hasattr(kind, "code") else ()).union(*map(error_codes, kind.__subclasses__()))
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -191,7 +190,7 @@ class Validation(Shape):
 
 
 class Problem(Shape):
-    """An error (RFC 9457); for a refused manifest also its first 100 row errors."""
+    """An error (RFC 9457); for a refused manifest also its first 100 row errors, for a quota how much of it is used."""
 
     type: str
     title: str
@@ -200,6 +199,9 @@ class Problem(Shape):
     code: str
     errors: RowErrors = Field(default_factory=list)
     error_count: Count = Field(default_factory=int)
+    quota: Annotated[str, _one_of("open_requests", "images_per_day", "stored_bytes")] = Field(default_factory=str)
+    limit: Count = Field(default_factory=int)
+    used: Count = Field(default_factory=int)
 
 
 class Failure(Shape):
@@ -294,6 +296,5 @@ def _bytes(counts: Counts) -> ByteCounts:
 
 
 def _links(self_url: str) -> Links:
-    names = {"output_csv": "output.csv", "outputs_zip": "outputs.zip"}
-    parts = [name for name in Links.model_fields if name != "self"]
-    return Links(self=self_url, **{part: f"{self_url}/{names.get(part, part)}" for part in parts})
+    parts = (name for name in Links.model_fields if name != "self")
+    return Links(self=self_url, **{part: f"{self_url}/{part.replace('_', '.')}" for part in parts})  # `output.csv`

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from services.ingest.accounts.quotas import _used_up
 from services.ingest.manifest.errors import Code, RowError
 from shared.errors import ImageError
 from shared.http.problems import Problem
@@ -20,9 +21,9 @@ def test_the_documents_of_errors_have_the_public_shapes() -> None:
     row_error = RowError(code=Code.NO_URL, detail="There is no URL.").document()
 
     assert list(row_error) == list(api.RowError.model_fields)
-    assert list(Problem(422, "invalid", "", errors=[row_error], error_count=1).document()) == list(
-        api.Problem.model_fields
-    )
+    refused = Problem(422, "invalid", "", errors=[row_error], error_count=1).document()
+    used_up = _used_up("open_requests", 1, 1, "", retry_after=1).document()
+    assert list(refused | used_up) == list(api.Problem.model_fields)
 
 
 def test_the_page_on_the_manifest_lists_each_row_error() -> None:

@@ -29,7 +29,7 @@ from shared.recipe import Mode, Recipe, TargetFormat
 
 _STEP_SECONDS: Final = 0.2
 _REQUEST: Final = struct.Struct(">IBBBI")
-_ANSWER: Final = struct.Struct(">Ic32sI24sBB?8sIII8sII32s")
+_ANSWER: Final = struct.Struct(">Ic32sI24sBB?8sIII8sII")
 _MODES: Final = tuple(Mode)
 _FORMATS: Final = tuple(TargetFormat)
 _ERRORS: Final = {
@@ -78,7 +78,6 @@ class _Header(NamedTuple):
     format: bytes = b""
     width: int = 0
     height: int = 0
-    sha256: bytes = b""
 
 
 class Stream:
@@ -89,9 +88,13 @@ class Stream:
         self._end.settimeout(None)
 
     def in_steps(self) -> None:
-        """Let waiting take short steps: if this process is frozen meanwhile (a paused container), that is one step."""
-        microseconds = int(_STEP_SECONDS * 1_000_000)
-        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, microseconds))
+        """Let waiting take short steps: if this process is frozen meanwhile (a paused container), that is one step.
+
+        What is sent waits for one step at most (`BlockingIOError`): a child that reads its requests has room for one.
+        """
+        step = struct.pack("@ll", 0, int(_STEP_SECONDS * 1_000_000))
+        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, step)
+        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, step)
 
     def send(self, *parts: bytes) -> None:
         sent = self._end.sendmsg(parts)
@@ -182,7 +185,6 @@ def _packed_rendition(number: int, made: Rendition) -> _Header:
         format=made.info.format.encode(),
         width=made.info.width,
         height=made.info.height,
-        sha256=bytes.fromhex(made.info.sha256),
     )
 
 
@@ -211,7 +213,7 @@ def _rendition(header: _Header, body: bytes) -> Rendition:
         format=_text(header.format),
         width=header.width,
         height=header.height,
-        sha256=header.sha256.hex(),
+        sha256=sha256(body).hexdigest(),  # the name under which it is stored: not for the child to say
     )
     for file in (source, info):
         if file.format not in EXTENSIONS or not all(0 < n <= _MOST for n in (file.bytes, file.width, file.height)):

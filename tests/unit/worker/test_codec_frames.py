@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -18,9 +18,10 @@ from shared.errors import CodecTimeout, CorruptImage, TooManyPixels
 from shared.recipe import Mode, Recipe, TargetFormat
 
 SOURCE = b"a picture, as fetched"
+BODY = os.urandom(1_000_000)
 MADE = Rendition(
-    body=os.urandom(1_000_000),
-    info=FileInfo(bytes=1_000_000, format="jpeg", width=65_500, height=1, sha256="1f" * 32),
+    body=BODY,
+    info=FileInfo(bytes=len(BODY), format="jpeg", width=65_500, height=1, sha256=sha256(BODY).hexdigest()),
     source=FileInfo(bytes=len(SOURCE), format="tiff", width=70_000, height=2, sha256=sha256(SOURCE).hexdigest()),
     quality=95,
     kept_original=False,
@@ -50,10 +51,20 @@ def test_a_request_arrives_with_its_source(ends: tuple[Stream, Stream], recipe: 
     os.close(descriptor)
 
 
-@pytest.mark.parametrize("outcome", [replace(MADE, body=b"x", info=replace(MADE.info, bytes=1)), KEPT, MADE])
+def with_body(body: bytes) -> Rendition:
+    return replace(MADE, body=body, info=replace(MADE.info, bytes=len(body), sha256=sha256(body).hexdigest()))
+
+
+@pytest.mark.parametrize("outcome", [with_body(b"x"), KEPT, MADE])
 def test_a_rendition_arrives(ends: tuple[Stream, Stream], outcome: Rendition) -> None:
     answer = answered(ends, outcome)
     assert (answer.outcome, answer.source_sha256) == (outcome, outcome.source.sha256)
+
+
+def test_what_a_child_says_of_its_bytes_is_not_believed(ends: tuple[Stream, Stream]) -> None:
+    made = answered(ends, replace(MADE, info=replace(MADE.info, bytes=5, sha256="0" * 64))).outcome
+    assert isinstance(made, Rendition)
+    assert (made.info.bytes, made.info.sha256) == (len(BODY), sha256(BODY).hexdigest())
 
 
 @pytest.mark.parametrize("outcome", [CorruptImage("no \ud800 é"), TooManyPixels("x" * 9_000)])
@@ -93,8 +104,7 @@ def test_an_answer_that_cannot_be_is_refused(
 ) -> None:
     packed = frames._packed_rendition
     monkeypatch.setattr(frames, "_packed_rendition", lambda number, made: packed(number, made)._replace(**lie))
-    small = replace(MADE, body=b"0123456789", info=replace(MADE.info, bytes=10))
-    ends[1].send_answer(7, SOURCE, small)
+    ends[1].send_answer(7, SOURCE, with_body(b"0123456789"))
     with pytest.raises(ValueError, match="the child's answer"):
         ends[0].receive_answer(7, 5.0)
 
@@ -111,6 +121,20 @@ def test_an_answer_that_is_cut_off_ends_the_wait(ends: tuple[Stream, Stream]) ->
     ends[1].close()
     with pytest.raises(EOFError):
         ends[0].receive_answer(7, 60.0)
+
+
+def test_a_child_that_reads_no_requests_does_not_hold_its_worker(ends: tuple[Stream, Stream]) -> None:
+    """As one might that answers without reading."""
+
+    def send_many(source: int) -> None:
+        for number in range(100_000):
+            ends[0].send_request(number, Recipe(), source)
+
+    with in_memory(SOURCE) as file, ThreadPoolExecutor(1) as worker:
+        sending = worker.submit(send_many, file.fileno())
+        wait([sending], timeout=60)
+        ends[1].shut_down()  # so that this test ends, whatever is wrong
+        assert isinstance(sending.exception(), BlockingIOError)
 
 
 def answered(ends: tuple[Stream, Stream], outcome: Outcome) -> frames.Answer:

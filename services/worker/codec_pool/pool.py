@@ -5,6 +5,7 @@ takes its place; it ends when no slow image is left.
 """
 
 import atexit
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ SLOW = Counter(
     ["how"],
 )
 _DEFAULT = PoolLimits()
+_log = logging.getLogger(__name__)
 
 
 class CodecPool:
@@ -41,6 +43,7 @@ class CodecPool:
         self._arrived = threading.Condition(lock)  # for the overseer
         self._drivers: list[Driver] = []
         self._closed = False
+        self._is_short = False  # of a driver that could not be started
         self._new_driver = partial(Driver, self, limits, codec)
         atexit.register(self.close)  # otherwise multiprocessing waits at exit for children that nothing ends
         with self._changed:
@@ -108,19 +111,29 @@ class CodecPool:
                 self._changed.notify()
 
     def _staff(self) -> None:
-        """Start the drivers that are missing."""
+        """Start the drivers that are missing; where the system gives no thread, the overseer tries again."""
         slow = sum(driver.slow for driver in self._drivers)
         missing = [False] * (self._turns.places - len(self._drivers) + slow) + [True] * (self._turns.slow_wanted - slow)
         for kind in missing:
             driver = self._new_driver(slow=kind)
+            try:
+                driver.start()
+            except RuntimeError:
+                if not self._is_short:
+                    _log.exception("a thread for a codec child did not start")
+                self._is_short = True
+                self._arrived.notify()
+                return
             self._drivers.append(driver)
-            driver.start()
+        self._is_short = False
 
     def _oversee(self) -> None:
-        """While images wait, see to it that those that take long give way."""
+        """While images wait, see to it that those that take long give way; and that no driver is missing."""
         with self._arrived:
             while not self._closed:
-                self._arrived.wait(_OVERSEE_SECONDS if self._turns.waiting else None)
+                self._arrived.wait(_OVERSEE_SECONDS if self._turns.waiting or self._is_short else None)
+                if self._is_short and not self._closed:
+                    self._staff()
                 if self._turns.waiting and not self._closed:
                     self._make_way()
                     self._changed.notify_all()  # a place that was kept may be given away by now

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from services.worker.codec_pool import CodecPool, Made, PoolClosedError, PoolLimits, turns
 from services.worker.codec_pool.child import SLOW_NICE
+from services.worker.codec_pool.driver import Driver
 from shared.blobs.store import in_memory
 from shared.errors import CodecTimeout
 from shared.recipe import Recipe
@@ -108,6 +109,24 @@ def test_a_picture_that_takes_long_and_not_too_long_is_made() -> None:
         assert [made.body for made in slow.all()] == [b"spin:1"]
         until(lambda: not niced())  # its child is gone, and there is one again for each place
         assert len(pool._drivers) == 1
+
+
+def test_a_thread_that_cannot_be_started_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed, start = list[Driver](), Driver.start
+
+    def starting(driver: Driver) -> None:
+        if len(failed) < 3:
+            failed.append(driver)
+            raise RuntimeError("can't start new thread")
+        start(driver)
+
+    with pool_of(1, seconds=10) as pool:
+        monkeypatch.setattr(Driver, "start", starting)
+        slow = Sent(pool, ANN, b"spin:4")
+        until(lambda: pool._turns.running)
+        assert [made.body for made in Sent(pool, BOB, *[b"echo:fine"] * 8).all()] == [b"fine"] * 8
+        assert [made.body for made in slow.all()] == [b"spin:4"]
+    assert len(failed) == 3
 
 
 def test_where_nobody_else_waits_no_child_is_slowed_down_or_replaced() -> None:

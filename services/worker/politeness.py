@@ -30,6 +30,10 @@ that takes 0.5 s need 2,000, and a batch keeps its places until its slowest imag
 worker keeps 80 images under way, so fifty workers on one host stay below it: a limit that is reached costs more than
 what it puts off (1,024 halved the rate of 16 workers), so the default is only for a pile-up at a host in trouble."""
 LONGEST_PAUSE_SECONDS = 3600.0
+MOST_PAUSES = 10_000
+"""That a process remembers for the time while Valkey is away; the oldest is forgotten first."""
+MARGIN_SECONDS = 60.0
+"""For so long a host's key outlives what it holds."""
 LONGEST_QUEUE_SECONDS = 60.0
 """How far ahead turns are given: they rest on a guess of how long a fetch takes."""
 MOST_CHANCE_SECONDS = 15.0
@@ -43,7 +47,7 @@ PUT_OFF = Counter("halftone_images_put_off_total", "Images not fetched now, for 
 # were put off before; a place becomes free every `lasts / limit`.
 ADMIT = """#!lua
 local id, limit, lease, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local ahead, ttl = tonumber(ARGV[5]), ARGV[6]
+local ahead, margin = tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answers = {}
@@ -72,8 +76,11 @@ for i, key in ipairs(KEYS) do
     local granted = math.min(wanted, places * rounds)
     local start = math.max(now, paused)
     start = math.max(start, math.min(reserved, start + ahead))
-    if wanted > granted then redis.call('ZADD', key, start + (wanted - granted) * lasts / limit, 'reserved') end
-    redis.call('PEXPIRE', key, ttl)
+    if wanted > granted then
+        reserved = start + (wanted - granted) * lasts / limit
+        redis.call('ZADD', key, reserved, 'reserved')
+    end
+    redis.call('PEXPIRE', key, math.ceil(math.max(lease, paused - now, reserved - now) + margin))
     answers[i] = {granted, places, start - now, math.floor(lasts * 1000 / limit), paused > now and 1 or 0}
 end
 return answers
@@ -81,8 +88,9 @@ return answers
 
 PAUSE = """#!lua
 local time = redis.call('TIME')
-redis.call('ZADD', KEYS[1], 'GT', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], 'paused')
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[1], 'GT', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1], 'paused')
+local ttl = ARGV[1] + ARGV[2]
+if redis.call('PTTL', KEYS[1]) < ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
 """
 
 
@@ -181,6 +189,7 @@ class Politeness:
         self._chance = chance
         self._limit = limit
         self._lease_ms = round(lease_seconds * 1000)
+        self._margin_ms = round(MARGIN_SECONDS * 1000)
         self._ttl_ms = round((LONGEST_PAUSE_SECONDS + LONGEST_QUEUE_SECONDS + lease_seconds) * 1000)
         self._client = client
         self._admit = client.register_script(ADMIT)
@@ -193,7 +202,7 @@ class Politeness:
     def admit(self, wanted: Mapping[str, int]) -> Visit:
         """Ask for places for so many images of each host; one command for the whole batch."""
         visit_id, hosts = uuid4().hex, list(wanted)
-        times = [self._lease_ms, round(self.visit_seconds * 1000), round(LONGEST_QUEUE_SECONDS * 1000), self._ttl_ms]
+        times = [self._lease_ms, round(self.visit_seconds * 1000), round(LONGEST_QUEUE_SECONDS * 1000), self._margin_ms]
         arguments: list[Any] = [visit_id, self._limit, *times, *wanted.values()]
         answers = self._asked(lambda: self._admit([HOST + host for host in hosts], arguments))
         if answers is None:
@@ -227,9 +236,10 @@ class Politeness:
         """Tell all workers at once."""
         now = time.monotonic()
         with self._lock:
-            self._own_pauses = {host: end for host, end in self._own_pauses.items() if end > now}
-            self._own_pauses[host] = max(now + seconds, self._own_pauses.get(host, 0.0))
-        self._asked(lambda: self._pause([HOST + host], [self._ttl_ms, round(seconds * 1000)]))
+            self._own_pauses[host] = max(now + seconds, self._own_pauses.pop(host, 0.0))
+            if len(self._own_pauses) > MOST_PAUSES:
+                del self._own_pauses[next(iter(self._own_pauses))]
+        self._asked(lambda: self._pause([HOST + host], [round(seconds * 1000), self._margin_ms]))
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
         """None where Valkey is away, or was a moment ago."""

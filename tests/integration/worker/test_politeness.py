@@ -92,6 +92,28 @@ def test_a_pause_is_bounded_and_a_shorter_one_does_not_end_it(client: redis.Redi
     assert client.pttl(HOST + SHOP) > LONGEST_PAUSE_SECONDS * 1000, "or the pause would be forgotten"
 
 
+def test_a_host_is_forgotten_soon_after_its_pause(client: redis.Redis) -> None:
+    with polite(client).admit({SHOP: 1}) as visit:
+        visit.pause(SHOP, 1)
+    assert 0 < client.pttl(HOST + SHOP) < 200_000
+    polite(client).pause(SHOP, 500)
+    polite(client).pause(OTHER, 500)
+    for host in (SHOP, OTHER):
+        assert 500_000 < client.pttl(HOST + host) < 600_000
+    polite(client).admit({SHOP: 1})
+    assert client.pttl(HOST + SHOP) > 500_000
+
+
+def test_a_process_remembers_the_last_of_many_pauses(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_PAUSES", 3)
+    worker, hosts = polite(client), [f"h{number}.example:443" for number in range(6)]
+    for host in (*hosts, hosts[3]):
+        worker.pause(host, 500)
+    monkeypatch.setattr(worker, "_asked", lambda _: None)  # as if Valkey were away
+    visit = worker.admit(dict.fromkeys(hosts, 1))
+    assert [granted(visit, host) for host in hosts] == [1, 1, 1, 0, 0, 0]
+
+
 def test_images_that_are_put_off_get_turns_one_after_another(client: redis.Redis) -> None:
     """A fetch takes 20 s, so five places serve five more images every 20 s."""
     polite(client).admit({SHOP: 5})
@@ -143,6 +165,15 @@ def test_how_long_a_fetch_takes_is_learned_at_hosts_at_their_limit(client: redis
     assert 200 <= (client.zscore(HOST + SHOP, "lasts") or 0) <= most_ms
     assert not client.exists(HOST + OTHER)
     assert client.pttl(HOST + SHOP) > 0, "nor is that kept for ever"
+
+
+def test_a_key_that_holds_only_how_long_a_fetch_takes_is_not_kept_for_ever(client: redis.Redis) -> None:
+    with polite(client, visit_seconds=2).admit({SHOP: 10}) as visit:
+        assert (visit.admissions[SHOP].places, granted(visit)) == (5, 10)
+        for _ in visit.rounds({SHOP: range(10)}):
+            time.sleep(0.01)
+    assert client.zrange(HOST + SHOP, 0, -1) == [b"lasts"]
+    assert client.pttl(HOST + SHOP) > 0
 
 
 def test_what_a_batch_costs(client: redis.Redis) -> None:

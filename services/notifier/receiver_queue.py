@@ -1,9 +1,9 @@
 """Shares the threads among webhook receivers; deliveries without a share wait in memory without holding a thread.
 
 A receiver counts by its host, its address, its registrable domain and its account, so that it gains nothing by many
-names. Those that answered slowly, and those that are not known yet, share a part of the threads each: receivers that
-answer quickly always have the rest. A delivery that is dropped here is still due in the database: the sweeper sends it
-again.
+names. Those that answered slowly, and those that are not known yet, share a part of the threads each, of which an
+account has half: receivers that answer quickly always have the rest. A delivery that is dropped here is still due in
+the database: the sweeper sends it again.
 """
 
 import time
@@ -54,7 +54,7 @@ class Shares:
     """How many deliveries at once go to one host, domain, address or account, and to receivers of one kind.
 
     Of the 16 threads that deliver by default: 2 for a host, 3 for a domain or an address, 12 for an account, 6 for
-    slow receivers and 6 for unknown ones; so 4 are left for quick ones, at least.
+    slow receivers and 6 for unknown ones, of which one account has 3 each; so 4 are left for quick ones, at least.
     """
 
     host: int
@@ -68,6 +68,8 @@ class Shares:
                 return max(self.host, self.threads // 5)
             case "account":
                 return max(1, self.threads * 3 // 4)
+            case "unknown of account" | "slow of account":
+                return (self.limit("unknown") + 1) // 2
         return max(1, self.threads * 3 // 8)
 
 
@@ -134,8 +136,11 @@ class ReceiverQueue:
             return found
 
     def _following(self, taken: tuple[Share, ...]) -> Iterator[tuple[Receiver, UUID, tuple[Share, ...]]]:
-        """Deliveries that now have room. One that finds another of its shares full waits for that one from now on."""
-        for share in taken:
+        """Deliveries that now have room. One that finds another of its shares full waits for that one from now on.
+
+        Those that wait for a share of all accounts go before those that wait for the account's part of it.
+        """
+        for share in sorted(taken, key=lambda share: share[0].endswith(" of account")):
             waiting = self._waiting.get(share, OrderedDict())
             for _ in range(min(MAX_MOVED, len(waiting))):
                 delivery_id, receiver = waiting.popitem(last=False)
@@ -151,7 +156,9 @@ class ReceiverQueue:
         yield "account", receiver.account
         seconds = self._seconds.get(receiver.host_port, self._seconds.get(receiver.domain or ""))
         if seconds is None or seconds > SLOW_SECONDS:
-            yield "unknown" if seconds is None else "slow", None
+            kind = "unknown" if seconds is None else "slow"
+            yield f"{kind} of account", receiver.account
+            yield kind, None
 
     def _remember(self, receiver: Receiver, seconds: float | None) -> None:
         if seconds is None:

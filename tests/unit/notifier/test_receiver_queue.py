@@ -219,6 +219,39 @@ def test_however_many_slow_or_unknown_receivers_there_are_quick_ones_have_their_
     assert is_empty(queue)
 
 
+@pytest.mark.parametrize("seconds", [None, 15.0], ids=["unknown", "slow"])
+def test_one_accounts_slow_or_unknown_receivers_leave_room_for_those_of_others(seconds: float | None) -> None:
+    queue, dead, other = queue_of(2, threads=16), Receiver(), Receiver(answers=True)
+    places, (innocent,) = names(30), names(1, domain="innocent.example", each=True)
+    if seconds:
+        for place in (*places, innocent):
+            answered(queue, place, seconds)
+    with ThreadPoolExecutor(30) as pool:
+        futures = hold(queue, places, dead, pool)
+        assert settled(futures, dead) == 3
+        queue.run(innocent, uuid4(), other.work)
+        assert len(other.done) == 1
+        dead.answers.set()
+    assert is_empty(queue)
+
+
+def test_a_thread_of_unknown_receivers_goes_on_with_another_account_before_more_of_its_own() -> None:
+    queue, other = queue_of(1, threads=11), uuid4()  # 4 for unknown ones, 2 of an account
+    held, last = Receiver(), Receiver()
+    theirs = [Place(f"o{n}.example:443", f"o{n}.example", other) for n in range(2)]
+    more, innocent = uuid4(), uuid4()
+    with ThreadPoolExecutor(4) as pool:
+        futures = hold(queue, names(1), last, pool) + hold(queue, [*names(2)[1:], *theirs], held, pool)
+        until(lambda: held.running + last.running == 4)
+        queue.run(names(3)[2], more, held.work)
+        queue.run(Place("innocent.example:443", "innocent.example", uuid4()), innocent, held.work)
+        last.answers.set()
+        futures[0].result(timeout=10)
+        assert last.done[1:] == [innocent]
+        held.answers.set()
+    assert more in held.done
+
+
 def test_a_timeout_makes_a_quick_receiver_slow_and_its_domain_too_and_quick_answers_make_it_quick_again() -> None:
     queue, other = queue_of(2), Place("other.slow.example:443", "slow.example", ACCOUNT)
     kinds = []

@@ -32,6 +32,7 @@ CHECK_SECONDS = 1.0
 # An answer that has begun must bring so much on average, after a grace; a modem of 1995 does. The 30 s of a fetch end a
 # crawling host soon enough: this is for a longer HALFTONE_FETCH_SECONDS, and for heads that never end.
 LEAST_BYTES_PER_SECOND, GRACE_SECONDS = 1000, 10.0
+LEAST_CONNECT_SECONDS = 2.0  # for an address: TLS with a host that is far away or busy takes most of a second
 # What TLS may cost beside what it delivers, before it delivers less than half (`_is_wasteful`).
 FREE_OVERHEAD = 256 * 1024
 _TCP_INFO_BYTES_RECEIVED = 128  # where Linux has `tcpi_bytes_received` in its `struct tcp_info`
@@ -228,12 +229,15 @@ async def dial(
 ) -> Connection:
     """Try each address with its share of the time until `connect`, so that a dead first one leaves time for the second.
 
+    A share is two seconds or more, so of many dead addresses only the first ones are tried.
+
     Raises TimeoutError once `total` has passed, otherwise ConnectFailure.
     """
     failure: OSError = TimeoutError()
     for tried, address in enumerate(addresses):
         try:
-            async with asyncio.timeout(connect.left() / (len(addresses) - tried)):
+            left = connect.left()
+            async with asyncio.timeout(min(left, max(LEAST_CONNECT_SECONDS, left / (len(addresses) - tried)))):
                 return await _connect(target, address, tls)
         except OSError as error:
             failure = error

@@ -1,14 +1,19 @@
 """https: the certificate is checked against the name, and the handshake is under the deadline too."""
 
+import asyncio
+import errno
 import socket
 import ssl
 from contextlib import closing
+from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from shared.egress import Egress
-from shared.egress.connection import Connection
+from shared.egress import connection as module
+from shared.egress.connection import Connection, Deadline
 from shared.egress.response import ResponseReader
 from shared.errors import ConnectFailure, FetchTimeout
 from shared.urls import Target
@@ -65,3 +70,27 @@ def test_the_buffer_holds_all_that_tls_has_decrypted(head: bytes) -> None:
     for _ in range(20):
         assert len(connection.get_buffer(300_000)) >= 300_000
         connection.buffer_updated(100_000 if head else 0)
+
+
+@pytest.mark.parametrize(("addresses", "seconds", "least"), [(16, 20.0, 2.0), (2, 60.0, 28.0), (16, 1.0, 0.0)])
+def test_an_address_is_given_time_for_a_handshake_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch, addresses: int, seconds: float, least: float
+) -> None:
+    given: list[float] = []
+
+    def timeout(seconds: float) -> asyncio.Timeout:
+        given.append(seconds)
+        return asyncio.timeout(None)
+
+    async def refuse(*_: object) -> None:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    monkeypatch.setattr(module, "_connect", refuse)
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(timeout=timeout))
+    many = tuple(ip_address(f"1.1.1.{number}") for number in range(addresses))
+    target, tls = Target.parse("https://shop.example/"), ssl.create_default_context()
+    dialling = module.dial(target, many, tls=tls, total=Deadline(100), connect=Deadline(seconds))
+    with pytest.raises(ConnectFailure):
+        asyncio.run(dialling)
+    assert len(given) == addresses
+    assert least <= given[0] <= seconds

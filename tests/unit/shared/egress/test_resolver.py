@@ -78,6 +78,11 @@ def test_a_domain_may_have_a_few_lookups_running_and_further_names_time_out(slow
     assert until(lambda: len(slow.asked) == LOOKUPS_PER_DOMAIN)
 
 
+def test_a_lookup_that_outlasts_the_fetch_is_a_timeout_and_not_the_names_failure(slow: SlowNames) -> None:
+    with pytest.raises(FetchTimeout):
+        ask(Resolver(), "late.example", seconds=5, total=0.05)
+
+
 def test_a_name_waits_for_room_while_as_many_as_allowed_hang(slow: SlowNames) -> None:
     resolver = Resolver()
     codes = hang(resolver, names=LOOKUPS_AT_ONCE, domains=LOOKUPS_AT_ONCE)
@@ -113,7 +118,7 @@ def test_a_name_that_answered_late_is_known_from_then_on(slow: SlowNames) -> Non
 def _body(egress: Egress, url: str, *, seconds: float = 0.2) -> bytearray | None:
     try:
         return get(egress, url, seconds=seconds)
-    except DnsFailure:
+    except (DnsFailure, FetchTimeout):
         return None
 
 

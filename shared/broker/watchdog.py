@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import dramatiq
 import redis
+from dramatiq.errors import DecodeError
 
 from shared.broker.queues import Broker
 from shared.log import get_logger
@@ -63,7 +64,11 @@ class Watchdog:
         if lost:
             log.warning("messages_astray", messages=len(lost))
         for message in lost:
-            self._broker.give_back(message)
+            try:
+                self._broker.give_back(message)
+            except DecodeError:  # it has no queue
+                log.exception("message_unreadable")
+                self._broker.client.lrem(self._broker.taken, 1, message)  # type: ignore[arg-type]
         self._strays = strays - lost
 
 

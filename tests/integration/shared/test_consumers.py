@@ -175,6 +175,18 @@ def test_a_message_whose_fetch_got_no_reply_is_given_back_at_the_second_check(br
         until(lambda: actors.received)
 
 
+def test_a_stray_that_cannot_be_read_is_removed_and_the_others_are_given_back(broker: Broker, actors: Actors) -> None:
+    send_some(broker, 1)
+    broker.client.lmove(queues.QUEUE + QUEUE, broker.taken)
+    broker.client.rpush(broker.taken, b"{", b"[]", b"no JSON")
+    with consuming(broker, actors) as worker:
+        watchdog = Watchdog(broker, worker)
+        watchdog.check()
+        watchdog.check()
+        until(lambda: actors.received)
+        assert held_and_waiting(broker) == (1, 0)
+
+
 def test_a_message_in_hand_is_not_given_back(broker: Broker, worker: dramatiq.Worker, actors: Actors) -> None:
     send_some(broker, 3)
     until(lambda: len(actors.received) == 3)

@@ -5,7 +5,7 @@ HalftoneError
 │   ├── TransientError             worth another attempt, later
 │   │   ├── DnsFailure  ConnectFailure  FetchTimeout  IncompleteBody
 │   │   ├── HttpStatusTransient    408, 425, 429, 5xx; may carry `retry_after`
-│   │   └── CodecCrashed           the child died; tried again on the spot, five times
+│   │   └── CodecCrashed           tried at once: 5 times if the child dies, 2 for memory, 1 for a bug
 │   └── FinalError
 │       ├── BlockedUrl  TooManyRedirects  HttpProtocol  HttpStatus  TooLarge
 │       ├── NotAnImage  UnsupportedFormat  TooManyPixels  TooManyFrames  CorruptImage

@@ -47,7 +47,7 @@ class ImageState(StrEnum):
 class DeliveryStatus(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
-    STOPPED = "stopped"  # the receiver answered 410
+    STOPPED = "stopped"  # the receiver answered 410, or its URL was refused
     EXHAUSTED = "exhausted"
 
 

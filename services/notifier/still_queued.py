@@ -1,4 +1,8 @@
-"""Whether messages of a group still wait in their queue: then a copy would only wait behind them."""
+"""Whether messages of a group still wait in their queue: then a copy would only wait behind them.
+
+Batches for the slow queue are sent by themselves and may have copies there: the first that is taken claims the images,
+and the others do nothing.
+"""
 
 from sqlmodel import Session
 

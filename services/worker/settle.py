@@ -50,7 +50,8 @@ def due_again(number: int, *, delay: float, error: ImageError | None = None, ref
 def unstored(batch: Batch, failures: Sequence[tuple[int, StorageError]]) -> list[Result]:
     """Images whose bytes the blob store did not take or give.
 
-    A missing source is fetched again at once, which counts an attempt; anything else waits and counts none.
+    A missing source is due again at once, and its attempt counts: after the fifth it is `worker_lost`. Anything else
+    waits and counts none.
     """
     errors = [error for _, error in failures if not isinstance(error, BlobMissing)]
     if errors:  # once a batch: a full disk must not be filled with log lines about it

@@ -69,7 +69,7 @@ def parse_saved_token(sort: str, token: str | None) -> tuple[int | None, int] | 
     of_sort, saved, number = _decode(token, length=3)
     if of_sort != sort or not _is_number(number, MAX_NUMBER):
         raise _bad_token()
-    if saved is not None and not (isinstance(saved, int) and _is_number(abs(saved), MAX_SAVED)):
+    if saved is not None and not _is_number(saved, MAX_SAVED, minimum=-MAX_SAVED):
         raise _bad_token()
     return saved, number
 
@@ -117,8 +117,8 @@ def _decode(token: str, *, length: int) -> list[Any]:
     return key
 
 
-def _is_number(value: object, maximum: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= maximum
+def _is_number(value: object, maximum: int, *, minimum: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
 
 
 def _bad_token() -> BadPage:

@@ -23,7 +23,6 @@ from shared.schemas.tables import Delivery, DeliveryAttempt, Event, Image, Image
 
 Numbered = TypeVar("Numbered", Image, RejectedRow)
 ID, OWNER = col(ProcessingRequest.id), col(ProcessingRequest.account_id)
-SAVED: Any = col(Image.source_bytes) - col(Image.rendition_bytes)
 ATTEMPTS_SHOWN = 50
 """The last ones of each delivery: every redelivery adds some."""
 OF_OPEN_GROUPS = """
@@ -145,13 +144,16 @@ def list_images_by_saved(
 ) -> list[Image]:
     """Each page reads all images: an index on what they save would have to be written by every settle."""
     query, number = _images(request_id, only), col(Image.number)
+    saves: Any = col(Image.source_bytes) - col(Image.rendition_bytes)
     most_first = order is ImageOrder.MOST_SAVED
     if after is not None:
         saved, last = after
-        tied = SAVED.is_not_distinct_from(saved) & (number > last)
-        beyond = (SAVED.__lt__ if most_first else SAVED.__gt__)(saved)
-        query = query.where(tied if saved is None else tied | beyond | SAVED.is_(None))
-    direction = SAVED.desc() if most_first else SAVED.asc()
+        if saved is None:
+            query = query.where(saves.is_(None), number > last)
+        else:
+            beyond = saves < saved if most_first else saves > saved
+            query = query.where(beyond | ((saves == saved) & (number > last)) | saves.is_(None))
+    direction = saves.desc() if most_first else saves.asc()
     query = query.order_by(direction.nulls_last(), number).limit(limit)
     return as_of_run(session, request_id, session.exec(query))
 

@@ -1,7 +1,10 @@
 """The report of a request: figures over all of its images, made by the database."""
 
+import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import get_ident
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +14,16 @@ from sqlmodel import Session
 
 from services.ingest.changes import retry
 from services.status import report
+from services.status.app import create
+from services.status.files import EXPORTS_AT_ONCE
+from services.status.settings import StatusSettings
 from shared.db import Database, execute
 from shared.ids import uuid7
 from shared.schemas.accounts import DEFAULT_ACCOUNT
 from shared.schemas.report_api import Report
 from shared.schemas.tables import Image, ProcessingRequest
 from tests.integration.status import seed
+from tests.serving import serving
 
 
 def settled(seconds: float) -> dict[str, Any]:
@@ -269,3 +276,25 @@ def test_a_report_takes_no_more_memory_for_more_images(database: Database) -> No
 
     assert (found.hosts.total, len(found.hosts.slowest)) == (20_000, 10)
     assert peak < 1_000_000  # 20,000 rows would be more than 10
+
+
+def test_reports_take_turns_with_the_exports(
+    settings: StatusSettings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, read, under_way, seen = finished(database), report.read, set[int](), list[int]()
+
+    def counted(session: Session, request_id: UUID) -> Report:
+        under_way.add(get_ident())
+        seen.append(len(under_way))
+        try:
+            time.sleep(0.05)
+            return read(session, request_id)
+        finally:
+            under_way.discard(get_ident())
+
+    monkeypatch.setattr(report, "read", counted)
+    with serving(create(settings)) as address, ThreadPoolExecutor(10) as clients:
+        url = f"{address}/v1/requests/{request.id}/report"
+        assert {answer.status_code for answer in clients.map(httpx.get, [url] * 10)} == {200}
+
+    assert max(seen) == EXPORTS_AT_ONCE

@@ -92,8 +92,6 @@ class Throughput(Shape):
 class Report(Shape):
     """Figures over all images of a request, as one moment had them."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
-
     request_id: UUID
     run: Number
     status: RequestStatus

@@ -116,13 +116,17 @@ class FetchIsolatedBatch(FetchBatch):
 
 
 class FetchedImage(BaseModel):
-    """A source in the blob store: the result of fetching one image. `bytes` is its size."""
+    """A source in the blob store: the result of fetching one image. `bytes` is its size.
+
+    `fetch_ms`: milliseconds from the start of this image's fetch to its whole body; None of an older worker.
+    """
 
     model_config = _CONFIG
 
     number: int
     bytes: int
     sha256: str
+    fetch_ms: int | None = None
 
 
 class Fetched(BaseModel):

@@ -90,7 +90,8 @@ def _settle_groups(session: Session, request_id: UUID, run: int, reason: StopRea
 _SETTLE_GROUPS: LiteralString = f"""
 WITH closed AS (
     UPDATE image SET state = %(state)s, run = %(run)s, claimed_by = NULL, error_code = %(code)s,
-                     error_detail = %(detail)s, attempts = CASE WHEN run < %(run)s THEN 0 ELSE attempts END
+                     error_detail = %(detail)s, attempts = CASE WHEN run < %(run)s THEN 0 ELSE attempts END,
+                     settled_at = now(), fetch_ms = CASE WHEN run < %(run)s THEN NULL ELSE fetch_ms END
     WHERE request_id = %(id)s AND number BETWEEN %(first_image)s AND %(last_image)s
       AND (state = 'pending' OR {OF_EARLIER_RUN})
     RETURNING (number - 1) / %(size)s + 1 AS number

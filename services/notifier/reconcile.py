@@ -175,7 +175,8 @@ def _close_lost(session: Session, group: dict[str, Any]) -> None:
               AND run = %(run)s
               AND attempts >= %(max_attempts)s AND not_before <= now() AND NOT isolated
         ), closed AS (
-            UPDATE image SET state = 'failed', claimed_by = NULL, error_code = %(code)s, error_detail = %(detail)s
+            UPDATE image SET state = 'failed', claimed_by = NULL, error_code = %(code)s, error_detail = %(detail)s,
+                             settled_at = now()
             WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND state = 'pending'
               AND run = %(run)s
               AND attempts >= %(max_attempts)s AND not_before <= now() AND isolated

@@ -8,7 +8,7 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from shared.ids import parse_id
@@ -18,6 +18,7 @@ Id = TypeVar("Id", UUID, str)
 DEFAULT_SIZE = 50
 MAX_SIZE = 200
 MAX_NUMBER = 2**31 - 1  # what an integer column can compare with
+MAX_SAVED = 2**63 - 1  # the same of the difference of two bigint columns
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MOMENT = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 
@@ -51,6 +52,28 @@ def parse_number_token(token: str | None) -> int:
     return int(number)
 
 
+def saved_token(sort: str, saved: int | None, number: int) -> str:
+    """The token of a list of images in one of the orders by saved bytes."""
+    return _encode([sort, saved, number])
+
+
+def parse_saved_token(sort: str, token: str | None) -> tuple[int | None, int] | None:
+    """Saved bytes and number after which the page begins, None for the first page.
+
+    Raises:
+        BadPage: also where the token is of another order.
+
+    """
+    if token is None:
+        return None
+    of_sort, saved, number = _decode(token, length=3)
+    if of_sort != sort or not _is_number(number, MAX_NUMBER):
+        raise _bad_token()
+    if saved is not None and not _is_number(saved, MAX_SAVED, minimum=-MAX_SAVED):
+        raise _bad_token()
+    return saved, number
+
+
 def moment_token(at: datetime, row_id: UUID | str) -> str:
     """The token of a list that is newest first."""
     return _encode([(at - EPOCH) // timedelta(microseconds=1), str(row_id)])
@@ -79,11 +102,11 @@ def cut(rows: Sequence[T], size: int, token_of: Callable[[T], str]) -> tuple[Seq
     return rows[:size], token_of(rows[size - 1])
 
 
-def _encode(key: list[int | str]) -> str:
+def _encode(key: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(key, separators=(",", ":")).encode()).rstrip(b"=").decode()
 
 
-def _decode(token: str, *, length: int) -> list[int | str]:
+def _decode(token: str, *, length: int) -> list[Any]:
     try:
         padded = token.encode("ascii") + b"=" * (-len(token) % 4)
         key = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
@@ -94,8 +117,8 @@ def _decode(token: str, *, length: int) -> list[int | str]:
     return key
 
 
-def _is_number(value: object, maximum: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= maximum
+def _is_number(value: object, maximum: int, *, minimum: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
 
 
 def _bad_token() -> BadPage:

@@ -10,7 +10,7 @@ from uuid import UUID
 from starlette.requests import Request as HttpRequest
 
 from services.status import paging
-from services.status.queries import Found
+from services.status.queries import Found, ImageOrder
 from services.status.reader import RequestReader
 from shared.http.authentication import KEY_ID
 from shared.http.caller import account_of
@@ -53,6 +53,16 @@ def after_of(http_request: HttpRequest) -> int:
     return _parsed(paging.parse_number_token, http_request.query_params.get("page_token"))
 
 
+def sort_of(http_request: HttpRequest) -> ImageOrder:
+    """The order of a list of images; by number unless the call says otherwise."""
+    return _choice(http_request, "sort", ImageOrder) or ImageOrder.NUMBER
+
+
+def saved_after_of(http_request: HttpRequest, order: ImageOrder) -> tuple[int | None, int] | None:
+    """Saved bytes and number after which the page begins, in an order by saved bytes."""
+    return _parsed(partial(paging.parse_saved_token, order), http_request.query_params.get("page_token"))
+
+
 def before_of(http_request: HttpRequest) -> tuple[datetime, UUID] | None:
     """Time and id before which the page begins, where the newest comes first."""
     return _parsed(paging.parse_moment_token, http_request.query_params.get("page_token"))
@@ -73,19 +83,29 @@ def _parsed(parse: Callable[[str | None], T], text: str | None) -> T:
 
 def status_of(http_request: HttpRequest, kind: type[Choice]) -> Choice | None:
     """The `status` filter, if there is one."""
-    wanted = http_request.query_params.get("status")
+    return _choice(http_request, "status", kind)
+
+
+def _choice(http_request: HttpRequest, name: str, kind: type[Choice]) -> Choice | None:
+    wanted = http_request.query_params.get(name)
     if not wanted:
         return None
     try:
         return kind(wanted)
     except ValueError:
-        raise bad_parameter(f"status must be one of {', '.join(kind)}") from None
+        raise bad_parameter(f"{name} must be one of {', '.join(kind)}") from None
 
 
 def boolean_of(http_request: HttpRequest, name: str) -> bool:
     """A query parameter that says yes or no; no by default."""
+    return optional_boolean_of(http_request, name) or False
+
+
+def optional_boolean_of(http_request: HttpRequest, name: str) -> bool | None:
+    """The same; None if it is not given."""
+    text = http_request.query_params.get(name)
     try:
-        return parse_boolean(http_request.query_params.get(name, "no"))
+        return None if text is None else parse_boolean(text)
     except ValueError as error:
         raise bad_parameter(f"{name} {error}") from None
 

@@ -6,6 +6,7 @@ partial index `group_counted`. Requests are read by plain SQL: to compose a stat
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from enum import StrEnum
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -13,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Integer, any_, literal, not_, true, tuple_
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from shared.db import connection_of
 from shared.lifecycle import IMAGES_PER_GROUP, ImageState, group_of
@@ -49,6 +51,21 @@ class Found(NamedTuple):
 
     request: RequestRow
     counts: Counts
+
+
+class ImageOrder(StrEnum):
+    """By number, or by the bytes that the rendition saves; images without one come last in both of those."""
+
+    NUMBER = "number"
+    LEAST_SAVED = "saved"
+    MOST_SAVED = "-saved"
+
+
+class ImageFilter(NamedTuple):
+    """Which images are listed; None: all."""
+
+    state: ImageState | None
+    kept_original: bool | None
 
 
 class DeliveryFound(NamedTuple):
@@ -117,10 +134,52 @@ def list_rejected(session: Session, request_id: UUID, *, after: int, limit: int)
     return _by_number(session, RejectedRow, request_id, after=after, limit=limit)
 
 
-def list_images(session: Session, request_id: UUID, *, state: str | None, after: int, limit: int) -> list[Image]:
-    if state is not None:
-        return _images_in_state(session, request_id, ImageState(state), after=after, limit=limit)
-    return as_of_run(session, request_id, _by_number(session, Image, request_id, after=after, limit=limit))
+def list_images(session: Session, request_id: UUID, *, only: ImageFilter, after: int, limit: int) -> list[Image]:
+    """By number."""
+    if only.state is not None and only.kept_original is None:
+        return _images_in_state(session, request_id, only.state, after=after, limit=limit)
+    number = col(Image.number)
+    query = _images(request_id, only).where(number > after).order_by(number).limit(limit)
+    return as_of_run(session, request_id, session.exec(query))
+
+
+def list_images_by_saved(
+    session: Session,
+    request_id: UUID,
+    *,
+    order: ImageOrder,
+    only: ImageFilter,
+    after: tuple[int | None, int] | None,
+    limit: int,
+) -> list[Image]:
+    """Each page reads all images: an index on what they save would have to be written by every settle."""
+    query, number = _images(request_id, only), col(Image.number)
+    saves: Any = col(Image.source_bytes) - col(Image.rendition_bytes)
+    most_first = order is ImageOrder.MOST_SAVED
+    if after is not None:
+        saved, last = after
+        if saved is None:
+            query = query.where(saves.is_(None), number > last)
+        else:
+            beyond = saves < saved if most_first else saves > saved
+            query = query.where(beyond | ((saves == saved) & (number > last)) | saves.is_(None))
+    direction = saves.desc() if most_first else saves.asc()
+    query = query.order_by(direction.nulls_last(), number).limit(limit)
+    return as_of_run(session, request_id, session.exec(query))
+
+
+def saved_by(image: Image) -> int | None:
+    """The bytes that the rendition has less than the source; None without a rendition."""
+    if image.source_bytes is None or image.rendition_bytes is None:
+        return None
+    return image.source_bytes - image.rendition_bytes
+
+
+def _images(request_id: UUID, only: ImageFilter) -> SelectOfScalar[Image]:
+    query = select(Image).where(Image.request_id == request_id)
+    if only.state is not None:
+        query = query.where(is_in(only.state, run_of(request_id)))
+    return query if only.kept_original is None else query.where(col(Image.kept_original).is_(only.kept_original))
 
 
 def _by_number(session: Session, kind: type[Numbered], request_id: UUID, *, after: int, limit: int) -> list[Numbered]:

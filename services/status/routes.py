@@ -8,13 +8,16 @@ from uuid import UUID
 
 import orjson
 from sqlmodel import Session
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.status import paging, params, products, queries, views
+from services.status import paging, params, products, queries, report, views
+from services.status.queries import ImageFilter, ImageOrder
 from shared.http.caller import account_of
 from shared.http.context import Context, context_of, id_of
+from shared.http.limits import FairSemaphore, owner_of
 from shared.http.problems import not_found
 from shared.lifecycle import ImageState, RequestStatus
 from shared.schemas import api
@@ -74,9 +77,36 @@ def list_rejected(http_request: HttpRequest) -> Response:
 
 def list_images(http_request: HttpRequest) -> Response:
     public_url = context_of(http_request, Context).settings.public_url
-    state = params.status_of(http_request, ImageState)
-    read = partial(queries.list_images, state=state, after=params.after_of(http_request))
-    return _list(http_request, read, _number_token, lambda image: views.image_view(image, public_url=public_url))
+    order = params.sort_of(http_request)
+    kept_original = params.optional_boolean_of(http_request, "kept_original")
+    only = ImageFilter(params.status_of(http_request, ImageState), kept_original)
+
+    def saved_token(last: Image) -> str:
+        return paging.saved_token(order, queries.saved_by(last), last.number)
+
+    def view(image: Image) -> api.Image:
+        return views.image_view(image, public_url=public_url)
+
+    if order is ImageOrder.NUMBER:
+        read = partial(queries.list_images, only=only, after=params.after_of(http_request))
+        return _list(http_request, read, _number_token, view)
+    after = params.saved_after_of(http_request, order)
+    read = partial(queries.list_images_by_saved, order=order, only=only, after=after)
+    return _list(http_request, read, saved_token, view)
+
+
+async def get_report(http_request: HttpRequest) -> Response:
+    """In turn with the exports: for a million images the database works on it for seconds."""
+    request = (await params.requested(http_request)).request
+    tag = views.report_tag(request.id, request.run, request.status)
+    if tag and views.matches(tag, http_request.headers.get("if-none-match")):
+        return Response(None, 304, PRIVATE | {"ETag": tag})
+    exports: FairSemaphore = http_request.app.state.exports
+    read = partial(report.read, request_id=request.id)
+    async with exports.turn(owner_of(http_request)):
+        found = await run_in_threadpool(_of_own_request, http_request, request.id, read)
+    tag = views.report_tag(request.id, found.run, found.status)  # it may have been retried, or ended, meanwhile
+    return answer(found, PRIVATE | ({"ETag": tag} if tag else {}))
 
 
 def list_deliveries(http_request: HttpRequest) -> Response:
@@ -140,6 +170,7 @@ ROUTES = [
     Route("/v1/requests/{request_id}/products", list_products),
     Route("/v1/requests/{request_id}/rejected", list_rejected),
     Route("/v1/requests/{request_id}/images", list_images),
+    Route("/v1/requests/{request_id}/report", get_report),
     Route("/v1/requests/{request_id}/deliveries", list_deliveries),
     Route("/status/{request_id}", get_older_status),
     Route("/status/{request_id}/", get_older_status),

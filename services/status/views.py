@@ -12,11 +12,15 @@ from shared.formats import EXTENSIONS
 from shared.lifecycle import RequestStatus
 from shared.schemas import api
 from shared.schemas.progress import RequestRow
+from shared.schemas.report_api import Report
 from shared.schemas.tables import Delivery, DeliveryAttempt, Image, Product
 
 MARKS = RequestRow._fields.index("mark_at")
 SHAPE = [list(shape.model_fields) for shape in (api.Request, api.ImageCounts, api.ByteCounts, api.Options, api.Links)]
 """In the ETag, because a later version may answer the same columns with more fields."""
+
+
+REPORT = Report.model_json_schema(mode="serialization")
 
 
 class ExportImage(NamedTuple):
@@ -108,8 +112,18 @@ def entity_tag(request: RequestRow, counts: api.Counts, *, public_url: str) -> s
 
     It leaves out the marks: `eta_seconds`, which is made from them, changes with the clock alone.
     """
-    content = orjson.dumps((SHAPE, public_url, request[:MARKS], counts))
-    return f'W/"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+    return _tag((SHAPE, public_url, request[:MARKS], counts))
+
+
+def report_tag(request_id: UUID, run: int, status: str) -> str | None:
+    """A weak ETag of the report of a run that has ended, whose figures stay; None until then."""
+    if not RequestStatus(status).terminal:
+        return None
+    return _tag((REPORT, request_id, run, status))
+
+
+def _tag(content: object) -> str:
+    return f'W/"{hashlib.blake2b(orjson.dumps(content), digest_size=12).hexdigest()}"'
 
 
 def matches(tag: str, if_none_match: str | None) -> bool:

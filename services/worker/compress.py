@@ -127,12 +127,12 @@ def _result(blobs: Blobs, put: Put, batch: Batch, image: FetchedImage, made: Mad
         if isinstance(outcome, StorageError) or not _is_whole(blobs, batch, image, made):
             return outcome if isinstance(outcome, StorageError) else BlobMissing("the source is spoilt")
         if isinstance(outcome, ImageError):
-            return failed(image.number, outcome)
+            return failed(image.number, outcome, fetch_ms=image.fetch_ms)
         info = outcome.info
         put(output_key(batch.request_id, info.sha256, EXTENSIONS[info.format]), outcome.body)
     except StorageError as error:
         return error
-    return _completed(image.number, outcome)
+    return _completed(image, outcome)
 
 
 def _is_whole(blobs: Blobs, batch: Batch, image: FetchedImage, made: Made) -> bool:
@@ -147,13 +147,14 @@ def _is_whole(blobs: Blobs, batch: Batch, image: FetchedImage, made: Made) -> bo
     return False
 
 
-def _completed(number: int, made: Rendition) -> Result:
+def _completed(image: FetchedImage, made: Rendition) -> Result:
     files = {"source": made.source, "rendition": made.info}
     columns = {f"{file}_{name}": getattr(info, name) for file, info in files.items() for name in _FILE_COLUMNS}
     return Result(
-        number=number,
+        number=image.number,
         state=ImageState.COMPLETED,
         rendition_quality=made.quality,
         kept_original=made.kept_original,
+        fetch_ms=image.fetch_ms,
         **columns,
     )

@@ -133,7 +133,7 @@ def _reopen(session: Session, request: Row, group: int) -> None:
         f"""
         WITH images AS (
             UPDATE image SET state = 'pending', run = %(run)s, attempts = 0, not_before = now(), claimed_by = NULL,
-                             isolated = false, error_code = NULL, error_detail = NULL
+                isolated = false, error_code = NULL, error_detail = NULL, fetch_ms = NULL, settled_at = NULL
             WHERE request_id = %(id)s AND number BETWEEN %(first)s AND %(last)s AND {lifecycle.OF_EARLIER_RUN}
         ), counts AS (
             UPDATE image_group SET dispatch_no = -dispatch_no

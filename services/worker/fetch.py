@@ -57,6 +57,8 @@ class PutOff:
 
 
 Outcome = FetchedImage | ImageError | StorageError | PutOff
+Times = dict[int, int]
+"""Milliseconds that the fetch of each image took, well or not: to its whole body, redirects included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +86,12 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     )
     if not attempts:
         return Fetched()
-    outcomes = _fetch_all(fetcher, batch, attempts)
+    times: Times = {}
+    outcomes = _fetch_all(fetcher, batch, attempts, times)
     first = not isinstance(batch, FetchSlowBatch)
     slow = [number for number, outcome in outcomes.items() if first and isinstance(outcome, FetchTimeout)]
-    results = _results(batch, {number: outcomes[number] for number in outcomes if number not in slow}, attempts)
+    ended = {number: outcome for number, outcome in outcomes.items() if number not in slow}
+    results = _results(batch, ended, attempts, times)
     if results:
         fetcher.database.run(lambda connection: settle(connection, batch, results))
     if slow:
@@ -108,7 +112,7 @@ def retry_delay(error: ImageError, *, attempts: int, random: Callable[[], float]
     return min(max(delay, error.retry_after or 0.0), LONGEST_RETRY_DELAY)
 
 
-def _fetch_all(fetcher: Fetcher, batch: FetchBatch, attempts: dict[int, int]) -> dict[int, Outcome]:
+def _fetch_all(fetcher: Fetcher, batch: FetchBatch, attempts: dict[int, int], times: Times) -> dict[int, Outcome]:
     """Fetch as many as their hosts take now (ADR 16), and put off the others."""
     hosts = defaultdict[str, list[ImageRef]](list)
     for image in batch.images:
@@ -117,7 +121,7 @@ def _fetch_all(fetcher: Fetcher, batch: FetchBatch, attempts: dict[int, int]) ->
     outcomes = dict[int, Outcome]()
     with fetcher.politeness.admit({host: len(its) for host, its in hosts.items()}) as visit:
         for together in visit.rounds(hosts):
-            outcomes |= _fetch(fetcher, batch, together, visit)
+            outcomes |= _fetch(fetcher, batch, together, visit, times)
             for error in _overloads(hosts.values(), outcomes, attempts):
                 visit.pause(error.host_port, error.retry_after or 0.0)
         for host, its in hosts.items():
@@ -126,7 +130,9 @@ def _fetch_all(fetcher: Fetcher, batch: FetchBatch, attempts: dict[int, int]) ->
     return {image.number: outcomes[image.number] for image in batch.images if image.number in outcomes}
 
 
-def _fetch(fetcher: Fetcher, batch: FetchBatch, images: Sequence[ImageRef], visit: Visit) -> dict[int, Outcome]:
+def _fetch(
+    fetcher: Fetcher, batch: FetchBatch, images: Sequence[ImageRef], visit: Visit, times: Times
+) -> dict[int, Outcome]:
     """Fetch into the blob store. A source is stored and dropped before the next one is looked at."""
     limits, outcomes = fetcher.limits, dict[int, Outcome]()
     bodies = fetcher.egress.fetch_all(
@@ -134,8 +140,10 @@ def _fetch(fetcher: Fetcher, batch: FetchBatch, images: Sequence[ImageRef], visi
         deadline_seconds=limits.fetch_seconds if isinstance(batch, FetchSlowBatch) else limits.first_fetch_seconds,
         max_bytes=limits.max_source_bytes,
     )
-    for index, body in bodies:
-        outcomes[images[index].number] = outcome = _outcome(fetcher, batch, images[index], body)
+    for index, body, seconds in bodies:
+        number = images[index].number
+        times[number] = round(seconds * 1000)
+        outcomes[number] = outcome = _outcome(fetcher, batch, images[index], body, fetch_ms=times[number])
         if isinstance(outcome, HttpStatusTransient) and outcome.status == TOO_MANY_REQUESTS and outcome.retry_after:
             visit.pause(outcome.host_port, outcome.retry_after)
     return outcomes
@@ -156,7 +164,9 @@ def _overloads(
                     yield error
 
 
-def _outcome(fetcher: Fetcher, batch: FetchBatch, image: ImageRef, body: bytearray | BaseException | None) -> Outcome:
+def _outcome(
+    fetcher: Fetcher, batch: FetchBatch, image: ImageRef, body: bytearray | BaseException | None, *, fetch_ms: int
+) -> Outcome:
     if body is None:  # the worker is stopping
         return PutOff(0)
     try:
@@ -165,7 +175,7 @@ def _outcome(fetcher: Fetcher, batch: FetchBatch, image: ImageRef, body: bytearr
         digest = sha256(body).hexdigest()
         # Not synced to disk: a source that is lost in a power cut is fetched again.
         fetcher.blobs.put(source_key(batch.request_id, digest), body, durable=False)
-        return FetchedImage(number=image.number, bytes=len(body), sha256=digest)
+        return FetchedImage(number=image.number, bytes=len(body), sha256=digest, fetch_ms=fetch_ms)
     except (ImageError, StorageError) as error:
         return error
     except Exception:
@@ -174,7 +184,7 @@ def _outcome(fetcher: Fetcher, batch: FetchBatch, image: ImageRef, body: bytearr
         return ConnectFailure("The image could not be fetched.")
 
 
-def _results(batch: FetchBatch, outcomes: dict[int, Outcome], attempts: dict[int, int]) -> list[Result]:
+def _results(batch: FetchBatch, outcomes: dict[int, Outcome], attempts: dict[int, int], times: Times) -> list[Result]:
     """What is to be settled: every image without a source."""
     results = unstored(
         batch, [(number, error) for number, error in outcomes.items() if isinstance(error, StorageError)]
@@ -183,8 +193,12 @@ def _results(batch: FetchBatch, outcomes: dict[int, Outcome], attempts: dict[int
         if isinstance(outcome, PutOff):
             results.append(due_again(number, delay=outcome.seconds, refund=True))
         elif isinstance(outcome, ImageError):
-            delay = retry_delay(outcome, attempts=attempts[number], random=random.random)
-            results.append(failed(number, outcome) if delay is None else due_again(number, delay=delay, error=outcome))
+            delay, fetch_ms = retry_delay(outcome, attempts=attempts[number], random=random.random), times[number]
+            results.append(
+                failed(number, outcome, fetch_ms=fetch_ms)
+                if delay is None
+                else due_again(number, delay=delay, error=outcome, fetch_ms=fetch_ms)
+            )
     return results
 
 

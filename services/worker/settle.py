@@ -37,14 +37,22 @@ class Result(ImageResult):
     refund: bool = False  # the attempt failed through no fault of the image: give it back
 
 
-def failed(number: int, error: ImageError) -> Result:
-    return Result(number=number, state=ImageState.FAILED, error_code=error.code, error_detail=error.detail)
+def failed(number: int, error: ImageError, *, fetch_ms: int | None = None) -> Result:
+    return Result(
+        number=number,
+        state=ImageState.FAILED,
+        error_code=error.code,
+        error_detail=error.detail,
+        fetch_ms=fetch_ms,
+    )
 
 
-def due_again(number: int, *, delay: float, error: ImageError | None = None, refund: bool = False) -> Result:
+def due_again(
+    number: int, *, delay: float, error: ImageError | None = None, fetch_ms: int | None = None, refund: bool = False
+) -> Result:
     """Still pending; `error` is remembered as the last one seen."""
     code, detail = (error.code, error.detail) if error else (None, None)
-    return Result(number=number, delay=delay, refund=refund, error_code=code, error_detail=detail)
+    return Result(number=number, delay=delay, refund=refund, error_code=code, error_detail=detail, fetch_ms=fetch_ms)
 
 
 def unstored(batch: Batch, failures: Sequence[tuple[int, StorageError]]) -> list[Result]:
@@ -112,6 +120,7 @@ WITH held AS MATERIALIZED (
     SET claimed_by = NULL,
         attempts = i.attempts - t.refund::int,
         not_before = now() + make_interval(secs => coalesce(t.delay, 0)),
+        settled_at = CASE WHEN t.state <> 'pending' THEN now() END,
         {_ASSIGNMENTS}
     FROM held, result t
     WHERE i.request_id = %(request_id)s AND i.number = ANY(%(numbers)s::int[]) AND i.number = t.number

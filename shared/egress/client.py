@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from shared.addresses import Address
 from shared.egress.connection import Connection, Deadline, dial, tls_context
-from shared.egress.loop import Batch, running_loop
+from shared.egress.loop import Batch, Ended, running_loop
 from shared.egress.pool import ConnectionPool
 from shared.egress.resolver import Resolver
 from shared.egress.response import Response, ResponseReader
@@ -61,9 +61,7 @@ class Egress:
         self._fetches: set[asyncio.Task[bytearray]] = set()
         self._gives_up = False
 
-    def fetch_all(
-        self, urls: Sequence[str], *, deadline_seconds: float, max_bytes: int
-    ) -> Iterator[tuple[int, bytearray | BaseException | None]]:
+    def fetch_all(self, urls: Sequence[str], *, deadline_seconds: float, max_bytes: int) -> Iterator[Ended[bytearray]]:
         """GET all at once, redirects followed, within one deadline: each URL's index with its outcome, as they come.
 
         An outcome is the body, an ImageError (any other error is a bug), or None for a fetch that was given up.
@@ -79,7 +77,7 @@ class Egress:
         """POST once, on a connection of its own; any status is an answer, a redirect too. Raises an ImageError."""
         batch = Batch([self._post(url, body, headers, Deadline(deadline_seconds), max_response_bytes)])
         running_loop().call_soon_threadsafe(batch.start)
-        [(_, outcome)] = batch.outcomes()
+        [(_, outcome, _)] = batch.outcomes()
         if not isinstance(outcome, Answer):
             raise outcome or RuntimeError("given up")
         return outcome

@@ -7,11 +7,12 @@ import asyncio
 import atexit
 import sys
 import threading
+import time
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 if sys.platform == "win32":
     from asyncio import new_event_loop
@@ -37,29 +38,39 @@ def running_loop() -> asyncio.AbstractEventLoop:
         return _running[0]
 
 
+class Ended(NamedTuple, Generic[T]):
+    """The end of one coroutine: its result, its error or None if it was cancelled, and how long it took."""
+
+    position: int
+    outcome: T | BaseException | None
+    seconds: float
+
+
 class Batch(Generic[T]):
     """Coroutines that run at the same time, handed to the loop with one call."""
 
     def __init__(self, coroutines: Sequence[Coroutine[None, None, T]]) -> None:
         self._coroutines = coroutines
-        self._outcomes: SimpleQueue[tuple[int, T | BaseException | None]] = SimpleQueue()
+        self._ended: SimpleQueue[Ended[T]] = SimpleQueue()
+        self._begun = 0.0
         self._tasks: list[asyncio.Task[T]] = []  # the loop itself keeps none alive
 
     def start(self) -> list[asyncio.Task[T]]:
         """On the loop."""
-        loop = asyncio.get_running_loop()
+        loop, self._begun = asyncio.get_running_loop(), time.monotonic()
         self._tasks = [loop.create_task(coroutine) for coroutine in self._coroutines]
         for index, task in enumerate(self._tasks):
             task.add_done_callback(partial(self._done, index))
         return self._tasks
 
-    def outcomes(self) -> Iterator[tuple[int, T | BaseException | None]]:
-        """Each coroutine's index with its result, its error or None if it was cancelled, in the order of their ends."""
+    def outcomes(self) -> Iterator[Ended[T]]:
+        """One for each coroutine, in the order of their ends."""
         for _ in self._coroutines:
-            yield self._outcomes.get()
+            yield self._ended.get()
 
     def _done(self, index: int, task: asyncio.Task[T]) -> None:
-        self._outcomes.put((index, None if task.cancelled() else task.exception() or task.result()))
+        outcome = None if task.cancelled() else task.exception() or task.result()
+        self._ended.put(Ended(index, outcome, time.monotonic() - self._begun))
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:

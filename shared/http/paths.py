@@ -21,6 +21,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/v1/requests/{request_id}/products": READ,
     "/v1/requests/{request_id}/rejected": READ,
     "/v1/requests/{request_id}/images": READ,
+    "/v1/requests/{request_id}/report": READ,
     "/v1/requests/{request_id}/images/{number}/source": READ,
     "/v1/requests/{request_id}/output.csv": READ,
     "/v1/requests/{request_id}/outputs.zip": READ,

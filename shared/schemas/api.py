@@ -45,6 +45,7 @@ Quality = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1, "maxim
 Time = Annotated[datetime, PlainSerializer(timestamp), WithJsonSchema({"type": "string", "format": "date-time"})]
 Uri = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 Format = Annotated[str, _one_of(*MEDIA_TYPES)]
+FailureCode = Annotated[str, _one_of(*sorted(error_codes(ImageError)))]
 
 
 class Shape(BaseModel):
@@ -205,7 +206,7 @@ class Problem(Shape):
 
 
 class Failure(Shape):
-    code: Annotated[str, _one_of(*sorted(error_codes(ImageError)))]
+    code: FailureCode
     detail: str | None
 
 

@@ -146,12 +146,14 @@ class ImageResult(SQLModel):
     rendition_sha256: str | None = Field(default=None, sa_type=Text)
     rendition_quality: int | None = Field(default=None, sa_type=SmallInteger)
     kept_original: bool | None = None
+    fetch_ms: int | None = Field(default=None, sa_type=Integer)  # of the last fetch that ended, well or not
 
 
 class Image(ImageResult, table=True):
     """One distinct URL within a request. `claimed_by` and `not_before` are the claim.
 
     `deferred`: the claim waits in the slow queue, no worker has begun. `isolated`: a worker lost a claim on it.
+    `settled_at` is None while it is pending, and where it was settled before there was this column.
     """
 
     __tablename__ = "image"
@@ -165,6 +167,7 @@ class Image(ImageResult, table=True):
     claimed_by: UUID | None = None
     deferred: bool = False
     isolated: bool = False
+    settled_at: datetime | None = time_column()
 
 
 class Erasure(SQLModel, table=True):

@@ -105,6 +105,7 @@ def done(number: int, *, source_bytes: int = SOURCE_BYTES, rendition_bytes: int 
         rendition_sha256="a" * 64,
         rendition_quality=50,
         kept_original=False,
+        fetch_ms=120,
     )
 
 

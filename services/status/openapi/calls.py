@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from services.status.openapi.shapes import OPTIONS, Json, choice, ref
+from services.status.queries import ImageOrder
 from shared.formats import MEDIA_TYPES
 from shared.lifecycle import ImageState, RequestStatus
 
@@ -21,7 +22,8 @@ CALLS: dict[str, tuple[str, str, str, tuple[int, ...]]] = {  # tag, method and p
     "deleteRequest": ("requests", f"delete {ONE}", "Delete a finished request and all that belongs to it", (409,)),
     "listProducts": ("results", f"get {ONE}/products", "List products in input order with their images", (400,)),
     "listRejected": ("results", f"get {ONE}/rejected", "List the row errors that on_invalid=skip left out", (400,)),
-    "listImages": ("results", f"get {ONE}/images", "List images by number", (400,)),
+    "listImages": ("results", f"get {ONE}/images", "List images by number, or by what they save", (400,)),
+    "getReport": ("results", f"get {ONE}/report", "Get figures over all images of a request", ()),
     "getSource": ("results", f"get {ONE}/images/{{number}}/source", "Download the original of an image", (410,)),
     "getOutputCsv": ("results", f"get {ONE}/output.csv", "Download the output CSV", (400,)),
     "getOutputsZip": ("results", f"get {ONE}/outputs.zip", "Download all renditions as a zip, named by product", ()),
@@ -132,6 +134,14 @@ PAGE = [
     parameter("query", "page_size", "Items per page; values above 200 mean 200.", SIZE),
     parameter("query", "page_token", "`next_page_token` of the previous page."),
 ]
+KEPT_ORIGINAL = (
+    "`true`: only images whose image data is the source's, because no encoding of it was smaller; `false`: only images "
+    "that were encoded. Images without a rendition are in neither."
+)
+SORT = (
+    "`number`, or by the bytes that the rendition saves: `-saved` begins with the most, `saved` with the least. Images "
+    "without a rendition come last in both. A `page_token` is valid for one order only."
+)
 YES_OR_NO: Json = {"type": "boolean", "default": False}
 PARAMETERS: dict[str, list[Json]] = {
     "createRequest": [
@@ -141,7 +151,12 @@ PARAMETERS: dict[str, list[Json]] = {
     "listRequests": [parameter("query", "status", "Only requests with this status.", choice(*RequestStatus))],
     "getRequest": [IF_NONE_MATCH],
     "followRequest": [parameter("header", "Last-Event-ID", "The id of the last event received.")],
-    "listImages": [parameter("query", "status", "Only images with this status.", choice(*ImageState))],
+    "listImages": [
+        parameter("query", "status", "Only images with this status.", choice(*ImageState)),
+        parameter("query", "kept_original", KEPT_ORIGINAL, {"type": "boolean"}),
+        parameter("query", "sort", SORT, choice(*ImageOrder) | {"default": "number"}),
+    ],
+    "getReport": [IF_NONE_MATCH],
     "getOutputCsv": [
         parameter("query", "details", "`true` (also `1`, `yes`, `on`) adds the columns Status and Errors.", YES_OR_NO)
     ],
@@ -158,6 +173,12 @@ RESPONSES: dict[str, dict[int, Json]] = {
             "With `Retry-After` until it is terminal.", JSON, ref("Request"), headers=("ETag", "Retry-After")
         ),
         304: response("Unchanged, apart from `eta_seconds`."),
+    },
+    "getReport": {
+        200: response(
+            "As of one moment. With an `ETag` once the request is terminal.", JSON, ref("Report"), headers=("ETag",)
+        ),
+        304: response("Unchanged, apart from `as_of`."),
     },
     "followRequest": {
         200: response("`progress` events that carry the request, then `done`.", STREAM, ref("Event")),

@@ -6,12 +6,12 @@ from pydantic.json_schema import models_json_schema
 
 from shared.http.context import BOOLEANS
 from shared.recipe import Mode, TargetFormat
-from shared.schemas import accounts_api, api
+from shared.schemas import accounts_api, api, report_api
 
 Json = dict[str, Any]
 ANSWERS = (
     *(api.Request, api.Accepted, api.Validation, api.RowError, api.Problem, api.Image, api.Product),
-    *(api.Redelivery, api.Delivery, api.OlderStatus),
+    *(api.Redelivery, api.Delivery, api.OlderStatus, report_api.Report),
     *(accounts_api.Account, accounts_api.Key, accounts_api.NewKey, accounts_api.SigningSecret, accounts_api.AuditEntry),
 )
 ORDERS = (accounts_api.KeyOrder, accounts_api.RotationOrder)

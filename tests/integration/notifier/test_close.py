@@ -51,7 +51,7 @@ def test_a_cancel_closes_what_is_not_settled_also_in_groups_that_were_never_disp
         reconciler.run(request_id, group, dispatch_no=None)
     row = image_rows(database, request_id)[3]
     assert states(database, request_id) == {"completed": 1, "failed": 1, "cancelled": 598}
-    assert (row["error_code"], row["claimed_by"]) == ("cancelled", None)
+    assert (row["error_code"], row["claimed_by"], row["settled_at"] is None) == ("cancelled", None, False)
     request = request_row(database, request_id)
     counters = [request[name] for name in ("completed", "failed", "cancelled")]
     assert (request["status"], counters) == ("cancelled", [1, 1, 598])
@@ -88,7 +88,7 @@ def _retried(database: Database) -> UUID:
         """
         UPDATE image SET state = CASE WHEN number <= 10 THEN 'failed' ELSE 'completed' END, attempts = 2,
             error_code = CASE WHEN number <= 10 THEN 'http_status' END, source_bytes = 3, rendition_bytes = 2,
-            rendition_sha256 = CASE WHEN number > 10 THEN 'x' END
+            fetch_ms = 30, rendition_sha256 = CASE WHEN number > 10 THEN 'x' END
         """,
     )
     sql(
@@ -127,6 +127,7 @@ def test_a_retry_that_is_stopped_before_its_groups_were_dispatched_adds_up(
     first = image_rows(database, request_id)[1]
     closed = "cancelled" if reason == "cancelled" else "failed"
     assert (first["state"], first["run"], first["attempts"]) == (closed, 2, 0)
+    assert (first["fetch_ms"], first["settled_at"] is not None) == (None, True)
     assert first["error_code"] != "http_status"
     request = request_row(database, request_id)
     assert (request["completed"], request["source_bytes"], request["rendition_bytes"]) == (190, 570, 380)
@@ -202,6 +203,7 @@ def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_
     reconciler.run(request_id, 1, dispatch_no=None)
     rows = image_rows(database, request_id)
     assert (rows[3]["state"], rows[3]["error_code"], rows[3]["claimed_by"]) == ("failed", "worker_lost", None)
+    assert rows[3]["settled_at"] is not None
     assert {row["state"] for number, row in rows.items() if number != 3} == {"pending"}
     assert group_row(database, request_id)["failed"] == 1
     assert sent[-1] == DispatchGroup(request_id=request_id, group=1, dispatch_no=1)

@@ -33,7 +33,8 @@ class Scene:
         outcomes = list[object]()
         for begin in range(0, len(asked), 100):
             some = asked[begin : begin + 100]
-            found = dict(self.egress.fetch_all(some, deadline_seconds=self.seconds, max_bytes=1_000_000))
+            ended = self.egress.fetch_all(some, deadline_seconds=self.seconds, max_bytes=1_000_000)
+            found = {one.position: one.outcome for one in ended}
             outcomes += [found[index] for index in range(len(some))]
         return outcomes
 

@@ -230,8 +230,11 @@ def _read_pages(touched: Touched, huge: UUID) -> None:
     """What status reads of a request, the lists in their middle."""
     touched.few("get", lambda session: connection_of(session).execute(queries.FIND, {"ids": [huge]}).fetchall())
     lists: dict[str, Callable[..., Any]] = {
-        "images": partial(queries.list_images, state=None),
-        **{f"{state} images": partial(queries.list_images, state=state) for state in ImageState},
+        "images": partial(queries.list_images, only=queries.ImageFilter(None, None)),
+        **{
+            f"{state} images": partial(queries.list_images, only=queries.ImageFilter(state, None))
+            for state in ImageState
+        },
         "products": products.list_products,
         "rejected rows": queries.list_rejected,
     }

@@ -86,7 +86,7 @@ def fetched(*numbers: int, claimed_for: float = 120) -> Fetched:
     sources = {number: source_of(number) for number in numbers or BATCH}
     return Fetched(
         images=tuple(
-            FetchedImage(number=number, bytes=len(source), sha256=sha256(source).hexdigest())
+            FetchedImage(number=number, bytes=len(source), sha256=sha256(source).hexdigest(), fetch_ms=90 + number)
             for number, source in sources.items()
         ),
         until=time.time() + claimed_for,

@@ -31,6 +31,7 @@ def test_renditions_are_stored_and_settled(compressor: Compressor, compress: Com
     expected = {f"{file}_{name}": value for file, info in files.items() for name, value in asdict(info).items()}
     assert {name: row[name] for name in expected} == expected
     assert (row["rendition_quality"], row["kept_original"]) == (made.quality, made.kept_original)
+    assert row["fetch_ms"] == fetched(2).images[0].fetch_ms
     assert group_row(compressor.database, request_id)["completed"] == 8
 
 
@@ -39,9 +40,10 @@ def test_a_corrupt_image_costs_its_neighbours_nothing(
 ) -> None:
     digest = sha256(b"corrupt").hexdigest()
     compressor.blobs.put(source_key(request_id, digest), b"corrupt", durable=False)
-    images = (*fetched(1, 2, 3).images, FetchedImage(number=4, bytes=7, sha256=digest))
+    images = (*fetched(1, 2, 3).images, FetchedImage(number=4, bytes=7, sha256=digest, fetch_ms=94))
     compress_batch(compressor, compress, Fetched(images=images))
     rows = image_rows(compressor.database, request_id)
+    assert rows[4]["fetch_ms"] == 94
     assert [rows[number]["state"] for number in (1, 2, 3, 4)] == ["completed"] * 3 + ["failed"]
     assert rows[4]["error_code"] == "corrupt_image"
 
@@ -108,9 +110,10 @@ def test_no_rendition_counts_whose_name_is_not_on_the_disk(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fails_for_folders)
-    images = (*fetched(1, 2, 3).images, FetchedImage(number=4, bytes=7, sha256=digest))
+    images = (*fetched(1, 2, 3).images, FetchedImage(number=4, bytes=7, sha256=digest, fetch_ms=94))
     compress_batch(compressor, compress, Fetched(images=images))
     rows = image_rows(compressor.database, request_id)
+    assert rows[4]["fetch_ms"] == 94
     assert [rows[number]["state"] for number in (1, 2, 3, 4)] == ["pending"] * 3 + ["failed"]
     assert {rows[number]["attempts"] for number in (1, 2, 3)} == {0}
 

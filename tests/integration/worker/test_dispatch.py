@@ -200,7 +200,7 @@ def test_the_images_of_a_retry_are_reopened_with_their_group(database: Database)
     sql(
         database,
         """
-        UPDATE image SET attempts = 5, isolated = true,
+        UPDATE image SET attempts = 5, isolated = true, fetch_ms = 30, settled_at = now(),
             state = CASE WHEN number %% 2 = 0 THEN 'failed' ELSE 'completed' END,
             error_code = CASE WHEN number %% 2 = 0 THEN 'http_status' END, rendition_sha256 = 'x'
         """,
@@ -214,6 +214,9 @@ def test_the_images_of_a_retry_are_reopened_with_their_group(database: Database)
     assert [number for batch in post.batches for number in numbers_of(batch)] == list(range(2, 257, 2))
     written = "SELECT DISTINCT attempts, isolated, error_code, state FROM image WHERE run = 2 AND number <= 256"
     assert sql(database, written) == [{"attempts": 0, "isolated": False, "error_code": None, "state": "pending"}]
+    assert sql(database, "SELECT DISTINCT fetch_ms, settled_at FROM image WHERE run = 2 AND number <= 256") == [
+        {"fetch_ms": None, "settled_at": None}
+    ]
     assert sql(database, "SELECT count(*) AS n FROM image WHERE run = 2") == [{"n": 128}], "the other groups wait"
     request = request_row(database, request_id)
     assert (request["completed"], request["source_bytes"]) == (172, 1204)

@@ -13,11 +13,12 @@ from services.worker.fetch import Fetcher, fetch_batch
 from services.worker.settings import FetchLimits
 from shared.blobs import BlobMissing, Blobs, source_key
 from shared.egress import Egress
+from shared.egress.loop import Ended
 from shared.errors import StorageError
 from shared.messages import FetchBatch, Fetched, FetchSlowBatch, ImageRef
 from tests.integration.batches import Post, done, fetch_of, report, take
 from tests.integration.seed import Row, group_row, image_rows, pass_time, stop
-from tests.origin import Exchange, Origin, body, late
+from tests.origin import Exchange, Origin, body, late, status
 from tests.stack import until
 
 
@@ -64,12 +65,27 @@ def test_sources_are_handed_on_and_everything_else_is_settled(
     assert group_row(fetcher.database, request_id)["failed"] == 2
 
 
+def test_the_time_of_a_fetch_is_kept_whether_it_went_well_or_not(
+    fetcher: Fetcher, batch: FetchBatch, request_id: UUID, origin: Origin
+) -> None:
+    origin.on("/1.jpg", late(body(b"picture 1"), seconds=0.3))
+    origin.on("/5.jpg", late(status(404), seconds=0.3))
+    fetched = {image.number: image for image in fetch_batch(fetcher, batch).images}
+    rows = image_rows(fetcher.database, request_id)
+    assert (fetched[1].fetch_ms or 0) >= 300
+    assert fetched[2].fetch_ms is not None
+    assert rows[5]["fetch_ms"] >= 300
+    assert rows[6]["fetch_ms"] >= 0  # to be tried again
+    assert rows[7]["fetch_ms"] is None  # in the slow queue
+    assert {number for number, row in rows.items() if row["settled_at"] is not None} == {5, 8}
+
+
 def test_a_batch_is_one_call_and_each_source_is_stored_while_others_are_waited_for(
     fetcher: Fetcher, request_id: UUID, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch_all, calls = Egress.fetch_all, []
 
-    def counted(egress: Egress, urls: Sequence[str], **limits: float) -> Iterator[tuple[int, Any]]:
+    def counted(egress: Egress, urls: Sequence[str], **limits: float) -> Iterator[Ended[bytearray]]:
         calls.append(len(urls))
         return fetch_all(egress, urls, **limits)  # type: ignore[arg-type]
 

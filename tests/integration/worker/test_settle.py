@@ -116,6 +116,19 @@ def test_everything_that_is_known_of_an_image_is_written(database: Database, req
     assert {rows[1]["claimed_by"], rows[2]["claimed_by"]} == {None}
 
 
+def test_an_image_is_settled_when_its_result_is_written_and_not_while_it_is_pending(
+    database: Database, request_id: UUID
+) -> None:
+    batch = claimed_batch(database, request_id, BATCH)
+    begun = sql(database, "SELECT now() AS now")[0]["now"]
+    again = due_again(3, delay=5, error=NOT_FOUND, fetch_ms=8)
+    report(database, batch, [done(1), failed(2, NOT_FOUND, fetch_ms=7), again])
+    rows = image_rows(database, request_id)
+    assert [rows[number]["fetch_ms"] for number in (1, 2, 3, 4)] == [120, 7, 8, None]
+    assert {number for number, row in rows.items() if row["settled_at"] is not None} == {1, 2}
+    assert begun <= rows[1]["settled_at"] == rows[2]["settled_at"]
+
+
 def test_an_error_that_quotes_a_nul_settles_with_its_batch(database: Database, request_id: UUID) -> None:
     batch = claimed_batch(database, request_id, [1, 2])
     assert report(database, batch, [failed(1, CorruptImage("broken at \x00")), done(2)]) == 2

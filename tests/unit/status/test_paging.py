@@ -2,6 +2,7 @@
 
 import base64
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -11,6 +12,10 @@ from hypothesis import strategies as st
 from services.status import paging
 
 ROW_ID = UUID("01980000-0000-7000-8000-00000000002a")
+
+
+def encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 @given(st.integers(0, paging.MAX_NUMBER))
@@ -25,13 +30,39 @@ def test_moment_and_id_survive_the_token_to_the_microsecond(at: datetime, row_id
     assert paging.parse_moment_token(token) == (at.replace(tzinfo=UTC), row_id)
 
 
+@given(st.sampled_from(["saved", "-saved"]), st.none() | st.integers(-paging.MAX_SAVED, paging.MAX_SAVED))
+def test_saved_bytes_and_number_survive_the_token_of_their_order_alone(order: str, saved: int | None) -> None:
+    token = paging.saved_token(order, saved, 7)
+
+    assert paging.parse_saved_token(order, token) == (saved, 7)
+    with pytest.raises(paging.BadPage):
+        paging.parse_saved_token("another", token)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '["saved",1]',
+        '["saved",true,1]',
+        '["saved",1.5,1]',
+        '["saved","1",1]',
+        '["saved",1,-1]',
+        '["saved",1,null]',
+        '["saved",9223372036854775808,1]',
+        '["saved",-9223372036854775808,1]',
+        '[["saved"],1,1]',
+        "{}",
+    ],
+)
+def test_garbage_is_no_saved_token(content: str) -> None:
+    with pytest.raises(paging.BadPage):
+        paging.parse_saved_token("saved", encoded(content))
+
+
 def test_no_token_is_the_first_page() -> None:
+    assert paging.parse_saved_token("saved", None) is None
     assert paging.parse_number_token(None) == 0
     assert paging.parse_moment_token(None) is None
-
-
-def encoded(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +98,8 @@ def test_garbage_is_no_moment_token(content: str) -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_page_or_refused(text: str) -> None:
-    for parse in (paging.parse_number_token, paging.parse_moment_token, paging.parse_size):
+    by_saved = partial(paging.parse_saved_token, "saved")
+    for parse in (paging.parse_number_token, by_saved, paging.parse_moment_token, paging.parse_size):
         try:
             parse(text)
         except paging.BadPage:

@@ -39,7 +39,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def get(egress: Egress, url: str, *, seconds: float = 5.0, max_bytes: int = 1_000_000) -> bytearray:
-    [(_, outcome)] = egress.fetch_all([url], deadline_seconds=seconds, max_bytes=max_bytes)
+    [(_, outcome, _)] = egress.fetch_all([url], deadline_seconds=seconds, max_bytes=max_bytes)
     if isinstance(outcome, bytearray):
         return outcome
     raise outcome or RuntimeError("given up")

@@ -31,8 +31,8 @@ def test_https_is_fetched_where_the_certificate_fits_the_name(certificate: Path,
         tls = ssl.create_default_context(cafile=str(certificate))
         with closing(Egress([f"localhost:{port}"], tls=tls)) as egress:
             url = f"https://localhost:{port}/a"
-            outcomes = dict(egress.fetch_all([url] * 4, deadline_seconds=30, max_bytes=5_000_000))
-            assert outcomes == dict.fromkeys(range(4), bytearray(SECRET))
+            ended = egress.fetch_all([url] * 4, deadline_seconds=30, max_bytes=5_000_000)
+            assert {one.position: one.outcome for one in ended} == dict.fromkeys(range(4), bytearray(SECRET))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def loop_seconds() -> float:
 
     batch = Batch([read()])
     running_loop().call_soon_threadsafe(batch.start)
-    [(_, seconds)] = batch.outcomes()
+    [(_, seconds, _)] = batch.outcomes()
     assert isinstance(seconds, float)
     return seconds
 

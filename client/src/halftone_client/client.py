@@ -241,10 +241,11 @@ class Client:
         self, file: IO[bytes], options: Mapping[str, Any], headers: Mapping[str, str], advance: Advance
     ) -> httpx.Response:
         given = {name: str(value) for name, value in options.items() if value is not None}
+        counted = Counted(file, advance)
 
         def arguments() -> Mapping[str, Any]:
-            file.seek(0)
-            part = ("manifest.csv", cast("IO[bytes]", Counted(file, advance)), "text/csv")
+            counted.seek(0)
+            part = ("manifest.csv", cast("IO[bytes]", counted), "text/csv")
             return {"files": {"file": part}, "data": given, "headers": headers}
 
         return self._transport.call("POST", "/v1/requests", repeatable=True, again=IN_FLIGHT, arguments=arguments)

@@ -35,11 +35,8 @@ def follow(transport: Transport, request_id: str, *, ask: Callable[[], Request])
                     yield request
                     if request["status"] in TERMINAL:
                         return
-            except (httpx.HTTPError, SSEError, Unreachable, ValueError):
-                pass  # asking says whether it is away
-            except Refused as refusal:
-                if refusal.status in (401, 403, 404):
-                    raise
+            except (httpx.HTTPError, SSEError, Unreachable, Refused, ValueError):
+                pass  # asking says what it is
         request = ask()
         yield request
         if request["status"] in TERMINAL:
@@ -52,7 +49,8 @@ def _events(transport: Transport, request_id: str) -> Iterator[Request]:
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     timeout = httpx.Timeout(SILENCE, connect=5)
     target = f"/v1/requests/{request_id}/events"
-    with transport.stream("GET", target, arguments=lambda: {"headers": headers, "timeout": timeout}) as answer:
+    arguments = {"headers": headers, "timeout": timeout}
+    with transport.stream("GET", target, repeatable=False, arguments=lambda: arguments) as answer:
         for event in EventSource(answer).iter_sse():
             if event.event in ("progress", "done"):
                 yield cast("Request", event.json())

@@ -16,11 +16,14 @@ def verify_webhook(body: bytes | str, headers: Mapping[str, str], secret: str) -
 
     Raises:
         WebhookVerificationError: it is not from Halftone, was changed, or is older than five minutes.
+        ValueError: it is signed, but no event.
 
     """
     try:
-        text = body if isinstance(body, str) else body.decode()
-        Webhook(secret).verify(text, {name.lower(): value for name, value in headers.items()})
-        return dict(json.loads(text))
-    except (ValueError, TypeError) as error:  # not UTF-8, not JSON, a signature that is not base64
-        raise WebhookVerificationError(f"not a signed event: {error}") from None
+        Webhook(secret).verify(body, {name.lower(): value for name, value in headers.items()}, json_parse=False)
+    except ValueError as error:  # a signature that is not base64, a body that is not UTF-8
+        raise WebhookVerificationError(f"not a signature: {error}") from None
+    try:
+        return dict(json.loads(body))
+    except TypeError:
+        raise ValueError("the event is not a JSON object") from None

@@ -43,7 +43,7 @@ def ago(moment: str, *, now: datetime | None = None) -> str:
     for unit, name in ((86_400, "d"), (3600, "h"), (60, "m")):
         if passed >= unit:
             return f"{passed // unit}{name} ago"
-    return f"{passed}s ago"
+    return f"{passed}s ago" if passed >= 5 else "just now"
 
 
 def between(begin: str, end: str) -> str:

@@ -11,7 +11,7 @@ from halftone_client.cli.session import DEFAULT_URL, Json, RequestId, Session, U
 from halftone_client.shapes import Delivery
 
 COLOURS = {"pending": "yellow", "delivered": "green", "stopped": "red", "exhausted": "red"}
-COLUMNS = ("DELIVERY", "STATUS", "ATTEMPTS", "LAST", "ANSWER", "URL")
+COLUMNS = ("DELIVERY", "STATUS", "TRIES", "ANSWER", "URL")
 
 Redeliver = Annotated[
     str | None,
@@ -45,7 +45,7 @@ def deliveries(
     elif not found:
         screen.show("No deliveries: the request has no webhook, or is not finished yet.")
     else:
-        screen.table(COLUMNS, map(_row, found), right="ATTEMPTS")
+        screen.table(COLUMNS, map(_row, found), right="TRIES")
     return exits.DONE
 
 
@@ -55,7 +55,6 @@ def _row(delivery: Delivery) -> tuple[str | Text, ...]:
         delivery["id"],
         Text(delivery["status"], COLOURS.get(delivery["status"], "")),
         f"{last['number'] if last else 0}",
-        amounts.ago(last["at"]) if last else "",
         _answer(delivery),
         delivery["url"],
     )

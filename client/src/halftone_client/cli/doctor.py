@@ -41,10 +41,10 @@ def doctor(*, url: Url = DEFAULT_URL, json: Json = False) -> int:
             screen.plain(finding.about, finding.state, finding.found, finding.todo)
         else:
             mark, colour = {"ok": OK, "warning": WARN, "wrong": WRONG}[finding.state]
-            screen.out.print(f"[{colour}]{mark}[/] [bold]{finding.about:<9}[/]", end="", markup=True)
+            screen.out.print(f"[{colour}]{mark}[/] [bold]{finding.about:<10}[/]", end="", markup=True)
             screen.show(finding.found)
             if finding.todo:
-                screen.show(f"           {finding.todo}")
+                screen.show(f"             {finding.todo}")
     if screen.as_json:
         screen.json([asdict(finding) for finding in findings])
     return max(finding.code for finding in findings)

@@ -15,6 +15,7 @@ from halftone_client.cli.submit import Wait
 from halftone_client.cli.watch import to_the_end
 from halftone_client.shapes import Request
 
+COLUMNS = ("ID", "STATUS", "IMAGES", "DONE", "FAILED", "CREATED")
 NOTHING = Outputs(None, None, None)
 
 
@@ -97,22 +98,18 @@ def list_requests(
     elif not found:
         screen.show(f"No requests yet. Make one: {session.again('submit products.csv --wait')}")
     else:
-        screen.table(
-            ("ID", "STATUS", "IMAGES", "FAILED", "SAVED", "CREATED"), map(_row, found), right="IMAGES FAILED SAVED"
-        )
+        screen.table(COLUMNS, map(_row, found), right="IMAGES DONE FAILED")
     return exits.DONE
 
 
 def _row(request: Request) -> tuple[str | Text, ...]:
-    counts, saved = request["images"], request["bytes"]["saved_ratio"]
-    settled = counts["total"] - counts["pending"]
-    done = f"{counts['total']:,}" if request["finished_at"] else f"{settled:,}/{counts['total']:,}"
+    counts = request["images"]
     return (
         request["request_id"],
         Text(request["status"], summary.COLOURS[request["status"]]),
-        done,
+        f"{counts['total']:,}",
+        f"{(counts['total'] - counts['pending']) / counts['total']:.0%}",
         Text(f"{counts['failed']:,}", "red") if counts["failed"] else "",
-        "" if saved is None else f"{saved:.0%}",
         amounts.ago(request["created_at"]),
     )
 

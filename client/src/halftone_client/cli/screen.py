@@ -64,11 +64,16 @@ class Screen:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: str = "") -> None:
         """`right`: the columns (between spaces) whose cells are numbers. The last one is cut to fit."""
+        cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim underline")
-        for column in columns:
-            last = column == columns[-1]
+        used = 0
+        for place, column in enumerate(columns):
             justify: JustifyMethod = "right" if column in right.split() else "left"
-            table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis" if last else "fold")
-        for row in rows:
+            widest = max([len(column), *(row[place].cell_len for row in cells)])
+            if place == len(columns) - 1:
+                widest = max(len(column), min(widest, self.out.width - used))
+            used += widest + 2
+            table.add_column(column, justify=justify, no_wrap=True, width=widest)
+        for row in cells:
             table.add_row(*row)
         self.out.print(table, soft_wrap=False)

@@ -207,10 +207,8 @@ def _say_accepted(session: Session, submitted: Submitted, *, name: str) -> None:
     products = amounts.many(submitted["products"], "product")
     images = amounts.many(submitted["images"]["total"], "image")
     if submitted["replayed"]:
-        known = (
-            f"{name} was submitted {amounts.ago(submitted['created_at'])}: that request is used, no second one is made"
-        )
-        session.screen.say(WARN, known, "--new makes a second one")
+        known = f"{name} was submitted {amounts.ago(submitted['created_at'])}; this is the same request"
+        session.screen.say(WARN, known, "Within 24 hours only --new makes a second one.")
     else:
         session.screen.say(OK, f"Submitted {name}: {products}, {images}")
     if left_out := submitted.get("error_count"):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -50,8 +50,9 @@ def run(stack: Stack, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def client(stack: Stack) -> Client:
-    return Client(stack.base_url)
+def client(stack: Stack) -> Iterator[Client]:
+    with Client(stack.base_url) as client:
+        yield client
 
 
 def products(origin: Origin, path: Path, *, gone: int = 0) -> Path:
@@ -127,10 +128,10 @@ def test_killed_and_started_again_it_finds_the_same_request(
     command = [*COMMAND, "submit", "products.csv", "--wait"]
     for number in (signal.SIGKILL, signal.SIGINT):
         with subprocess.Popen(command, cwd=tmp_path, env=environment(stack), stderr=subprocess.PIPE) as process:
-            assert process.stderr is not None
-            until(lambda: b"of 1 images" in process.stderr.readline())
+            assert (stderr := process.stderr) is not None
+            until(lambda: b"of 1 images" in stderr.readline())  # noqa: B023 - called here
             process.send_signal(number)
-            said = process.stderr.read().decode()
+            said = stderr.read().decode()
         (made,) = {request["request_id"] for request in client.requests()} - before
     assert process.returncode == 130
     assert f"halftone watch {made}" in said

@@ -14,6 +14,10 @@ class Unreachable(HalftoneError):
     """The service did not answer, or broke off, as often as it was tried."""
 
 
+class NoEvents(HalftoneError):
+    """No server-sent events come through; the request is asked for instead. Never raised, only told to `pause`."""
+
+
 class Incomplete(HalftoneError):
     """A download ended before its end; nothing was written under its name."""
 

@@ -6,7 +6,7 @@ from typing import cast
 import httpx
 from httpx_sse import EventSource, SSEError
 
-from halftone_client.errors import Refused, Unreachable
+from halftone_client.errors import NoEvents, Refused, Unreachable
 from halftone_client.shapes import TERMINAL, Request
 from halftone_client.transport import Transport
 
@@ -42,7 +42,7 @@ def follow(transport: Transport, request_id: str, *, ask: Callable[[], Request])
         if request["status"] in TERMINAL:
             return
         asked = 0 if came else asked + 1
-        transport.pause(EVERY, Unreachable("no events come through, asking instead"))
+        transport.pause(EVERY, NoEvents())
 
 
 def _events(transport: Transport, request_id: str) -> Iterator[Request]:

@@ -13,7 +13,7 @@ from halftone_client.cli import amounts, exits
 from halftone_client.cli.exits import Failed, fail
 from halftone_client.cli.screen import WARN, Screen
 from halftone_client.client import Client
-from halftone_client.errors import HalftoneError, Refused, Unreachable
+from halftone_client.errors import HalftoneError, NoEvents, Refused, Unreachable
 from halftone_client.transport import pause
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -52,7 +52,7 @@ class Session:
 
     def _pause(self, seconds: float, because: HalftoneError) -> None:
         text = f"{_sentence(because)} Trying again"
-        if text != self._said and seconds > 0:
+        if text != self._said and not isinstance(because, NoEvents):
             self.screen.say(WARN, f"{text}{f' in {amounts.seconds(seconds)}' if seconds >= 5 else ''}.")
             self._said = text
         pause(seconds, because)

@@ -125,18 +125,25 @@ def test_killed_and_started_again_it_finds_the_same_request(
     origin.on("/slow.jpg", slow)
     (tmp_path / "products.csv").write_bytes(manifest([("1", "Shoe", [origin.url("/slow.jpg")])]))
     before = {request["request_id"] for request in client.requests()}
-    command = [*COMMAND, "submit", "products.csv", "--wait"]
     for number in (signal.SIGKILL, signal.SIGINT):
-        with subprocess.Popen(command, cwd=tmp_path, env=environment(stack), stderr=subprocess.PIPE) as process:
-            assert (stderr := process.stderr) is not None
-            until(lambda: b"of 1 images" in stderr.readline())  # noqa: B023 - called here
-            process.send_signal(number)
-            said = stderr.read().decode()
+        code, said = interrupted(stack, tmp_path, number)
         (made,) = {request["request_id"] for request in client.requests()} - before
-    assert process.returncode == 130
+    assert code == 130
     assert f"halftone watch {made}" in said
     held.unlink()
     assert fields(run("submit", "products.csv", "--wait"))["request_id"] == made
+
+
+def interrupted(stack: Stack, folder: Path, number: signal.Signals) -> tuple[int, str]:
+    """A `submit --wait` that gets this signal once it waits: its exit code and its last words."""
+    command = [*COMMAND, "submit", "products.csv", "--wait"]
+    with subprocess.Popen(command, cwd=folder, env=environment(stack), stderr=subprocess.PIPE) as process:
+        stderr = process.stderr
+        assert stderr is not None
+        until(lambda: b"of 1 images" in stderr.readline())
+        process.send_signal(number)
+        said = stderr.read().decode()
+    return process.returncode, said
 
 
 def test_ten_thousand_images_take_little_memory_and_the_bar_never_goes_back(

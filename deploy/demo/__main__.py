@@ -29,7 +29,7 @@ def main() -> int:
     console = Console(highlight=False, markup=False)
     try:
         return 0 if run(from_environment(LocalSettings), console, key=key or None) else 1
-    except (DemoFailed, HalftoneError) as failure:
+    except (DemoFailed, HalftoneError, TimeoutError) as failure:
         print(f"halftone demo: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

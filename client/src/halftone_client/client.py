@@ -31,6 +31,8 @@ from halftone_client.upload import Advance, Counted, opened
 T = TypeVar("T")
 IN_FLIGHT = frozenset({"idempotency_key_in_flight"})
 DOWNLOAD_ATTEMPTS = 3
+OFTEN = 10.0
+"""Seconds; below the 15 s between two heartbeats of an event stream."""
 Source = str | Path | IO[bytes]
 
 
@@ -131,11 +133,14 @@ class Client:
         """The terminal state of a request; `watch` is called with each state before it, too.
 
         Raises:
-            TimeoutError: it was not terminal after `timeout` seconds; looked at when a state comes.
+            TimeoutError: it was not terminal after `timeout` seconds, and up to OFTEN more.
 
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        for request in self.follow(request_id):
+        silence = events.SILENCE if timeout is None else min(OFTEN, timeout)
+        for request in events.follow(
+            self._transport, _id(request_id), ask=lambda: self.request(request_id), silence=silence
+        ):
             watch(request)
             if deadline is not None and time.monotonic() > deadline and request["finished_at"] is None:
                 raise TimeoutError(f"the request is not finished after {timeout:g} s: {request['images']}")

@@ -17,8 +17,10 @@ ASKED_BETWEEN_STREAMS = 15
 EVERY = 2.0
 
 
-def follow(transport: Transport, request_id: str, *, ask: Callable[[], Request]) -> Iterator[Request]:
-    """The states of a request, the terminal one last; each is at least as late as the one before.
+def follow(
+    transport: Transport, request_id: str, *, ask: Callable[[], Request], silence: float = SILENCE
+) -> Iterator[Request]:
+    """The states of a request, the terminal one last; one comes at least every `silence` seconds if they are below 15.
 
     Raises:
         Refused: there is no such request, or it is another's.
@@ -30,7 +32,7 @@ def follow(transport: Transport, request_id: str, *, ask: Callable[[], Request])
         came = False
         if asked % ASKED_BETWEEN_STREAMS == 0:
             try:
-                for request in _events(transport, request_id):
+                for request in _events(transport, request_id, silence):
                     came = True
                     yield request
                     if request["status"] in TERMINAL:
@@ -45,9 +47,9 @@ def follow(transport: Transport, request_id: str, *, ask: Callable[[], Request])
         transport.pause(EVERY, NoEvents())
 
 
-def _events(transport: Transport, request_id: str) -> Iterator[Request]:
+def _events(transport: Transport, request_id: str, silence: float) -> Iterator[Request]:
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-    timeout = httpx.Timeout(SILENCE, connect=5)
+    timeout = httpx.Timeout(silence, connect=5)
     target = f"/v1/requests/{request_id}/events"
     arguments = {"headers": headers, "timeout": timeout}
     with transport.stream("GET", target, repeatable=False, arguments=lambda: arguments) as answer:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.demo.origin import head
 from halftone_client import Client, HalftoneError, Incomplete, Refused, Unreachable
 from halftone_client.shapes import Request
 from tests.origin import Behaviour, Exchange, Origin, body, close_at_once, garbage, reset_after, status
@@ -95,6 +96,15 @@ def test_an_upload_is_sent_again_from_its_start_with_the_same_key(host: Origin, 
     assert sum(sent) == len(MANIFEST), "progress begins again with the file"
 
 
+def test_a_manifest_is_sent_in_blocks(host: Origin, client: Client, tmp_path: Path) -> None:
+    host.on("/v1/requests", answered(REQUEST))
+    (path := tmp_path / "products.csv").write_bytes(MANIFEST * 20_000)
+    blocks: list[int] = []
+    client.submit(path, advance=blocks.append)
+    assert max(blocks) <= 1 << 16
+    assert sum(blocks) == 20_000 * len(MANIFEST)
+
+
 def test_a_service_that_is_away_is_named(pauses: list[float]) -> None:
     url = f"http://127.0.0.1:{reserve_ports(1)[0]}"
     with Client(url, away=3, pause=lambda seconds, _: pauses.append(seconds)) as client:
@@ -132,6 +142,17 @@ def test_a_request_is_asked_for_where_events_do_not_come_through(
     seen: list[Request] = []
     assert client.wait("r", watch=seen.append) == REQUEST
     assert seen[-2:] == [RUNNING, REQUEST]
+
+
+def test_a_time_limit_holds_where_nothing_happens(host: Origin, client: Client) -> None:
+    def silent(exchange: Exchange) -> None:
+        exchange.send(head("200 OK", {"Content-Type": "text/event-stream"}) + b": heartbeat\n\n")
+        exchange.pause(60)
+
+    host.on("/v1/requests/r/events", silent)
+    host.on("/v1/requests/r", answered(RUNNING | {"finished_at": None}))
+    with pytest.raises(TimeoutError):
+        client.wait("r", timeout=0.2)
 
 
 def test_events_are_followed_without_asking(host: Origin, client: Client) -> None:

@@ -12,6 +12,8 @@ from rich.console import Console, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+WIDEST = 40
+"""Columns of a table's cell, except the last one's."""
 OK, WRONG, WARN = ("✓", "green"), ("X", "red"), ("!", "yellow")
 
 
@@ -70,8 +72,8 @@ class Screen:
         for place, column in enumerate(columns):
             justify: JustifyMethod = "right" if column in right.split() else "left"
             widest = max([len(column), *(row[place].cell_len for row in cells)])
-            if place == len(columns) - 1:
-                widest = max(len(column), min(widest, self.out.width - used))
+            room = WIDEST if place < len(columns) - 1 else max(len(column), self.out.width - used)
+            widest = min(widest, room)
             used += widest + 2
             table.add_column(column, justify=justify, no_wrap=True, width=widest)
         for row in cells:

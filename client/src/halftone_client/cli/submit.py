@@ -87,8 +87,8 @@ def submit(
     outputs.check()
     options = _options(quality, mode, format, max_side, webhook, skip_invalid=skip_invalid)
     with opened(file) as manifest, session.failures():
-        submitted = _send(session, manifest, options, name=file, new=new)
-        _say_accepted(session, submitted, name=file)
+        submitted = _send(session, manifest, options, name=_named(file), new=new)
+        _say_accepted(session, submitted, name=_named(file))
         if wait or outputs:
             request = session.client.request(submitted["request_id"]) if submitted["replayed"] else submitted
             return to_the_end(session, request, outputs)
@@ -113,7 +113,7 @@ def check(
     with opened(file) as manifest, session.failures():
         with _uploading(session, manifest) as advance:
             found = session.client.validate(manifest, advance=advance, **options)
-        _print_checked(session, found, manifest, name=file)
+        _print_checked(session, found, manifest, name=_named(file))
     return exits.DONE if found["valid"] else exits.REFUSED
 
 
@@ -141,6 +141,10 @@ def opened(name: str) -> Iterator[IO[bytes]]:
         if not path.stat().st_size:
             fail(f"{name} is empty.", "The first line names the columns: S. No.,Product Name,Input Image Urls")
         yield file
+
+
+def _named(file: str) -> str:
+    return "standard input" if file == "-" else file
 
 
 @contextmanager

@@ -14,10 +14,11 @@ help: ## print this list
 
 setup: $(READY) ## install everything into .venv (the other targets do it when needed)
 
-$(READY): requirements-dev.lock
+$(READY): requirements-dev.lock client/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Halftone needs Python 3.11 or newer; found only: $$(python3 --version 2>&1). Try make setup PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable client
 	@touch $@
 
 $(BENCH): $(READY) requirements-bench.lock
@@ -92,9 +93,10 @@ lock: $(READY) ## update the pinned dependencies from pyproject.toml
 	index=$$(get index-url); more=$$(get extra-index-url); links=$$(get find-links); \
 	compile() { env $${index:+"UV_DEFAULT_INDEX=$${index% }"} $${more:+"UV_INDEX=$${more% }"} $${links:+"UV_FIND_LINKS=$${links% }"} \
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--no-header --index-strategy unsafe-best-match pyproject.toml "$$@"; }; \
-	compile -o requirements.lock && compile --extra local --extra dev -o requirements-dev.lock && \
-	compile --extra local --extra dev --extra bench -c requirements-dev.lock -o requirements-bench.lock
+		--no-header --index-strategy unsafe-best-match "$$@"; }; \
+	compile pyproject.toml -o requirements.lock && \
+	compile pyproject.toml client/pyproject.toml --extra local --extra dev -o requirements-dev.lock && \
+	compile pyproject.toml client/pyproject.toml --extra local --extra dev --extra bench -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## remove everything that was created in this folder, including data
 	@test ! -x $(PY) || $(PY) -m deploy.local stop

@@ -6,10 +6,10 @@ import sys
 
 from rich.console import Console
 
-from deploy.demo.client import ApiError
 from deploy.demo.journey import run
 from deploy.demo.stack import DemoFailed
 from deploy.local.settings import LocalSettings
+from halftone_client import HalftoneError
 from shared.settings import from_environment
 
 EPILOG = """\
@@ -29,7 +29,7 @@ def main() -> int:
     console = Console(highlight=False, markup=False)
     try:
         return 0 if run(from_environment(LocalSettings), console, key=key or None) else 1
-    except (DemoFailed, ApiError) as failure:
+    except (DemoFailed, HalftoneError, TimeoutError) as failure:
         print(f"halftone demo: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from deploy.demo import catalogue
-from deploy.demo.client import JSON
-from deploy.demo.receiver import Arrival
+from deploy.demo.receiver import JSON, Arrival
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
 from deploy.demo import catalogue, pictures, report, stack
 from deploy.demo.checks import Rendition, Seen, check_all, images_by_name
-from deploy.demo.client import JSON, Client, Refused
 from deploy.demo.origin import Exchange, Origin, status
 from deploy.demo.receiver import Receiver
 from deploy.demo.stack import DemoFailed
 from deploy.local.settings import ROOT, LocalSettings
+from halftone_client import Client, Delivery, Image, Refused, Request
 
 OUTPUT = ROOT / "demo-output"
 FINISHED_WITHIN = 180.0
@@ -30,7 +31,7 @@ def run(settings: LocalSettings, console: Console, *, key: str | None = None) ->
     """Whether every promise held.
 
     Raises:
-        DemoFailed, ApiError: it did not come to the end.
+        DemoFailed, HalftoneError: it did not come to the end.
 
     """
     with origin_at(settings.demo_port) as origin:
@@ -98,9 +99,9 @@ def _write_inputs(settings: LocalSettings, sources: Mapping[str, bytes]) -> None
     (OUTPUT / "manifest.csv").write_bytes(catalogue.demo_manifest(settings.demo_origin))
 
 
-def _upload(settings: LocalSettings, client: Client, *, webhook_url: str) -> JSON:
+def _upload(settings: LocalSettings, client: Client, *, webhook_url: str) -> Request:
     try:
-        return client.upload((OUTPUT / "manifest.csv").read_bytes(), webhook_url=webhook_url)
+        return client.submit(OUTPUT / "manifest.csv", new=True, webhook_url=webhook_url)
     except Refused as refusal:
         if refusal.code == "invalid_option":  # the stack's egress guard refuses the webhook's address
             raise DemoFailed(
@@ -110,22 +111,22 @@ def _upload(settings: LocalSettings, client: Client, *, webhook_url: str) -> JSO
         raise
 
 
-def _watch(client: Client, request: JSON, console: Console) -> JSON:
+def _watch(client: Client, request: Request, console: Console) -> Request:
     total = request["images"]["total"]
     with report.progress_bar(console) as bar:
         task = bar.add_task("compressing", total=total)
-        return client.finished(
+        return client.wait(
             request["request_id"],
-            within=FINISHED_WITHIN,
+            timeout=FINISHED_WITHIN,
             watch=lambda request: bar.update(task, completed=total - request["images"]["pending"]),
         )
 
 
-def _deliveries(client: Client, request: JSON) -> list[JSON]:
-    return list(client.items(f"/v1/requests/{request['request_id']}/deliveries"))
+def _deliveries(client: Client, request: Request) -> list[Delivery]:
+    return list(client.deliveries(request["request_id"]))
 
 
-def _await_webhook(client: Client, receiver: Receiver, request: JSON) -> None:
+def _await_webhook(client: Client, receiver: Receiver, request: Request) -> None:
     """Wait for the webhook and for its record in the API; the checks report what is missing."""
     if not receiver.wait(within=WEBHOOK_WITHIN):
         return
@@ -137,20 +138,19 @@ def _await_webhook(client: Client, receiver: Receiver, request: JSON) -> None:
 
 
 def _collect(
-    settings: LocalSettings, client: Client, receiver: Receiver, request: JSON, sources: Mapping[str, bytes]
+    settings: LocalSettings, client: Client, receiver: Receiver, request: Request, sources: Mapping[str, bytes]
 ) -> Seen:
     """Download what was made, and write down what was seen."""
-    products = list(client.items(f"/v1/requests/{request['request_id']}/products"))
-    output_csv = client.read(request["links"]["output_csv"])
-    (OUTPUT / "output.csv").write_bytes(output_csv)
+    products = list(client.products(request["request_id"]))
+    client.download_csv(request["request_id"], OUTPUT / "output.csv")
     return Seen(
         origin=settings.demo_origin,
         sources={name: len(body) for name, body in sources.items()},
         request=request,
         products=products,
-        output_csv=output_csv.decode(),
+        output_csv=(OUTPUT / "output.csv").read_bytes().decode(),
         renditions={
-            name: _download(client, image["output_url"], OUTPUT / "renditions" / name)
+            name: _download(client, cast("Image", image), OUTPUT / "renditions" / name)
             for name, image in images_by_name(products).items()
             if image["output_url"]
         },
@@ -159,9 +159,9 @@ def _collect(
     )
 
 
-def _download(client: Client, url: str, path: Path) -> Rendition:
-    body = client.read(url)
-    path.write_bytes(body)
+def _download(client: Client, image: Image, path: Path) -> Rendition:
+    client.download(image, path)
+    body = path.read_bytes()
     try:
         return Rendition(bytes=len(body), pixels=pictures.decode(body).size)
     except OSError:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from threading import Condition
+from typing import Any
 
-from standardwebhooks import Webhook, WebhookVerificationError
-
-from deploy.demo.client import JSON, ApiError
 from deploy.demo.origin import Exchange, Received, status
+from halftone_client import HalftoneError, WebhookVerificationError, verify_webhook
+
+JSON = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,9 @@ class Arrival:
 class Receiver:
     """A behaviour of an origin, called in its threads; without a `secret` it accepts any signature."""
 
-    def __init__(self, show: Callable[[str], JSON], *, secret: str | None = None) -> None:
+    def __init__(self, show: Callable[[str], Any], *, secret: str | None = None) -> None:
         self._show = show
-        self._webhook = Webhook(secret) if secret else None
+        self._secret = secret
         self._arrived = Condition()
         self._arrivals: list[Arrival] = []
 
@@ -77,13 +78,15 @@ class Receiver:
     def _judge(self, request: Received) -> Arrival:
         kept = partial(Arrival, at=datetime.now(UTC), headers=request.headers, body=request.body)
         try:
-            if self._webhook:
-                self._webhook.verify(request.body, dict(request.headers), json_parse=False)
-        except (WebhookVerificationError, ValueError) as error:  # ValueError: not base64, not UTF-8
+            if self._secret:
+                verify_webhook(request.body, request.headers, self._secret)
+        except WebhookVerificationError as error:
             return kept(refusal=f"its signature is not valid: {error}")
+        except ValueError as error:
+            return kept(refusal=f"its body is not an event: {error!r}")
         try:
             return kept(shown=self._show(str(json.loads(request.body)["data"]["request_id"])))
-        except ApiError as error:
+        except HalftoneError as error:
             return kept(refusal=f"GET failed at its receipt: {error}")
         except (ValueError, TypeError, KeyError) as error:
             return kept(refusal=f"its body is not an event: {error!r}")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from deploy.demo import catalogue
 from deploy.demo.checks import Check, Seen
-from deploy.demo.client import JSON
+from deploy.demo.receiver import JSON
 
 
 def progress_bar(console: Console) -> Progress:
@@ -71,11 +71,17 @@ def print_next_steps(console: Console, base_url: str, seen: Seen, output: Path) 
         f"the request   {seen.request['links']['self']}",
         f"as a zip      {seen.request['links']['outputs_zip']}",
         "",
-        f"Next: open {base_url}/docs to read about the API; then send it a CSV of your own.",
-        "The stack is still up: `make status` shows it, `make stop` ends it.",
+        f"Next: `.venv/bin/halftone submit products.csv --wait{_elsewhere(base_url)}` sends a CSV of your own,",
+        f"and {base_url}/docs is about the API. The stack is still up: `make status` shows it, `make stop` ends it.",
+        "",
+        f"Look at what you made: {base_url}/#/requests/{seen.request['request_id']}",
     )
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def _elsewhere(base_url: str) -> str:
+    return "" if base_url == "http://127.0.0.1:8080" else f" --url {base_url}"
 
 
 def _pictures(images: Sequence[JSON]) -> str:

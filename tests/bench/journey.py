@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import TERMINAL
+from tests.api import TERMINAL
 from tests.bench.origin import Origin
 from tests.stack import Stack
 

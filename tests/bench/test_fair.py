@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import Client
 from deploy.demo.origin import Exchange, head
+from tests.api import Client
 from tests.origin import Origin, body, drip
 from tests.pictures import encode, photo
 from tests.stack import Stack

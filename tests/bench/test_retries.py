@@ -9,8 +9,8 @@ import time
 import pytest
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import JSON, Client
 from deploy.demo.pictures import draw
+from tests.api import JSON, Client
 from tests.origin import Origin, body, status
 from tests.stack import Stack
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from deploy.demo.client import TERMINAL
+from tests.api import TERMINAL
 from tests.chaos.load import Order, Row
 from tests.chaos.shop import Accepted
 from tests.chaos.wire import ANSWERED_WITHIN, Answer, NoAnswer, Wire, read_answer, read_head

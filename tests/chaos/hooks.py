@@ -7,8 +7,8 @@ from typing import LiteralString
 
 from standardwebhooks import Webhook
 
-from deploy.demo.client import TERMINAL
 from deploy.demo.receiver import Arrival
+from tests.api import TERMINAL
 from tests.chaos.invariants import Database, Row, Violation, rows_of
 
 LONGEST_WAY = timedelta(seconds=60)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from deploy.demo.client import TERMINAL, ApiError, Client, Refused
+from tests.api import TERMINAL, ApiError, Client, Refused
 from tests.chaos.load import Order
 
 SEND_WITHIN = 90.0

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import Client
 from deploy.demo.pictures import draw
+from tests.api import Client
 from tests.origin import Origin
 from tests.stack import ROOT, Stack
 

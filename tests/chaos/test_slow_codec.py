@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import Client
 from shared.broker.queues import TAKEN
 from shared.messages import QuickBatch
+from tests.api import Client
 from tests.origin import Origin, body, late
 from tests.pictures import encode, photo
 from tests.stack import ROOT, Stack, until

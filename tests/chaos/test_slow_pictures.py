@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import Client
 from services.worker.codec_pool.child import SLOW_NICE
+from tests.api import Client
 from tests.origin import Origin, body
 from tests.pictures import encode, photo
 from tests.stack import Stack, until

@@ -15,9 +15,9 @@ import psutil
 import psycopg
 import redis
 
-from deploy.demo.client import Client
 from deploy.local.data_dir import DataDir
 from deploy.migrations.roles import GRANTS
+from tests.api import Client
 from tests.chaos import audit
 from tests.chaos.disk import SmallDisk
 from tests.chaos.drained import Resources, resources

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deploy.demo import pictures
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import ApiError, Client, Refused
+from tests.api import ApiError, Client, Refused
 from tests.stack import ROOT
 
 TOOLS = ROOT.parent / "shared" / "containers"

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.demo.client import Client
+from tests.api import Client
 from tests.origin import Origin
 from tests.stack import Stack
 

@@ -6,9 +6,9 @@ import pytest
 import redis
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import Client
 from deploy.demo.pictures import draw
 from shared.broker.epoch import KEY as EPOCH_KEY
+from tests.api import Client
 from tests.origin import Origin
 from tests.stack import Stack, until
 

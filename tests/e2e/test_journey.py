@@ -4,9 +4,9 @@ import httpx
 import pytest
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import JSON, Client
 from deploy.demo.pictures import decode, draw
 from deploy.demo.receiver import Receiver
+from tests.api import JSON, Client
 from tests.origin import Origin, status
 from tests.stack import Stack, until
 

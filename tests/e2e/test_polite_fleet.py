@@ -8,8 +8,8 @@ from threading import Lock
 import pytest
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import Client
 from deploy.demo.pictures import draw
+from tests.api import Client
 from tests.origin import Exchange, Origin, body, status
 from tests.stack import Stack
 

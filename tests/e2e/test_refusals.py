@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import Client
 from deploy.demo.pictures import draw
+from tests.api import Client
 from tests.origin import Origin
 from tests.stack import Stack, until
 

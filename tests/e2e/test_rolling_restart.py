@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import ApiError, Client
 from deploy.demo.pictures import draw
+from tests.api import ApiError, Client
 from tests.origin import Origin
 from tests.stack import Stack, until
 

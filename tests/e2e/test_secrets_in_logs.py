@@ -6,8 +6,8 @@ import httpx
 import psycopg
 
 from deploy.demo.catalogue import manifest
-from deploy.demo.client import Client
 from deploy.demo.pictures import draw
+from tests.api import Client
 from tests.e2e.conftest import new_key
 from tests.origin import Origin
 from tests.stack import Stack, until

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deploy.demo.client import ApiError, Client, Refused
 from deploy.demo.journey import origin_at
 from deploy.demo.origin import Origin, status
 from deploy.demo.stack import DemoFailed
+from tests.api import ApiError, Client, Refused
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from deploy.demo.client import ApiError, Client, Refused
 from deploy.demo.origin import Origin, Received
 from deploy.demo.receiver import Arrival, Receiver
+from tests.api import ApiError, Client, Refused
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 EVENT = json.dumps({"type": "request.completed", "data": {"request_id": "r-1"}})

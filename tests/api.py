@@ -1,4 +1,4 @@
-"""A client of the public API: what a shop's own program would do.
+"""A client of the public API for tests: no retries, and whatever the wire carries.
 
 It ignores the proxies of the environment, which cannot reach this machine's loopback.
 """
@@ -13,12 +13,14 @@ from urllib.parse import urlencode
 
 import httpx
 
+from halftone_client import HalftoneError
+
 JSON = dict[str, Any]
 EVERY = 0.1
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 
-class ApiError(Exception):
+class ApiError(HalftoneError):
     """A call that failed; the message is one sentence for a person."""
 
 

@@ -1,0 +1,108 @@
+"""Row errors with the line of the file, and a caret under the cell. Pure but for reading the file."""
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO
+
+from rich.cells import cell_len
+
+from halftone_client.shapes import RowError
+
+MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+DELIMITERS = ",;\t"
+HEADER_ALIASES = {"serialnumber": "sno"}
+BESIDE = 24
+"""Characters that are shown before the mark of a line that is too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A line, cut to the width, and the columns under which the carets stand."""
+
+    text: str
+    begin: int
+    length: int
+
+
+def lines_of(file: IO[bytes], wanted: Iterable[int]) -> dict[int, str]:
+    """Lines of a text file by number, from 1; reads no further than the last one that is wanted."""
+    numbers = {1, *wanted}
+    file.seek(0)
+    head = file.read(4)
+    marked = next((name for mark, name in MARKS if head.startswith(mark)), None)
+    for encoding in (marked,) if marked else ("utf-8", "cp1252"):
+        file.seek(0)
+        try:
+            return _picked(file, encoding, numbers, errors="strict" if encoding == "utf-8" else "replace")
+        except UnicodeDecodeError:
+            continue
+    return {}
+
+
+def _picked(file: IO[bytes], encoding: str, numbers: set[int], *, errors: str) -> dict[int, str]:
+    blocks = codecs.iterdecode(iter(lambda: file.read(1 << 16), b""), encoding, errors)
+    lines = islice(_lines(blocks), max(numbers))
+    return {number: line for number, line in enumerate(lines, start=1) if number in numbers}
+
+
+def _lines(blocks: Iterable[str]) -> Iterator[str]:
+    """As a CSV counts them: CRLF, LF or CR."""
+    rest = ""
+    for block in blocks:
+        rest += block
+        *whole, rest = re.split(r"\r\n|\n|\r(?!\Z)", rest)
+        yield from whole
+    yield rest.removesuffix("\r")
+
+
+def mark(error: RowError, line: str, header: str, *, width: int) -> Marked:
+    """Where in its line the error is; the whole cell if the value is not found in it."""
+    begin, end = _place(error, line, header)
+    before = "".join(" " if ord(one) < 32 else one for one in line[:begin])
+    shown = "".join(" " if ord(one) < 32 else one for one in line)
+    if cell_len(shown) > width:
+        start = max(0, begin - BESIDE) if cell_len(shown[:end]) >= width - 1 else 0
+        shown, before = ("…" if start else "") + shown[start:], ("…" if start else "") + before[start:]
+        while cell_len(shown) > width:
+            shown = shown[: min(len(shown) - 1, width)].rstrip("…")[:-1] + "…"
+    carets = max(1, cell_len(line[begin:end]))
+    return Marked(shown, cell_len(before), max(1, min(carets, cell_len(shown) - cell_len(before))))
+
+
+def _place(error: RowError, line: str, header: str) -> tuple[int, int]:
+    delimiter = max(DELIMITERS, key=header.count)
+    names = [_plain(header[begin:end]) for begin, end in cells(header, delimiter)]
+    spans = cells(line, delimiter)
+    wanted, value = _plain(error["column"] or ""), error["value"] or ""
+    index = names.index(wanted) if wanted in names else None
+    if error["row"] is None or index is None:
+        found = line.find(value) if value else -1
+        return (found, found + len(value)) if found >= 0 else (0, len(line))
+    if index >= len(spans):  # the row ends before this cell
+        return len(line), len(line)
+    begin, end = spans[index]
+    if error["url_index"] is not None:
+        end = len(line)  # more URLs may stand in cells of their own
+    found = line.find(value, begin, end) if value else -1
+    return (found, found + len(value)) if found >= 0 else (begin, end)
+
+
+def cells(line: str, delimiter: str) -> list[tuple[int, int]]:
+    """Begin and end of each cell, without its quotes."""
+    spans, begin, quoted = [], 0, False
+    for place, one in enumerate(line + delimiter):
+        if one == '"':
+            quoted = not quoted
+        elif one == delimiter and (not quoted or place == len(line)):
+            inside = place - begin >= 2 and line[begin] == line[place - 1] == '"'
+            spans.append((begin + inside, place - inside))
+            begin = place + 1
+    return spans
+
+
+def _plain(name: str) -> str:
+    plain = re.sub(r"[^a-z]", "", name.lower())
+    return HEADER_ALIASES.get(plain, plain)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from services.status.openapi.calls import RATES, paths
+from services.status.openapi.calls import RATES, paths, shown_examples
 from services.status.openapi.shapes import SHAPES
 
 EXAMPLES = Path(__file__).parents[1] / "static/examples"
@@ -60,5 +60,10 @@ def document(*, public_url: str, needs_keys: bool) -> dict[str, Any]:
         ],
         "security": [{"apiKey": []}] if needs_keys else [{"apiKey": []}, {}],
         "paths": paths(),
-        "components": {"schemas": SHAPES, "headers": RATES, "securitySchemes": {"apiKey": API_KEY}},
+        "components": {
+            "schemas": SHAPES,
+            "headers": RATES,
+            "examples": shown_examples(),
+            "securitySchemes": {"apiKey": API_KEY},
+        },
     }

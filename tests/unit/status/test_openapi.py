@@ -20,7 +20,7 @@ def refs(node: Any) -> Iterator[str]:
 
 def test_every_reference_leads_somewhere() -> None:
     components = DOCUMENT["components"]
-    parts = {f"#/components/{kind}/{name}" for kind in ("schemas", "headers") for name in components[kind]}
+    parts = {f"#/components/{kind}/{name}" for kind in ("schemas", "headers", "examples") for name in components[kind]}
 
     assert set(refs(DOCUMENT)) <= parts
 

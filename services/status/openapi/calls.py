@@ -76,9 +76,15 @@ ACCEPTED = (*FOLLOWED, "Idempotent-Replayed")
 
 
 def response(
-    description: str, media_types: Sequence[str] = (), schema: Json = TEXT, *, headers: Sequence[str] = ()
+    description: str,
+    media_types: Sequence[str] = (),
+    schema: Json = TEXT,
+    *,
+    headers: Sequence[str] = (),
+    shown: Sequence[str] = (),
 ) -> Json:
-    content = {media_type: {"schema": schema} | _shown(media_type, schema) for media_type in media_types}
+    """`shown`: which examples of the shape, if not all."""
+    content = {media_type: {"schema": schema} | _shown(media_type, schema, shown) for media_type in media_types}
     parts = {"content": content, "headers": {name: header(name) for name in headers}}
     return {"description": description, **{name: part for name, part in parts.items() if part}}
 
@@ -87,16 +93,16 @@ def header(name: str) -> Json:
     """A header, with an example."""
     if name in RATES:
         return {"$ref": f"#/components/headers/{name}"}
-    shown = {"example": examples.HEADERS[name]}
+    shown = {"example": examples.HEADERS[name]} if name in examples.HEADERS else {}
     return (RETRY_AFTER if name == "Retry-After" else {"schema": TEXT}) | shown
 
 
-def _shown(media_type: str, schema: Json) -> Json:
+def _shown(media_type: str, schema: Json, names: Sequence[str] = ()) -> Json:
     """Examples of a body: those of its shape, or a text."""
     if schema == TEXT:
         return {"example": examples.TEXTS.get(media_type, f"(the bytes of an {media_type} file)")}
     shape = schema["$ref"].rpartition("/")[2]
-    names = examples.EXAMPLES.get(shape, {})
+    names = names or tuple(examples.EXAMPLES.get(shape, {}))
     return {"examples": {name: {"$ref": f"#/components/examples/{shape}.{name}"} for name in names}} if names else {}
 
 
@@ -155,8 +161,12 @@ RESPONSES: dict[str, dict[int, Json]] = {
         200: response("`progress` events that carry the request, then `done`.", STREAM, ref("Event")),
         204: response("`Last-Event-ID` is that of `done`: there is nothing more to follow."),
     },
-    "retryRequest": {202: response("A new run has started.", JSON, ref("Request"), headers=FOLLOWED)},
-    "cancelRequest": {202: response("It will be cancelled shortly.", JSON, ref("Request"), headers=FOLLOWED)},
+    "retryRequest": {
+        202: response("A new run has started.", JSON, ref("Request"), headers=FOLLOWED, shown=["retried"])
+    },
+    "cancelRequest": {
+        202: response("It will be cancelled shortly.", JSON, ref("Request"), headers=FOLLOWED, shown=["processing"])
+    },
     "deleteRequest": {204: response("Deleted, with its files and its pending deliveries.")},
     "getSource": {200: response("As it was fetched; its type is the one that was decoded.", PICTURE)},
     "getOutputCsv": {200: response("The results so far; positions without a rendition are empty.", ["text/csv"])},
@@ -183,17 +193,21 @@ RESPONSES: dict[str, dict[int, Json]] = {
 def manifest(*, older: str = "") -> Json:
     """The body of an upload; `older` is the prefix of the shapes of the older contracts."""
     form = {"schema": ref(f"{older}Form"), "encoding": {"file": {"contentType": "text/csv"}}}
-    uploaded = {"schema": ref(f"{older}Upload")}
-    content = {"multipart/form-data": form, "text/csv": {}, "application/json": uploaded}
+    content = {"multipart/form-data": form, "text/csv": {"example": examples.CSV}, **_order(f"{older}Upload")}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _order(shape: str) -> Json:
+    """A JSON body."""
+    return {"application/json": {"schema": ref(shape)} | _shown("application/json", ref(shape))}
 
 
 MORE: dict[str, Json] = {
     "createRequest": manifest(),
     "upload": manifest(older="Older"),
     "uploadCsv": manifest(older="Older"),
-    "createKey": {"requestBody": {"content": {"application/json": {"schema": ref("KeyOrder")}}}},
-    "rotateKey": {"requestBody": {"content": {"application/json": {"schema": ref("RotationOrder")}}}},
+    "createKey": {"requestBody": {"content": _order("KeyOrder")}},
+    "rotateKey": {"requestBody": {"content": _order("RotationOrder")}},
     "getFile": {"security": [{}]},
 }
 

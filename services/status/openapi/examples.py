@@ -62,6 +62,7 @@ def _request(status: RequestStatus, *, run: int = 1, completed: int = 0, failed:
 PENDING = _request(RequestStatus.PENDING)
 PROCESSING = api.Request(**_request(RequestStatus.PROCESSING, completed=1))
 COMPLETED = api.Request(**_request(RequestStatus.COMPLETED, completed=2, failed=1))
+RETRIED = api.Request(**_request(RequestStatus.PENDING, run=2, completed=2))
 ROW_ERROR = api.RowError(
     row=2,
     line=3,
@@ -145,8 +146,19 @@ AUDIT_ENTRY = accounts_api.AuditEntry(
     target="q4w5e6r7t2zu",
     detail={"scopes": ["read", "write"]},
 )
+UPLOAD = {
+    "products": [
+        {
+            "serial_number": "1",
+            "name": "Shirt",
+            "image_urls": ["https://cdn.example/shirt-front.jpg", "https://cdn.example/shirt-back.jpg"],
+        }
+    ],
+    "quality": 60,
+    "max_side": 1600,
+}
 SHOWN: dict[str, dict[str, BaseModel]] = {
-    "Request": {"processing": PROCESSING, "completed": COMPLETED},
+    "Request": {"processing": PROCESSING, "completed": COMPLETED, "retried": RETRIED},
     "Accepted": {
         "accepted": api.Request(**PENDING),
         "skipped_a_row": api.Accepted(**PENDING, errors=[ROW_ERROR], error_count=1),
@@ -183,15 +195,23 @@ SHOWN: dict[str, dict[str, BaseModel]] = {
 EXAMPLES: dict[str, dict[str, Any]] = {
     **{shape: {name: _json(one) for name, one in named.items()} for shape, named in SHOWN.items()},
     **{
-        f"{shape}Page": {"page": {"items": [_json(one) for one in named.values()], "next_page_token": None}}
+        f"{shape}Page": {"page": {"items": [_json(one) for one in list(named.values())[:2]], "next_page_token": None}}
         for shape, named in SHOWN.items()
     },
+    "Upload": {"upload": UPLOAD},
+    "OlderUpload": {"upload": UPLOAD},
+    "KeyOrder": {"reader": {"scopes": ["read"], "expires_at": None}},
+    "RotationOrder": {"an_hour": {"overlap_seconds": 3600}},
     "Event": {
         "progress": {"id": "1-1-4b825dc6", "event": "progress", "data": PROCESSING.model_dump_json()},
         "done": {"id": "1-3-9ae1c2f0", "event": "done", "data": COMPLETED.model_dump_json()},
     },
 }
 """By shape, then by name."""
+CSV = (
+    "S. No.,Product Name,Input Image Urls\n"
+    '1,Shirt,"https://cdn.example/shirt-front.jpg,https://cdn.example/shirt-back.jpg"\n'
+)
 OUTPUT_CSV = (
     "S. No.,Product Name,Input Image Urls,Output Image Urls\r\n"
     f'1,Shirt,"https://cdn.example/shirt-front.jpg,https://cdn.example/shirt-back.jpg","{OUTPUT_URL},"\r\n'

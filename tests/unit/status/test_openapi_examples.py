@@ -35,13 +35,21 @@ def bodies() -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{name} {media_type}", content
 
 
+def orders() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The JSON bodies that calls take."""
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            if content := operation.get("requestBody", {}).get("content", {}).get("application/json"):
+                yield f"{method} {path}", content
+
+
 def shown(content: dict[str, Any]) -> list[Any]:
     one = [content["example"]] if "example" in content else []
     return one + [resolved(example)["value"] for example in content.get("examples", {}).values()]
 
 
 def test_every_answer_that_has_a_body_has_an_example() -> None:
-    assert [name for name, content in bodies() if not shown(content)] == []
+    assert [name for name, content in (*bodies(), *orders()) if not shown(content)] == []
 
 
 def test_every_header_has_an_example() -> None:
@@ -53,7 +61,7 @@ def test_every_header_has_an_example() -> None:
         jsonschema_rs.validate(header["schema"], header["example"])
 
 
-@pytest.mark.parametrize(("name", "content"), list(bodies()), ids=[name for name, _ in bodies()])
+@pytest.mark.parametrize(("name", "content"), [*bodies(), *orders()], ids=[name for name, _ in (*bodies(), *orders())])
 def test_every_example_is_what_its_schema_says(name: str, content: dict[str, Any]) -> None:
     validator = jsonschema_rs.Draft202012Validator({**content["schema"], "components": COMPONENTS})
 

@@ -1,5 +1,6 @@
 """Receivers in Python and in Node.js, written with the public `standardwebhooks` library, take our real deliveries."""
 
+import json
 import os
 import queue
 import shutil
@@ -20,7 +21,8 @@ from deploy.demo.pictures import draw
 from services.notifier.webhook import signed_headers
 from services.status.docs import STATIC
 from tests.e2e.node import install, program
-from tests.origin import Origin
+from tests.openapi import differences
+from tests.origin import Origin, status
 from tests.stack import Stack, until
 
 WRONG = "whsec_d3Jvbmd3cm9uZ3dyb25nd3Jvbmd3cm9uZw=="
@@ -112,6 +114,18 @@ def test_a_receiver_takes_a_delivery(
 
         assert running.line() == f"request.completed {request_id} {found['event_id']}"
     assert [attempt["status_code"] for attempt in found["attempts"]] == [204]
+
+
+def test_a_delivery_is_what_the_openapi_document_shows(stack: Stack, http: httpx.Client, origin: Origin) -> None:
+    document = http.get("/openapi.json").json()
+    (operation,) = (webhook["post"] for webhook in document["webhooks"].values())
+    finished(http, origin, origin.on("/documented", status(204)))
+
+    (sent,) = until(lambda: origin.posts("/documented"), within=30)
+
+    assert {one["name"] for one in operation["parameters"]} <= sent.headers.keys()
+    shown = document["components"]["examples"]["WebhookEvent.completed"]["value"]
+    assert list(differences(shown, json.loads(sent.body))) == []
 
 
 @each_language

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.status.openapi.calls import RATES, paths, shown_examples
 from services.status.openapi.shapes import SHAPES
+from services.status.openapi.webhooks import webhooks
 
 EXAMPLES = Path(__file__).parents[1] / "static/examples"
 
@@ -60,6 +61,7 @@ def document(*, public_url: str, needs_keys: bool) -> dict[str, Any]:
         ],
         "security": [{"apiKey": []}] if needs_keys else [{"apiKey": []}, {}],
         "paths": paths(),
+        "webhooks": webhooks(),
         "components": {
             "schemas": SHAPES,
             "headers": RATES,

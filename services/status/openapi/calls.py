@@ -193,11 +193,11 @@ RESPONSES: dict[str, dict[int, Json]] = {
 def manifest(*, older: str = "") -> Json:
     """The body of an upload; `older` is the prefix of the shapes of the older contracts."""
     form = {"schema": ref(f"{older}Form"), "encoding": {"file": {"contentType": "text/csv"}}}
-    content = {"multipart/form-data": form, "text/csv": {"example": examples.CSV}, **_order(f"{older}Upload")}
+    content = {"multipart/form-data": form, "text/csv": {"example": examples.CSV}, **order(f"{older}Upload")}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _order(shape: str) -> Json:
+def order(shape: str) -> Json:
     """A JSON body."""
     return {"application/json": {"schema": ref(shape)} | _shown("application/json", ref(shape))}
 
@@ -206,8 +206,8 @@ MORE: dict[str, Json] = {
     "createRequest": manifest(),
     "upload": manifest(older="Older"),
     "uploadCsv": manifest(older="Older"),
-    "createKey": {"requestBody": {"content": _order("KeyOrder")}},
-    "rotateKey": {"requestBody": {"content": _order("RotationOrder")}},
+    "createKey": {"requestBody": {"content": order("KeyOrder")}},
+    "rotateKey": {"requestBody": {"content": order("RotationOrder")}},
     "getFile": {"security": [{}]},
 }
 

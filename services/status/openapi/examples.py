@@ -202,6 +202,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "OlderUpload": {"upload": UPLOAD},
     "KeyOrder": {"reader": {"scopes": ["read"], "expires_at": None}},
     "RotationOrder": {"an_hour": {"overlap_seconds": 3600}},
+    "WebhookEvent": {
+        "completed": {
+            "type": "request.completed",
+            "timestamp": api.timestamp(COMPLETED.finished_at),
+            "data": _json(COMPLETED),
+        }
+    },
     "Event": {
         "progress": {"id": "1-1-4b825dc6", "event": "progress", "data": PROCESSING.model_dump_json()},
         "done": {"id": "1-3-9ae1c2f0", "event": "done", "data": COMPLETED.model_dump_json()},

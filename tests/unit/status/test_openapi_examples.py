@@ -36,8 +36,8 @@ def bodies() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def orders() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON bodies that calls take."""
-    for path, methods in DOCUMENT["paths"].items():
+    """The JSON bodies that calls take, and that of the webhook."""
+    for path, methods in (DOCUMENT["paths"] | DOCUMENT["webhooks"]).items():
         for method, operation in methods.items():
             if content := operation.get("requestBody", {}).get("content", {}).get("application/json"):
                 yield f"{method} {path}", content

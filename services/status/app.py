@@ -7,6 +7,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from services.status import account_routes, docs, events, files, routes
+from services.status.problems import pages
 from services.status.reader import RequestReader
 from services.status.settings import StatusSettings
 from shared import log
@@ -29,7 +30,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     log.configure(level=settings.log_level, style=settings.log_format)
     sys.setswitchinterval(SWITCH_SECONDS)
     context = Context(settings)
-    parts = docs.routes(public_url=settings.public_url, needs_keys=settings.auth == "required")
+    parts = [*pages.ROUTES, *docs.routes(public_url=settings.public_url, needs_keys=settings.auth == "required")]
     parts += [*routes.ROUTES, *events.ROUTES, *files.ROUTES, *account_routes.ROUTES]
     reader = RequestReader(context.database.connect)
     app = application(context, parts, closing=reader.close)

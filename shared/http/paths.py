@@ -42,6 +42,9 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/api/check-status/{request_id}/": READ,
     "/openapi.json": READ,
     "/docs": READ,
+    "/docs/problems": READ,
+    "/docs/problems/": READ,
+    "/docs/problems/{name}": READ,
     "/docs/{name:path}": READ,
 }
 

@@ -46,7 +46,7 @@ class Problem(HalftoneError):
         """The JSON of the answer."""
         status = status or self.status
         return {
-            "type": f"urn:halftone:problem:{self.code}",
+            "type": f"/docs/problems/{self.code}",
             "title": TITLES.get(status, "Error"),
             "status": status,
             "detail": self.detail,
@@ -62,7 +62,7 @@ class Problem(HalftoneError):
 
 def not_found(what: str | None = None) -> Problem:
     """For an unknown path, or an unknown key of a `what`."""
-    key = {"image": "number", "file": "name"}.get(what or "", "id")
+    key = {"image": "number", "file": "name", "page": "name"}.get(what or "", "id")
     return Problem(404, "not_found", f"No {what} with this {key}." if what else "Nothing exists at this path.")
 
 

@@ -193,7 +193,7 @@ class Validation(Shape):
 class Problem(Shape):
     """An error (RFC 9457); for a refused manifest also its first 100 row errors, for a quota how much of it is used."""
 
-    type: str
+    type: str = Field(description="Leads to a page that says what happened and what to do.")
     title: str
     status: int
     detail: str

@@ -10,12 +10,13 @@ from services.ingest import account_routes as account_writes
 from services.ingest import routes as ingest_routes
 from services.status import account_routes, docs, events, files, routes
 from services.status.openapi import document
+from services.status.problems import pages
 from shared.http.paths import METHODS, scope_of
 
 URL = "https://shop.example"
 INGEST = [*ingest_routes.ROUTES, *account_writes.ROUTES]
 STATUS = [*routes.ROUTES, *events.ROUTES, *files.ROUTES, *account_routes.ROUTES]
-DOCS = docs.routes(public_url=URL, needs_keys=True)
+DOCS = [*pages.ROUTES, *docs.routes(public_url=URL, needs_keys=True)]
 UNDESCRIBED = {"/status/{request_id}/", "/api/check-status/{request_id}"}  # other spellings, kept for old clients
 
 
@@ -44,7 +45,7 @@ def _methods(routes: Iterable[Route]) -> dict[str, set[str]]:
     return found
 
 
-PUBLIC = {"/files/{key:path}", "/openapi.json", "/docs", "/docs/{name:path}"}
+PUBLIC = {"/files/{key:path}", "/openapi.json", *(path for path in METHODS if path.startswith("/docs"))}
 BY_METHOD = {"GET": "read", "HEAD": "read", "POST": "write", "DELETE": "write"}
 KEPT_FOR_ADMINS = re.compile(r"/v1/(keys|audit|account/signing-secret)\b.*")
 

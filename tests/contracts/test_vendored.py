@@ -27,7 +27,7 @@ def test_the_page_names_no_other_host_and_its_files_exist() -> None:
     assert "://" not in START
     assert "validatorUrl: null" in START  # the badge would send the document to another host
     named = re.findall(r'(?:src|href)="/docs/([^"?]+)', PAGE)
-    assert {"docs.js", "swagger-ui/swagger-ui-bundle.js", "swagger-ui/swagger-ui.css"} == set(named)
+    assert {"docs.js", "docs.css", "swagger-ui/swagger-ui-bundle.js", "swagger-ui/swagger-ui.css"} == set(named)
     assert all((STATIC / name).exists() for name in named)
 
 

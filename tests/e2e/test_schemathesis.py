@@ -1,10 +1,11 @@
 """schemathesis with all its checks against the document that the service gives out, through the gateway."""
 
+import base64
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from deploy.demo.catalogue import manifest
 from deploy.demo.pictures import draw
 from services.status.openapi.calls import CALLS
 from tests.e2e.conftest import new_key
+from tests.openapi import undescribed
 from tests.origin import Origin
 from tests.stack import Stack, until
 
@@ -39,15 +41,16 @@ def finished(stack: Stack, headers: Mapping[str, str]) -> dict[str, str]:
     return ids | {"NAME": name, "DELIVERY_ID": delivery["id"]}
 
 
-def succeeded(report: Path) -> set[str]:
-    """The calls that were answered with 2xx at least once."""
-    found = set()
+def answers(report: Path) -> Iterator[tuple[str, int, bytes]]:
+    """Every answer: to which call, its status, and its body if that is JSON."""
     for event in map(json.loads, report.read_text().splitlines()):
         recorder = event.get("ScenarioFinished", {}).get("recorder", {})
         for name, interaction in recorder.get("interactions", {}).items():
-            if 200 <= (interaction["response"] or {}).get("status_code", 0) < 300:
-                found.add(f"{interaction['request']['method'].lower()} {recorder['cases'][name]['value']['path']}")
-    return found
+            call = f"{interaction['request']['method'].lower()} {recorder['cases'][name]['value']['path']}"
+            if answer := interaction["response"]:
+                is_json = any("json" in value for value in answer["headers"].get("content-type", ()))
+                body = base64.b64decode(answer["content"]["$base64"]) if is_json else b""
+                yield call, answer["status_code"], body
 
 
 def fuzz(stack: Stack, made: Mapping[str, str], headers: Mapping[str, str]) -> None:
@@ -70,7 +73,15 @@ def fuzz(stack: Stack, made: Mapping[str, str], headers: Mapping[str, str]) -> N
     )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
     assert f"Tested: {len(CALLS)}" in " ".join(done.stdout.split())
-    assert {call for _, call, _, _ in CALLS.values()} - succeeded(report) == set()
+    calls = {call for _, call, _, _ in CALLS.values()}
+    given = list(answers(report))
+    assert calls - {call for call, status, _ in given if 200 <= status < 300} == set()
+    document = httpx.get(f"{stack.base_url}/openapi.json").json()
+    known = {one for one in given if one[0] in calls and one[2]}
+    assert len({(call, status) for call, status, _ in known}) > len(calls)
+    assert {
+        wrong for call, status, body in known for wrong in undescribed(document, call, status, json.loads(body))
+    } == set()
 
 
 def test_the_api_does_what_its_document_says(stack: Stack) -> None:

@@ -1,16 +1,43 @@
 """The OpenAPI 3.1 document of the whole public API: the calls of ingest and of status."""
 
+from pathlib import Path
 from typing import Any
 
-from services.status.openapi.calls import RATES, paths
+from services.status.openapi.calls import RATES, paths, shown_examples
 from services.status.openapi.shapes import SHAPES
+from services.status.openapi.webhooks import webhooks
 
-DESCRIPTION = """Halftone turns a CSV of product image URLs into compressed images.
+EXAMPLES = Path(__file__).parents[1] / "static/examples"
 
-Upload a CSV manifest and get a request id at once. Poll `GET /v1/requests/{request_id}`, follow its events, or wait for
-the webhook; then download the output CSV with the new URLs. Errors are RFC 9457 problem documents, and every response
-has an `X-Request-Id`. A browser's page of another site may not write (403 `cross_site`), and the server answers only to
-its own names (421 `unknown_host`)."""
+
+def _example(name: str) -> str:
+    return (EXAMPLES / name).read_text(encoding="utf-8")
+
+
+DESCRIPTION = f"""Halftone turns a CSV of product image URLs into compressed images.
+
+Upload a CSV manifest and get a request id at once. Poll `GET /v1/requests/{{request_id}}`, follow its events, or wait
+for the webhook; then download the output CSV with the new URLs. Errors are RFC 9457 problem documents, and each type of
+them [is explained](/docs/problems/); every response has an `X-Request-Id`. A browser's page of another site may not
+write (403 `cross_site`), and the server answers only to its own names (421 `unknown_host`).
+
+## Upload, wait, download
+`HALFTONE_URL` is this server's address; `HALFTONE_API_KEY` an API key, if it requires keys.
+
+[With curl](/docs/examples/upload.sh):
+```sh
+{_example("upload.sh")}```
+[In Python](/docs/examples/upload.py):
+```python
+{_example("upload.py")}```
+[In JavaScript](/docs/examples/upload.mjs):
+```js
+{_example("upload.mjs")}```
+
+## Webhooks
+Webhooks are signed as [Standard Webhooks](https://www.standardwebhooks.com) says, so its library verifies them, in
+[Python](/docs/examples/webhook.py) as in [JavaScript](/docs/examples/webhook.mjs). Verify the body as it came, answer
+with 2xx within 15 seconds, and take a second delivery with the same `webhook-id` for the first one."""
 
 
 API_KEY = {
@@ -34,5 +61,11 @@ def document(*, public_url: str, needs_keys: bool) -> dict[str, Any]:
         ],
         "security": [{"apiKey": []}] if needs_keys else [{"apiKey": []}, {}],
         "paths": paths(),
-        "components": {"schemas": SHAPES, "headers": RATES, "securitySchemes": {"apiKey": API_KEY}},
+        "webhooks": webhooks(),
+        "components": {
+            "schemas": SHAPES,
+            "headers": RATES,
+            "examples": shown_examples(),
+            "securitySchemes": {"apiKey": API_KEY},
+        },
     }

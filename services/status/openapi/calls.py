@@ -6,7 +6,10 @@ Derived: the parameters in a path, 404 for a path with an id, 503 for every call
 import re
 from collections.abc import Sequence
 
+from services.status.openapi import examples
+from services.status.openapi.refusals import OLDER, refusals
 from services.status.openapi.shapes import OPTIONS, Json, choice, ref
+from services.status.problems.registry import PROBLEM_TYPES, example
 from services.status.queries import ImageOrder
 from shared.formats import MEDIA_TYPES
 from shared.lifecycle import ImageState, RequestStatus
@@ -51,33 +54,6 @@ LISTED = {
     "listKeys": "Key",
     "listAudit": "AuditEntry",
 }
-PROBLEMS = {
-    400: "The call is malformed.",
-    401: "`missing_key`, or `invalid_key` (misspelt, expired or revoked), where the server requires API keys.",
-    403: "`missing_scope`: the API key lacks what this call needs, `read`, `write` or `admin`.",
-    404: "The id is unknown or malformed, or belongs to another account.",
-    408: "The upload is too slow.",
-    409: "The current state does not allow this, or another change is under way.",
-    410: "The file has been deleted.",
-    413: "The upload is too large.",
-    415: "The upload is not a CSV (but a zip, a PDF or a spreadsheet), or has another media type or charset.",
-    416: "The range starts after the end of the file.",
-    421: "`unknown_host`: the server is not known by the name in the Host header.",
-    422: "Rows or options are invalid, or an option is unknown.",
-    429: "`too_many_at_once`: too many of the client's requests are in progress.",
-    503: "Temporarily unavailable.",
-}
-CROSS_SITE = " `cross_site`: a browser's page of another site may not write."
-TOO_MANY_WITH_KEYS = (
-    " `rate_limited`: the account makes more calls or uploads than its rates allow. `too_many_unknown_keys`: others "
-    "are guessing API keys; try again in a second."
-)
-USED_UP = (
-    " `quota_used_up`: the account has too many unfinished requests, images today or bytes stored; `quota`, `limit` "
-    "and `used` say which."
-)
-CHARGED = {"createRequest", "retryRequest", "upload", "uploadCsv"}
-"""Calls that the quotas of an account may refuse."""
 TEXT: Json = {"type": "string"}
 KEY_ID: Json = {"type": "string", "pattern": "^[a-z2-7]{12}$"}
 UUID: Json = {"type": "string", "format": "uuid"}
@@ -95,7 +71,6 @@ RATES = {
     },
 }
 RETRY_AFTER: Json = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
-HEADERS: dict[str, Json] = {"Retry-After": RETRY_AFTER, **{n: {"$ref": f"#/components/headers/{n}"} for n in RATES}}
 JSON, PICTURE = ("application/json",), tuple(MEDIA_TYPES.values())
 STREAM = ("text/event-stream",)
 FOLLOWED = ("Location", "Retry-After")
@@ -103,11 +78,34 @@ ACCEPTED = (*FOLLOWED, "Idempotent-Replayed")
 
 
 def response(
-    description: str, media_types: Sequence[str] = (), schema: Json = TEXT, *, headers: Sequence[str] = ()
+    description: str,
+    media_types: Sequence[str] = (),
+    schema: Json = TEXT,
+    *,
+    headers: Sequence[str] = (),
+    shown: Sequence[str] = (),
 ) -> Json:
-    content = {media_type: {"schema": schema} for media_type in media_types}
-    parts = {"content": content, "headers": {name: HEADERS.get(name, {"schema": TEXT}) for name in headers}}
+    """`shown`: which examples of the shape, if not all."""
+    content = {media_type: {"schema": schema} | _shown(media_type, schema, shown) for media_type in media_types}
+    parts = {"content": content, "headers": {name: header(name) for name in headers}}
     return {"description": description, **{name: part for name, part in parts.items() if part}}
+
+
+def header(name: str) -> Json:
+    """A header, with an example."""
+    if name in RATES:
+        return {"$ref": f"#/components/headers/{name}"}
+    shown = {"example": examples.HEADERS[name]} if name in examples.HEADERS else {}
+    return (RETRY_AFTER if name == "Retry-After" else {"schema": TEXT}) | shown
+
+
+def _shown(media_type: str, schema: Json, names: Sequence[str] = ()) -> Json:
+    """Examples of a body: those of its shape, or a text."""
+    if schema == TEXT:
+        return {"example": examples.TEXTS.get(media_type, f"(the bytes of an {media_type} file)")}
+    shape = schema["$ref"].rpartition("/")[2]
+    names = names or tuple(examples.EXAMPLES.get(shape, {}))
+    return {"examples": {name: {"$ref": f"#/components/examples/{shape}.{name}"} for name in names}} if names else {}
 
 
 def parameter(place: str, name: str, description: str, schema: Json = TEXT) -> Json:
@@ -184,8 +182,12 @@ RESPONSES: dict[str, dict[int, Json]] = {
         200: response("`progress` events that carry the request, then `done`.", STREAM, ref("Event")),
         204: response("`Last-Event-ID` is that of `done`: there is nothing more to follow."),
     },
-    "retryRequest": {202: response("A new run has started.", JSON, ref("Request"), headers=FOLLOWED)},
-    "cancelRequest": {202: response("It will be cancelled shortly.", JSON, ref("Request"), headers=FOLLOWED)},
+    "retryRequest": {
+        202: response("A new run has started.", JSON, ref("Request"), headers=FOLLOWED, shown=["retried"])
+    },
+    "cancelRequest": {
+        202: response("It will be cancelled shortly.", JSON, ref("Request"), headers=FOLLOWED, shown=["processing"])
+    },
     "deleteRequest": {204: response("Deleted, with its files and its pending deliveries.")},
     "getSource": {200: response("As it was fetched; its type is the one that was decoded.", PICTURE)},
     "getOutputCsv": {200: response("The results so far; positions without a rendition are empty.", ["text/csv"])},
@@ -212,17 +214,21 @@ RESPONSES: dict[str, dict[int, Json]] = {
 def manifest(*, older: str = "") -> Json:
     """The body of an upload; `older` is the prefix of the shapes of the older contracts."""
     form = {"schema": ref(f"{older}Form"), "encoding": {"file": {"contentType": "text/csv"}}}
-    uploaded = {"schema": ref(f"{older}Upload")}
-    content = {"multipart/form-data": form, "text/csv": {}, "application/json": uploaded}
+    content = {"multipart/form-data": form, "text/csv": {"example": examples.CSV}, **order(f"{older}Upload")}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def order(shape: str) -> Json:
+    """A JSON body."""
+    return {"application/json": {"schema": ref(shape)} | _shown("application/json", ref(shape))}
 
 
 MORE: dict[str, Json] = {
     "createRequest": manifest(),
     "upload": manifest(older="Older"),
     "uploadCsv": manifest(older="Older"),
-    "createKey": {"requestBody": {"content": {"application/json": {"schema": ref("KeyOrder")}}}},
-    "rotateKey": {"requestBody": {"content": {"application/json": {"schema": ref("RotationOrder")}}}},
+    "createKey": {"requestBody": {"content": order("KeyOrder")}},
+    "rotateKey": {"requestBody": {"content": order("RotationOrder")}},
     "getFile": {"security": [{}]},
 }
 
@@ -240,7 +246,7 @@ def paths() -> dict[str, Json]:
         else:
             own = RESPONSES[name]
         statuses = (*errors, 404) if in_path else errors
-        problems = _problems(statuses, method, needs_key=name != "getFile", charged=name in CHARGED)
+        problems = _problems(name, method, statuses, needs_key=name != "getFile")
         known = {"operationId": name, "tags": [tag], "summary": summary, **MORE.get(name, {})}
         found.setdefault(path, {})[method] = known | {
             **({"deprecated": True} if tag == "older" else {}),
@@ -250,25 +256,33 @@ def paths() -> dict[str, Json]:
     return found
 
 
-def _problems(statuses: Sequence[int], method: str, *, needs_key: bool, charged: bool) -> dict[int, Json]:
-    """`statuses`, and those that any call may have."""
-    texts = {status: PROBLEMS[status] for status in (*statuses, 421, 429, 503)}
-    if needs_key:
-        texts |= {401: PROBLEMS[401], 403: PROBLEMS[403]}
-        texts[403] += CROSS_SITE if method != "get" else ""
-        texts[429] += TOO_MANY_WITH_KEYS + (USED_UP if charged else "")
+def _problems(call: str, method: str, statuses: Sequence[int], *, needs_key: bool) -> dict[int, Json]:
+    """The answers that are problems, each with its codes, which lead to their pages, and an example of each."""
     headers = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
-    return {
-        status: response(text, ["application/problem+json"], ref("Problem"), headers=headers.get(status, ()))
-        for status, text in sorted(texts.items())
-    }
+    found = {}
+    for status, codes in refusals(call, method, statuses, needs_key=needs_key).items():
+        text = "\n".join(f"- [`{code}`](/docs/problems/{code}): {PROBLEM_TYPES[code].title}." for code in codes)
+        one = response(text, headers=headers.get(status, ()))
+        prefix = "older." if call in OLDER and status == 400 else ""
+        shown = {code: {"$ref": f"#/components/examples/{prefix}{code}"} for code in codes}
+        found[status] = one | {"content": {"application/problem+json": {"schema": ref("Problem"), "examples": shown}}}
+    return found
+
+
+def shown_examples() -> dict[str, Json]:
+    """The examples that the responses refer to."""
+    found = {f"{shape}.{name}": value for shape, named in examples.EXAMPLES.items() for name, value in named.items()}
+    found |= {code: example(code) for code in PROBLEM_TYPES}
+    older = {code for call in OLDER for code in refusals(call, "post", (), needs_key=True)[400]}
+    found |= {f"older.{code}": example(code, status=400) for code in sorted(older)}
+    return {name: {"value": value} for name, value in found.items()}
 
 
 def _with_rates(responses: dict[int, Json]) -> dict[int, Json]:
     """The headers of rates in each answer that comes after the key was judged; a call without a key has no 401."""
     if 401 not in responses:
         return responses
-    rates = {name: HEADERS[name] for name in RATES}
+    rates = {name: header(name) for name in RATES}
     return {
         status: one if status in {401, 403, 421} else one | {"headers": one.get("headers", {}) | rates}
         for status, one in responses.items()

@@ -133,6 +133,18 @@ EVENT: Json = {
 }
 
 
+WEBHOOK_EVENT: Json = {
+    "type": "object",
+    "description": "The body of a webhook; `data` is the request as `GET` shows it.",
+    "properties": {
+        "type": choice("request.completed", "request.failed", "request.cancelled"),
+        "timestamp": {"type": "string", "format": "date-time"},
+        "data": ref("Request"),
+    },
+    "required": ["type", "timestamp", "data"],
+}
+
+
 def upload(options: Json) -> Json:
     """A manifest as JSON, in which an option may also be null: not given."""
     nullable = {name: _nullable(schema) for name, schema in options.items()}
@@ -157,5 +169,6 @@ SHAPES: dict[str, Json] = {
     "Form": form(OPTIONS),
     "OlderForm": form(OLDER_OPTIONS),
     "Event": EVENT,
+    "WebhookEvent": WEBHOOK_EVENT,
     **{f"{kind.__name__}Page": page(kind.__name__) for kind in PAGED},
 }

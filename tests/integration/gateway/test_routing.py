@@ -166,5 +166,5 @@ def _problem(answer: httpx.Response, status: int) -> dict[str, object]:
     body = dict(answer.json())
     assert body.keys() == {"type", "title", "status", "detail", "code"}
     assert body["status"] == status
-    assert body["type"] == f"urn:halftone:problem:{body['code']}"
+    assert body["type"] == f"/docs/problems/{body['code']}"
     return body

@@ -76,7 +76,7 @@ def test_every_wrong_key_gets_the_same_answer(call: Call, database: Database, ke
         for method, path in (("GET", "/v1/requests"), ("POST", "/v1/requests"), ("GET", "/nowhere")):
             answer = call(method, path, headers={"Authorization": header.encode("latin-1")})
             assert refused(answer) == {
-                "type": "urn:halftone:problem:invalid_key",
+                "type": "/docs/problems/invalid_key",
                 "title": "Unauthorized",
                 "status": 401,
                 "detail": "This API key is not valid: it is misspelt, expired or revoked.",

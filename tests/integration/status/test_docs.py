@@ -32,3 +32,19 @@ def test_docs_are_served_for_people_with_all_that_the_page_asks_for(client: http
 @pytest.mark.parametrize("name", ["", "none.js", "..%2fdocs.py", "../docs.py", "swagger-ui", "%00"])
 def test_no_other_file_is_served(client: httpx.Client, name: str) -> None:
     assert client.get(f"/docs/{name}").status_code == 404
+
+
+def test_a_problem_s_type_leads_to_a_page_that_explains_it(client: httpx.Client) -> None:
+    problem = client.get("/v1/requests/none").json()
+    page = client.get(problem["type"])
+
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self';")
+    assert "What to do" in page.text
+    assert client.head(problem["type"]).status_code == 200
+    assert "text/css" in client.get("/docs/problems.css").headers["content-type"]
+
+
+def test_there_is_an_index_of_problems(client: httpx.Client) -> None:
+    assert client.get("/docs/problems").text == client.get("/docs/problems/").text
+    assert client.get("/docs/problems/none").json()["detail"] == "No page with this name."

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for folder in ("services", "shared", "deploy", "tests") for path in (ROOT / folder).rglob("*.py"))
 LINES_A_FILE = 300
 LINES_A_FUNCTION = 40
-PRODUCT_FILES = 168
+PRODUCT_FILES = 169
 """145 before there were accounts, keys and limits."""
 NOUNLESS = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "base", "misc"}
 

@@ -21,10 +21,10 @@ const NAVIGATION = [
 
 /** @param {string} hash */
 function routeOf(hash) {
-  const path = hash.replace(/^#/, "").split("?")[0];
+  const [path, query] = hash.replace(/^#/, "").split("?");
   for (const [pattern, view, title, load] of ROUTES) {
     const match = pattern.exec(path);
-    if (match) return { view, title, load, id: match[1], tab: match[2] ?? "products" };
+    if (match) return { view, title, load, id: match[1], tab: match[2] ?? "products", show: new URLSearchParams(query).get("show") ?? "" };
   }
   return { view: "unknown", title: "Not found", load: async () => {} };
 }
@@ -93,7 +93,7 @@ export class HtApp extends LitElement {
     switch (this.route?.view) {
       case "new": return html`<ht-new-request></ht-new-request>`;
       case "requests": return html`<ht-requests></ht-requests>`;
-      case "request": return html`<ht-request .requestId=${this.route.id} .tab=${this.route.tab}></ht-request>`;
+      case "request": return html`<ht-request .requestId=${this.route.id} .tab=${this.route.tab} .filter=${this.route.show}></ht-request>`;
       case "account": return html`<ht-account></ht-account>`;
       case "unknown": return html`<div class="empty"><h1>There is no such page</h1><a href="#/">Make a request</a></div>`;
       default: return nothing;

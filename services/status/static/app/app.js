@@ -72,7 +72,7 @@ export class HtApp extends LitElement {
         </nav>
       </header>
       <div role="status" class="away" ?hidden=${!service.away}>
-        ${service.away ? "Halftone cannot be reached at the moment. This page goes on by itself as soon as it is back." : nothing}
+        ${service.away ? "Halftone cannot be reached. This page goes on by itself as soon as it is back." : nothing}
       </div>
       <main id="main" tabindex="-1">${this.#view()}</main>
       <div role="status" class="notice" ?data-shown=${this.notice !== ""}>${this.notice}</div>

@@ -49,7 +49,7 @@ export class HtImages extends RequestPart {
   renderItems(images) {
     return html`<div class="panel flush"><table class="images">
       <caption class="visually-hidden">Images</caption>
-      <thead><tr><th scope="col"><span class="visually-hidden">Picture</span></th><th scope="col">Image</th><th scope="col">State</th><th scope="col" class="figures wide-only">Before</th>
+      <thead><tr><th scope="col"><span class="visually-hidden">Picture</span></th><th scope="col">Image</th><th scope="col" class="wide-only">State</th><th scope="col" class="figures wide-only">Before</th>
         <th scope="col" class="figures wide-only">After</th><th scope="col" class="figures">Saved</th><th scope="col" class="figures wide-only">Quality</th></tr></thead>
       <tbody>${repeat(images, (image) => image.number, (image) => this.#row(image))}</tbody></table></div>`;
   }
@@ -59,8 +59,9 @@ export class HtImages extends RequestPart {
     return html`<tr>
       <td class="picture">${thumbnail(image, (chosen) => this.open(chosen))}</td>
       <th scope="row">${fileName(image.url)}<span class="quiet small below url" title=${image.url}>${image.url}</span>
+        <span class="narrow-only">${imageBadge(image)}</span>
         ${error ? html`<span class="error-text below">${error.detail ?? error.code} <code>${error.code}</code> · ${number(image.attempts)} ${image.attempts === 1 ? "attempt" : "attempts"}</span>` : nothing}</th>
-      <td>${imageBadge(image)}</td>
+      <td class="wide-only">${imageBadge(image)}</td>
       <td class="figures wide-only">${bytes(source?.bytes)}<span class="quiet below">${size(source)}</span></td>
       <td class="figures wide-only">${bytes(rendition?.bytes)}<span class="quiet below">${size(rendition)}</span></td>
       <td class="figures">${percent(savedRatio(image))}</td>

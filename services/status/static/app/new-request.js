@@ -128,10 +128,10 @@ export class HtNewRequest extends LitElement {
         <p class="quiet">Drop a CSV of product images, press Compress, then open any image to see it beside its original.</p>
       </div>
       <form class="new" @submit=${this.#send}>
-        <div class="stack">${this.#input()}${this.#result()}</div>
+        <div class="stack given">${this.#input()}${this.#result()}</div>
         ${this.#options()}
+        <ht-requests recent></ht-requests>
       </form>
-      <ht-requests recent></ht-requests>
     </div>`;
   }
 

@@ -58,7 +58,7 @@ export class PagedList extends LitElement {
   }
 
   renderProblem() {
-    return html`<div class="empty" role="alert"><p>${this.problem.detail ?? String(this.problem)}</p><button @click=${() => this.restart()}>Try again</button></div>`;
+    return html`<div class="empty" role="alert"><p>${this.problem.detail ?? String(this.problem)}</p><button type="button" @click=${() => this.restart()}>Try again</button></div>`;
   }
 
   renderLoading() {

@@ -4,7 +4,7 @@ import { fileName, number, percent } from "./format.js";
 import { html, nothing } from "./lit.js";
 
 const STATES = { completed: "good", failed: "bad", cancelled: "off", pending: "off", processing: "running" };
-const OUTCOMES = { success: ["good", "Completed"], partial: ["warn", "Completed, with failures"], none: ["bad", "Failed"] };
+const OUTCOMES = { success: ["good", "Completed"], partial: ["warn", "Partly failed"], none: ["bad", "Failed"] };
 
 /** The state of a request. */
 export function requestBadge(request) {

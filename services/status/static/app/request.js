@@ -11,10 +11,10 @@ import "./products.js";
 import "./viewer.js";
 
 const TABS = { products: "Products", images: "Images", figures: "Figures", deliveries: "Webhooks" };
-const LAZY = { figures: () => import("./plots.js"), deliveries: () => import("./deliveries.js") };
+const LAZY = { figures: () => import("./figures.js"), deliveries: () => import("./deliveries.js") };
 const RATE_MS = 15_000;
 const FAILURES_MS = 3000;
-const FAILURES_SHOWN = 5;
+const FAILURES_SHOWN = 3;
 
 export class HtRequest extends LitElement {
   static properties = {
@@ -170,7 +170,7 @@ export class HtRequest extends LitElement {
         <div><dt>Failed</dt><dd class=${images.failed ? "failed" : ""}>${number(images.failed)}</dd></div>
         <div><dt>Before</dt><dd>${bytes(sums.source)}</dd></div>
         <div><dt>After</dt><dd>${bytes(sums.rendition)}</dd></div>
-        <div><dt>Saved</dt><dd class="saved">${percent(sums.saved_ratio)}</dd></div>
+        <div><dt>Saved</dt><dd class=${sums.saved_ratio === null ? "" : "saved"}>${percent(sums.saved_ratio)}</dd></div>
       </dl>
       ${this.#failures()}
     </section>`;
@@ -184,10 +184,11 @@ export class HtRequest extends LitElement {
 
   #failures() {
     const { failed } = this.request.images;
-    if (failed === 0 || this.failures.length === 0) return nothing;
-    return html`<div class="failures"><h2 class="small">Failures</h2><ul aria-live="polite">
-      ${this.failures.map((image) => html`<li><span class="failed">${fileName(image.url)}</span> <span class="quiet">${image.error.detail ?? image.error.code}</span></li>`)}</ul>
-      ${failed > this.failures.length ? html`<a class="small" href="#/requests/${this.requestId}/images?show=failed">All ${number(failed)} failed images</a>` : nothing}</div>`;
+    return html`<div class="failures"><div><h2 class="small">Failures</h2>
+        ${failed > FAILURES_SHOWN ? html`<a class="small" href="#/requests/${this.requestId}/images?show=failed">All ${number(failed)}</a>` : nothing}</div>
+      <ul aria-live="polite">${failed === 0
+        ? html`<li class="quiet">${this.request.outcome ? "None." : "None so far."}</li>`
+        : this.failures.map((image) => html`<li title=${image.error.detail ?? image.error.code}><span class="failed">${fileName(image.url)}</span> <span class="quiet">${image.error.detail ?? image.error.code}</span></li>`)}</ul></div>`;
   }
 
   #tabs() {

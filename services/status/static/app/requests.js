@@ -74,8 +74,8 @@ export class HtRequests extends PagedList {
   renderItems(requests) {
     return html`<div class="scroll"><table class="requests">
       <caption class="visually-hidden">Requests, newest first</caption>
-      <thead><tr><th scope="col">Made</th><th scope="col">State</th><th scope="col" class="wide-only">Progress</th><th scope="col" class="figures wide-only">Products</th>
-        <th scope="col" class="figures">Images</th><th scope="col" class="figures wide-only">Failed</th><th scope="col" class="figures wide-only">Before</th><th scope="col" class="figures">Saved</th></tr></thead>
+      <thead><tr><th scope="col">Made</th><th scope="col">State</th><th scope="col" class="wide-only roomy">Progress</th><th scope="col" class="figures wide-only">Products</th>
+        <th scope="col" class="figures wide-only">Images</th><th scope="col" class="figures wide-only">Failed</th><th scope="col" class="figures wide-only roomy">Before</th><th scope="col" class="figures">Saved</th></tr></thead>
       <tbody>${requests.map((request) => this.#row(request))}</tbody></table></div>`;
   }
 
@@ -85,11 +85,11 @@ export class HtRequests extends PagedList {
       <th scope="row"><a class="nowrap" href="#/requests/${request.request_id}" title=${exactTime(request.created_at)}>${ago(request.created_at)}</a>
         <span class="mono quiet small">${request.request_id.slice(-8)}</span></th>
       <td>${requestBadge(request)}</td>
-      <td class="wide-only">${bar(request, "Progress")}</td>
+      <td class="wide-only roomy">${bar(request, "Progress")}</td>
       <td class="figures wide-only">${number(request.products)}</td>
-      <td class="figures">${number(images.total)}</td>
+      <td class="figures wide-only">${number(images.total)}</td>
       <td class="figures wide-only ${images.failed ? "failed" : "quiet"}">${number(images.failed)}</td>
-      <td class="figures wide-only">${bytes(request.bytes.source)}</td>
+      <td class="figures wide-only roomy">${bytes(request.bytes.source)}</td>
       <td class="figures">${percent(request.bytes.saved_ratio)}</td>
     </tr>`;
   }

@@ -1,8 +1,7 @@
 /** One image beside its original, over the page. */
 
-import { bytes, fileName, number, percent } from "./format.js";
+import { fileName } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
-import { savedRatio } from "./pieces.js";
 
 export class HtViewer extends LitElement {
   static properties = { requestId: {}, image: { state: true }, failed: { state: true } };
@@ -21,19 +20,13 @@ export class HtViewer extends LitElement {
   }
 
   #content(image) {
-    const { source, rendition } = image;
     return html`<div class="stack">
       <div class="row apart"><h2 id="viewer-title">${fileName(image.url)}</h2>
         <button @click=${() => this.querySelector("dialog").close()}>Close</button></div>
       ${this.failed
         ? html`<p class="note bad" role="alert">The comparison could not be loaded.</p>`
         : html`<ht-compare .image=${image} .requestId=${this.requestId}></ht-compare>`}
-      <dl class="facts">
-        <div><dt>Before</dt><dd>${bytes(source?.bytes)}</dd></div>
-        <div><dt>After</dt><dd>${bytes(rendition?.bytes)}</dd></div>
-        <div><dt>Saved</dt><dd>${percent(savedRatio(image))}</dd></div>
-        <div><dt>Quality</dt><dd>${rendition?.kept_original ? "original kept" : number(rendition?.quality)}</dd></div>
-      </dl></div>`;
+    </div>`;
   }
 
   #beside(event) {

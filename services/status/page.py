@@ -5,12 +5,16 @@ They are sent with `no-cache` and an ETag, so that a browser never mixes the mod
 
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
 from services.status.views import matches
+from shared.blobs import Blobs
+from shared.errors import StorageError
+from shared.http.context import Context, context_of
 from shared.http.problems import not_found
 
 STATIC = Path(__file__).parent / "static"
@@ -23,9 +27,9 @@ MEDIA_TYPES = {
 }
 # Only Lit may make HTML from text, which it does with the constant parts of templates.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types lit-html"
+    "require-trusted-types-for 'script'; trusted-types lit-html; img-src 'self' blob: data:"
 )
 FILES = {
     path.relative_to(STATIC).as_posix(): path.read_bytes()
@@ -47,10 +51,20 @@ def get_asset(http_request: HttpRequest) -> Response:
 def _file(http_request: HttpRequest, name: str) -> Response:
     if name not in FILES:
         raise not_found("file")
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "ETag": TAGS[name]}
+    policy = " ".join([POLICY, *_bucket(context_of(http_request, Context).blobs)])
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache", "ETag": TAGS[name]}
     if matches(TAGS[name], http_request.headers.get("if-none-match")):
         return Response(None, 304, headers)
     return Response(FILES[name], headers=headers, media_type=MEDIA_TYPES[Path(name).suffix])
+
+
+def _bucket(blobs: Blobs) -> list[str]:
+    """The host to which an object store's pictures are redirected; a browser applies the policy to it too."""
+    try:
+        signed = blobs.signed_url("page", seconds=1)
+    except StorageError:
+        return []
+    return [f"{urlsplit(signed).scheme}://{urlsplit(signed).netloc}"] if signed else []
 
 
 ROUTES = [Route("/", get_page), Route("/app/{name:path}", get_asset), Route("/vendor/{name:path}", get_asset)]

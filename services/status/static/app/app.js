@@ -47,7 +47,7 @@ export class HtApp extends LitElement {
     const moved = route.view !== this.route?.view || route.id !== this.route?.id;
     this.failed = await route.load().then(() => false, () => true);
     this.route = route;
-    document.title = `${route.title} – Halftone`;
+    if (moved) document.title = `${route.title} – Halftone`;
     await this.updateComplete;
     if (focus && moved) {
       window.scrollTo(0, 0);

@@ -101,6 +101,7 @@ export class HtNewRequest extends LitElement {
 
   async #send(event) {
     event.preventDefault();
+    if (!this.checked || this.sending) return;
     const query = new URLSearchParams(Object.entries(this.options).filter(([, value]) => value !== ""));
     if (!this.checked.valid) query.set("on_invalid", "skip");
     this.key ??= newKey(); // the same one if this has to be sent again
@@ -136,7 +137,7 @@ export class HtNewRequest extends LitElement {
   }
 
   #input() {
-    return html`<section class="drop ${classMap({ over: Boolean(this.over), filled: this.manifest !== null })}" aria-labelledby="csv">
+    return html`<section class=${classMap({ drop: true, over: Boolean(this.over), filled: this.manifest !== null })} aria-labelledby="csv">
       <div class="row apart"><h2 id="csv">Products</h2>
         <div class="choices" role="group" aria-label="How to give them">
           <button type="button" aria-pressed=${!this.pasting} @click=${() => { this.#clear(); this.pasting = false; }}>File</button>
@@ -174,19 +175,19 @@ export class HtNewRequest extends LitElement {
   }
 
   #result() {
-    return html`<section class="result panel stack" aria-live="polite">
-      ${this.checking ? html`<p class="quiet">Checking ${this.manifest.name}…</p>` : nothing}
-      ${this.checked ? this.#verdict() : nothing}
+    const filled = this.checking || this.checked !== null || this.problem !== null;
+    return html`<section class=${classMap({ result: true, stack: true, panel: filled })} aria-label="The check">
+      <div role="status">${this.checking ? html`<p class="quiet">Checking ${this.manifest.name}…</p>` : nothing}${this.checked ? this.#verdict() : nothing}</div>
+      ${this.checked?.errors.length ? html`<ht-row-errors .errors=${this.checked.errors} .count=${this.checked.error_count}></ht-row-errors>` : nothing}
       ${problemNote(this.checked?.errors.length ? null : this.problem)}
       ${this.checked && (this.checked.valid || this.checked.images > 0) ? this.#submit() : nothing}
     </section>`;
   }
 
   #verdict() {
-    const { valid, products, images, errors, error_count: count } = this.checked;
+    const { valid, products, images, error_count: count } = this.checked;
     if (valid) return html`<p class="verdict"><span class="badge good">Ready</span> ${plural(products, "product")}, ${plural(images, "image")} <span class="quiet small">Nothing is stored yet.</span></p>`;
-    return html`<p class="verdict"><span class="badge bad">${plural(count, "error")}</span> <span class="small">Nothing is stored. Correct the marked cells and give the file again${images > 0 ? ", or leave those rows out" : ""}.</span></p>
-      <ht-row-errors .errors=${errors} .count=${count}></ht-row-errors>`;
+    return html`<p class="verdict"><span class="badge bad">${plural(count, "error")}</span> <span class="small">Nothing is stored. Correct the marked cells and give the file again${images > 0 ? ", or leave those rows out" : ""}.</span></p>`;
   }
 
   #submit() {

@@ -65,7 +65,9 @@ export class HtRequest extends LitElement {
     const failed = request.images.failed !== (this.request?.images.failed ?? 0);
     const now = performance.now();
     this.seen = [...this.seen, { at: now, settled: settledOf(request) }].filter(({ at }) => now - at < RATE_MS);
+    if (this.request?.outcome === null && request.outcome) notify(`Finished: ${plural(request.images.completed, "image")} compressed, ${number(request.images.failed)} failed.`);
     this.request = request;
+    document.title = `${request.outcome ? "" : `${percent(request.progress)} – `}${plural(request.images.total, "image")} – Halftone`;
     if (request.outcome && this.failuresDue !== undefined) this.#readFailures();
     else if (failed) this.failuresDue ??= setTimeout(() => this.#readFailures(), this.failures.length ? FAILURES_MS : 0);
   }

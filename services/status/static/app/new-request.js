@@ -175,7 +175,7 @@ export class HtNewRequest extends LitElement {
   }
 
   #result() {
-    const filled = this.checking || this.checked !== null || this.problem !== null;
+    const filled = this.checking || this.checked !== null;
     return html`<section class=${classMap({ result: true, stack: true, panel: filled })} aria-label="The check">
       <div role="status">${this.checking ? html`<p class="quiet">Checking ${this.manifest.name}…</p>` : nothing}${this.checked ? this.#verdict() : nothing}</div>
       ${this.checked?.errors.length ? html`<ht-row-errors .errors=${this.checked.errors} .count=${this.checked.error_count}></ht-row-errors>` : nothing}

@@ -11,7 +11,7 @@ import "./products.js";
 import "./viewer.js";
 
 const TABS = { products: "Products", images: "Images", figures: "Figures", deliveries: "Webhooks" };
-const LAZY = { figures: () => import("./figures.js"), deliveries: () => import("./deliveries.js") };
+const LAZY = { figures: () => import("./plots.js"), deliveries: () => import("./deliveries.js") };
 const RATE_MS = 15_000;
 const FAILURES_MS = 3000;
 const FAILURES_SHOWN = 3;
@@ -68,7 +68,7 @@ export class HtRequest extends LitElement {
     if (this.request?.outcome === null && request.outcome) notify(`Finished: ${plural(request.images.completed, "image")} compressed, ${number(request.images.failed)} failed.`);
     this.request = request;
     document.title = `${request.outcome ? "" : `${percent(request.progress)} – `}${plural(request.images.total, "image")} – Halftone`;
-    if (request.outcome && this.failuresDue !== undefined) this.#readFailures();
+    if (request.outcome && (failed || this.failuresDue !== undefined)) this.#readFailures();
     else if (failed) this.failuresDue ??= setTimeout(() => this.#readFailures(), this.failures.length ? FAILURES_MS : 0);
   }
 

@@ -24,7 +24,7 @@ export class HtRowErrors extends LitElement {
 
   #cell(error) {
     const which = error.url_index === null ? nothing : html` <span class="quiet">(address ${number(error.url_index)})</span>`;
-    return html`<td class="fault"><mark>${error.value || "empty"}</mark>${which}</td>`;
+    return html`<td class="fault"><mark>${error.value || (error.code === "missing_header" ? "missing" : "empty")}</mark>${which}</td>`;
   }
 }
 

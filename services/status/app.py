@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from services.status import account_routes, docs, events, files, routes
+from services.status import account_routes, docs, events, files, page, routes
 from services.status.problems import pages
 from services.status.reader import RequestReader
 from services.status.settings import StatusSettings
@@ -31,7 +31,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     sys.setswitchinterval(SWITCH_SECONDS)
     context = Context(settings)
     parts = [*pages.ROUTES, *docs.routes(public_url=settings.public_url, needs_keys=settings.auth == "required")]
-    parts += [*routes.ROUTES, *events.ROUTES, *files.ROUTES, *account_routes.ROUTES]
+    parts += [*page.ROUTES, *routes.ROUTES, *events.ROUTES, *files.ROUTES, *account_routes.ROUTES]
     reader = RequestReader(context.database.connect)
     app = application(context, parts, closing=reader.close)
     app.add_middleware(Backpressure)

@@ -41,6 +41,9 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/api/check-status/{request_id}": READ,
     "/api/check-status/{request_id}/": READ,
     "/openapi.json": READ,
+    "/": READ,
+    "/app/{name:path}": READ,
+    "/vendor/{name:path}": READ,
     "/docs": READ,
     "/docs/problems": READ,
     "/docs/problems/": READ,
@@ -48,8 +51,10 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/docs/{name:path}": READ,
 }
 
-PUBLIC = ("/files/", "/openapi.json", "/docs", "/docs/", "/healthz", "/readyz", "/metrics")
-"""Paths that need no key, with all below those that end with `/`. The names of files cannot be guessed."""
+PUBLIC = frozenset({"/", "/openapi.json", "/docs", "/healthz", "/readyz", "/metrics"})
+"""Paths that need no key."""
+PUBLIC_BELOW = ("/files/", "/docs/", "/app/", "/vendor/")
+"""All below these needs none either. The names of files cannot be guessed."""
 ADMIN = ("/v1/keys", "/v1/account/signing-secret", "/v1/audit")
 """Paths that need `admin`, with all below them."""
 SCOPES = {**dict.fromkeys(READ, KeyScope.READ), "POST": KeyScope.WRITE, "DELETE": KeyScope.WRITE}
@@ -60,7 +65,7 @@ def scope_of(method: str, path: str) -> KeyScope | Literal[""] | None:
 
     A path that is not known here needs a key too.
     """
-    if any(path.startswith(public) if public.endswith("/") else path == public for public in PUBLIC):
+    if path in PUBLIC or path.startswith(PUBLIC_BELOW):
         return None
     if any(path == admin or path.startswith(f"{admin}/") for admin in ADMIN):
         return KeyScope.ADMIN

@@ -26,5 +26,5 @@ def test_the_readme_s_table_names_every_path() -> None:
     written = {
         re.sub(r"\{(?:\w+_id)\}", "{id}", path).replace("{number}", "{n}").replace(":path", "") for path in METHODS
     }
-    pages = {path for path in written if path.startswith("/docs")}
-    assert written - told <= {"/status/{id}/", "/api/check-status/{id}", "/openapi.json", *pages}
+    for_browsers = {"/", "/app/{name}", "/vendor/{name}", *(path for path in written if path.startswith("/docs"))}
+    assert written - told <= for_browsers | {"/status/{id}/", "/api/check-status/{id}", "/openapi.json"}

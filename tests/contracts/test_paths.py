@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from services.ingest import account_routes as account_writes
 from services.ingest import routes as ingest_routes
-from services.status import account_routes, docs, events, files, routes
+from services.status import account_routes, docs, events, files, page, routes
 from services.status.openapi import document
 from services.status.problems import pages
 from shared.http.paths import METHODS, scope_of
@@ -16,7 +16,7 @@ from shared.http.paths import METHODS, scope_of
 URL = "https://shop.example"
 INGEST = [*ingest_routes.ROUTES, *account_writes.ROUTES]
 STATUS = [*routes.ROUTES, *events.ROUTES, *files.ROUTES, *account_routes.ROUTES]
-DOCS = [*pages.ROUTES, *docs.routes(public_url=URL, needs_keys=True)]
+DOCS = [*pages.ROUTES, *docs.routes(public_url=URL, needs_keys=True), *page.ROUTES]
 UNDESCRIBED = {"/status/{request_id}/", "/api/check-status/{request_id}"}  # other spellings, kept for old clients
 
 
@@ -45,7 +45,7 @@ def _methods(routes: Iterable[Route]) -> dict[str, set[str]]:
     return found
 
 
-PUBLIC = {"/files/{key:path}", "/openapi.json", *(path for path in METHODS if path.startswith("/docs"))}
+PUBLIC = {route.path for route in DOCS} | {"/files/{key:path}"}
 BY_METHOD = {"GET": "read", "HEAD": "read", "POST": "write", "DELETE": "write"}
 KEPT_FOR_ADMINS = re.compile(r"/v1/(keys|audit|account/signing-secret)\b.*")
 
@@ -60,7 +60,9 @@ def test_every_call_has_the_scope_that_a_key_needs_for_it() -> None:
     assert found == expected
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/docsx", "/files", "//files/x", "/v1/keysx", "/DOCS", "/v1/docs/x"])
+@pytest.mark.parametrize(
+    "path", ["//", "/nowhere", "/docsx", "/app", "/v1/app/", "/files", "//files/x", "/v1/keysx", "/DOCS"]
+)
 def test_a_path_that_nobody_listed_needs_a_key(path: str) -> None:
     assert scope_of("GET", path) == "read"
 

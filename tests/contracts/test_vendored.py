@@ -37,3 +37,15 @@ def test_the_browser_is_told_to_run_no_other_script_and_to_ask_no_other_host() -
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["connect-src"] == "'self'"
     assert not re.search(r"https?:|\*|unsafe", HEADERS["Content-Security-Policy"])
+
+
+def test_lit_has_its_licences_and_the_versions_that_the_note_names() -> None:
+    lit = STATIC / "vendor" / "lit"
+    told = re.findall(
+        r"^\| `([\w-]+)/` \| `[^`]+` ([\d.]+) ", (lit / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+    assert [name for name, _ in told] == sorted(folder.name for folder in lit.iterdir() if folder.is_dir())
+    for name, version in told:
+        assert "BSD 3-Clause License" in (lit / name / "LICENSE").read_text(encoding="utf-8")
+        assert f'.push("{version}")' in (lit / name / f"{name}.js").read_text(encoding="utf-8")

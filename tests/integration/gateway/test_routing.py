@@ -31,11 +31,10 @@ def test_inner_paths_are_not_reachable(gateway: Gateway, path: str) -> None:
     assert _problem(gateway.get(path), 404)["code"] == "not_found"
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_root_leads_readers_to_the_docs(gateway: Gateway, method: str) -> None:
-    answer = gateway.client.request(method, f"{gateway.url}/")
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
-    assert answer.headers["X-Request-Id"]
+@pytest.mark.parametrize("path", ["/", "/app/app.js"])
+def test_the_page_for_people_comes_from_status(gateway: Gateway, path: str) -> None:
+    answer = gateway.get(path)
+    assert (answer.json()["service"], answer.json()["path"]) == ("status", path)
 
 
 def test_healthz_is_ready_only_when_both_services_are(gateway: Gateway) -> None:
@@ -142,7 +141,7 @@ def test_the_gateway_itself_speaks_no_http2(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 302),
+        ("GET", "/", 200),
         ("GET", "/healthz", 200),
         ("GET", "/metrics", 404),
         ("GET", "/files/none", 404),

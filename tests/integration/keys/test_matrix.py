@@ -12,7 +12,7 @@ import pytest
 
 from services.ingest import account_routes as account_writes
 from services.ingest import routes as writes
-from services.status import account_routes, docs, events, files, routes
+from services.status import account_routes, docs, events, files, page, routes
 from shared.db import Database
 from shared.http.paths import scope_of
 from shared.ids import uuid7
@@ -30,12 +30,13 @@ TABLE = sorted(
             *events.ROUTES,
             *files.ROUTES,
             *account_routes.ROUTES,
+            *page.ROUTES,
             *docs.routes(public_url="https://shop.example", needs_keys=True),
         )
         for method in route.methods or ()
     }
 )
-OPEN = {"/files/{key:path}", "/openapi.json", "/docs", "/docs/{name:path}"}
+OPEN = {"/files/{key:path}", "/openapi.json", "/docs", "/docs/{name:path}", *(route.path for route in page.ROUTES)}
 LISTS = {"/v1/requests", "/v1/keys", "/v1/audit"}
 OWN = {"/v1/account", "/v1/account/signing-secret/rotate", "/upload", "/api/upload-csv/"}
 """They name nothing: whatever they answer or make belongs to the account that asks."""

@@ -1,4 +1,4 @@
-"""The bundled reader of the API: its licence and version are beside it, and its page names no other host."""
+"""What others published: its licence and version are beside it, and the pages that use it name no other host."""
 
 import re
 
@@ -7,6 +7,7 @@ from services.status.docs import HEADERS, STATIC
 READER = STATIC / "swagger-ui"
 PAGE = (STATIC / "docs.html").read_text(encoding="utf-8")
 START = (STATIC / "docs.js").read_text(encoding="utf-8")
+VENDOR = STATIC / "vendor"
 
 
 def test_the_licence_is_beside_the_files() -> None:
@@ -37,3 +38,11 @@ def test_the_browser_is_told_to_run_no_other_script_and_to_ask_no_other_host() -
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["connect-src"] == "'self'"
     assert not re.search(r"https?:|\*|unsafe", HEADERS["Content-Security-Policy"])
+
+
+def test_uplot_is_of_the_version_that_its_note_names() -> None:
+    note = (VENDOR / "uplot/README.md").read_text(encoding="utf-8")
+    (version,) = re.findall(r"^uPlot ([\d.]+) ", note)
+
+    assert f"(v{version})" in (VENDOR / "uplot/uPlot.esm.js").read_text(encoding="utf-8")[:400]
+    assert "MIT License" in (VENDOR / "uplot/LICENSE").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ READY := .venv/.ready
 BENCH := .venv/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret key keys check test test-failed test-fast chaos chaos-short overload throughput bench bench-quick compose-test lock clean
+.PHONY: help setup run start demo stop status secret key keys check test test-failed test-fast browser-test chaos chaos-short overload throughput bench bench-quick compose-test lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -57,7 +57,7 @@ check: $(READY) ## run ruff, mypy, the import rules, the size limits and the aud
 	$(PY) -m pytest -q tests/contracts/test_sizes.py
 	@$(PY) -m tests.audit
 
-test: $(BENCH) ## run all tests except chaos, bench and compose
+test: $(BENCH) ## run all tests except browser, chaos, bench and compose
 	$(PY) -m pytest -n 2 --dist loadgroup
 
 test-failed: $(BENCH) ## run the tests that failed last time, one after the other
@@ -65,6 +65,9 @@ test-failed: $(BENCH) ## run the tests that failed last time, one after the othe
 
 test-fast: $(READY) ## run the tests that start no server
 	$(PY) -m pytest -q -n 2 tests/unit tests/contracts
+
+browser-test: $(READY) ## drive the web page with the system's Chromium; screenshots go to .test/browser
+	$(PY) -m pytest -q -m browser tests/browser
 
 chaos: $(READY) ## break one part after the other and check that nothing is lost
 	$(PY) -m tests.chaos run --minutes 15 --seeds 20

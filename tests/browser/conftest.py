@@ -1,0 +1,93 @@
+"""A real stack, an image host with real pictures, and tabs of the system's Chromium that forgive nothing."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from deploy.demo.client import Client
+from tests.browser.shop import Shop
+from tests.browser.tab import Tab
+from tests.origin import Origin
+from tests.stack import FOLDER, Stack
+
+SCREENSHOTS = FOLDER / "browser"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# As root Chromium starts only without its sandbox. The others keep it from asking Google's hosts at every start.
+FLAGS = [
+    *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--no-first-run"),
+]
+
+Open = Callable[..., Tab]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs all of these: they share a stack and a browser."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The system's Chromium, which keeps what it stores of its user in a folder of the test's."""
+    home = str(tmp_path_factory.mktemp("home"))
+    env = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    assert path is not None, "no Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, env=dict(env))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def origin(stack: Stack) -> Iterator[Origin]:
+    """Also takes webhooks: `origin.posts(path)`."""
+    with Origin(port=stack.host_ports[0]) as host:
+        yield host
+
+
+@pytest.fixture
+def shop(origin: Origin) -> Shop:
+    return Shop(origin)
+
+
+@pytest.fixture
+def api(stack: Stack) -> Client:
+    return Client(stack.base_url)
+
+
+@pytest.fixture(scope="session")
+def keyed(workspace: Path) -> Iterator[Stack]:
+    """Everything, with API keys required."""
+    with Stack(workspace / "keyed", env={"HALFTONE_WORKERS": "1", "HALFTONE_AUTH": "required"}) as stack:
+        yield stack
+
+
+@pytest.fixture
+def open_tab(chromium: Browser, stack: Stack, request: pytest.FixtureRequest) -> Iterator[Open]:
+    """`open_tab("/docs")`: a tab of a new profile. The test fails if the tab had anything to complain of."""
+    name = request.node.name.removeprefix("test_")
+    with ExitStack() as closing:
+        tabs: list[Tab] = []
+
+        def opened(path: str, *, base_url: str = stack.base_url) -> Tab:
+            context = closing.enter_context(chromium.new_context(base_url=base_url, reduced_motion="reduce"))
+            context.set_default_timeout(20_000)
+            tabs.append(Tab(context.new_page(), base_url, SCREENSHOTS))
+            tabs[-1].page.goto(path)
+            return tabs[-1]
+
+        yield opened
+        for tab in tabs:
+            with suppress(Exception):  # a tab that the test closed has no picture
+                tab.screenshot(f"end-{name}")
+        complaints = [complaint for tab in tabs for complaint in tab.complaints]
+    assert complaints == []

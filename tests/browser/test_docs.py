@@ -1,0 +1,33 @@
+"""The page that shows the API, in a browser."""
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Open
+
+
+def test_the_api_page_shows_its_calls_and_asks_no_other_host(open_tab: Open) -> None:
+    tab = open_tab("/docs")
+
+    expect(tab.page.locator(".opblock").first).to_be_visible()
+    assert tab.page.locator(".opblock").count() > 15
+    tab.screenshot("docs")
+
+
+def test_a_tab_complains_of_a_refused_script_another_host_and_an_error(open_tab: Open) -> None:
+    tab = open_tab("/docs")
+    tab.page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: '1'}))")
+    tab.page.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.2:9/x.png'}))")
+    with tab.page.expect_event("pageerror"):
+        tab.page.evaluate("console.error('an error'); setTimeout(() => { throw new Error('thrown') })")
+
+    told = " ".join(tab.complaints)
+    for complaint in ("script-src", "img-src", "an error", "thrown"):
+        assert complaint in told
+    tab.complaints.clear()
+
+
+def test_axe_finds_a_button_without_a_name(open_tab: Open) -> None:
+    tab = open_tab("/openapi.json")
+    tab.page.set_content("<html lang=en><title>t</title><main><h1>t</h1><button></button></main>")
+
+    assert [barrier.split(": ")[1] for barrier in tab.barriers()] == ["button-name"] * 2

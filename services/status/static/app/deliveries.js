@@ -120,8 +120,8 @@ function attemptRow({ number, at, status_code: code, error, duration_ms: took, r
   const good = code >= 200 && code < 300;
   return html`<tr><td class="figures" data-label="No.">${number}</td><td class="nowrap" data-label="Sent"><time datetime=${at} title=${exactTime(at)}>${dateTime(at)}</time></td>
     <td data-label="Answer"><span class="badge ${good ? "good" : "bad"}">${code ?? "No answer"}</span></td><td class="figures" data-label="Took">${milliseconds(took)}</td>
-    <td class="answer" data-label="Body">${error && !good ? html`<p class="quiet">${error}</p>` : nothing}
-      ${excerpt ? html`<details><summary>Begins with ${excerpt.slice(0, 40)}${excerpt.length > 40 ? "…" : ""}</summary><pre tabindex="0">${excerpt}</pre></details>` : error ? nothing : html`<span class="quiet">Nothing</span>`}</td></tr>`;
+    <td class="answer" data-label="Body"><div>${error && !good ? html`<p class="quiet">${error}</p>` : nothing}
+      ${excerpt ? html`<details><summary>Begins with ${excerpt.slice(0, 40)}${excerpt.length > 40 ? "…" : ""}</summary><pre tabindex="0">${excerpt}</pre></details>` : error ? nothing : html`<span class="quiet">Nothing</span>`}</div></td></tr>`;
 }
 
 customElements.define("ht-deliveries", HtDeliveries);

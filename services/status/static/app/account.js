@@ -34,8 +34,8 @@ export class HtAccount extends LitElement {
     this.#read();
   }
 
+  /** What is shown stays until the answer comes. */
   async #read() {
-    this.account = null;
     this.problem = null;
     try {
       this.account = await get("/v1/account");
@@ -65,7 +65,7 @@ export class HtAccount extends LitElement {
       return html`<section class="panel" aria-labelledby="no-admin"><h2 id="no-admin">Keys, signing secret and audit log</h2>
         <p class="quiet">They are shown to keys that may <code>admin</code>. This one may not. Whoever runs this Halftone makes such a key with <code>make key NAME=${this.account.name} SCOPES=read,write,admin</code>.</p></section>`;
     }
-    return html`<ht-keys .own=${own} @changed=${() => this.querySelector("ht-audit").restart()}></ht-keys>
+    return html`<ht-keys .own=${own} @changed=${this.#changed}></ht-keys>
       ${this.#signing()}
       <ht-audit></ht-audit>`;
   }
@@ -82,12 +82,17 @@ export class HtAccount extends LitElement {
     </section>`;
   }
 
+  #changed() {
+    this.querySelector("ht-audit").restart();
+    this.#read();
+  }
+
   async #rotate() {
     if (!(await confirmed(ROTATION))) return;
     try {
       this.secret = await post("/v1/account/signing-secret/rotate");
       this.refused = null;
-      this.querySelector("ht-audit").restart();
+      this.#changed();
     } catch (problem) {
       this.refused = problem;
     }
@@ -95,6 +100,7 @@ export class HtAccount extends LitElement {
 
   #forget() {
     service.forgetKey();
+    this.account = null;
     this.#read();
   }
 }

@@ -7,6 +7,8 @@ import uPlot from "../vendor/uplot/uPlot.esm.js";
 
 const TIME = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const COUNTS = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const WHOLE = [1, 2, 5].flatMap((digit) => [0, 1, 2, 3, 4, 5].map((power) => digit * 10 ** power)).sort((one, other) => one - other);
+const STEPS = uPlot.paths.stepped({ align: 1 });
 const compact = (_, values) => values.map((value) => COUNTS.format(value));
 
 /** How many images saved how much. */
@@ -14,7 +16,8 @@ export function savingsPlot({ savings, kept_original: kept }) {
   const images = savings.reduce((sum, bucket) => sum + bucket.images, 0);
   if (images === 0) return html`<p class="quiet">No image is compressed yet.</p>`;
   const most = savings.reduce((best, bucket) => (bucket.images > best.images ? bucket : best));
-  const words = `The largest group, ${number(most.images)} of ${number(images)} images, became ${between(most)} smaller. ${plural(kept, "image")} kept as ${kept === 1 ? "it was" : "they were"}.`;
+  const largest = most.images > 1 ? `The largest group, ${number(most.images)} of ${number(images)} images, became ${between(most)} smaller. ` : "";
+  const words = `${largest}${plural(kept, "image")} kept as ${kept === 1 ? "it was" : "they were"}, of ${number(images)}.`;
   const data = [savings.map((bucket) => (bucket.from + bucket.to) / 2), savings.map((bucket) => bucket.images)];
   return plotted(words, data, savingsOptions, html`
     <thead><tr><th scope="col">Saved</th><th scope="col" class="figures">Images</th></tr></thead>
@@ -27,7 +30,9 @@ export function throughputPlot({ interval_seconds: seconds, points }) {
   const speeds = points.map((point) => point.completed / seconds);
   const fastest = speeds.indexOf(Math.max(...speeds));
   const words = `At most ${rate(speeds[fastest])} images/s, at ${clock(points[fastest])}.`;
-  const data = [points.map((point) => Date.parse(point.at) / 1000), speeds, points.map((point) => point.failed / seconds)];
+  const failing = points.map((point) => point.failed / seconds);
+  const times = points.map((point) => Date.parse(point.at) / 1000);
+  const data = [[...times, times.at(-1) + seconds], [...speeds, speeds.at(-1)], [...failing, failing.at(-1)]]; // to the last interval's end
   const legend = html`<span class="key">completed per second</span> <span class="key of-failures">failed per second</span>`;
   return plotted(words, data, throughputOptions, html`
     <thead><tr><th scope="col">From</th><th scope="col" class="figures">Completed</th><th scope="col" class="figures">Failed</th><th scope="col" class="figures">Completed per second</th></tr></thead>
@@ -42,17 +47,17 @@ function plotted(words, data, options, table, legend = nothing) {
 
 const savingsOptions = (colours) => ({
   scales: { x: { time: false, range: () => [0, 1] }, y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
-  axes: [axis(colours, { values: (_, values) => values.map((value) => `${Math.round(value * 100)}%`), grid: { show: false }, size: 30 }), axis(colours, { values: compact, size: 48 })],
+  axes: [axis(colours, { values: (_, values) => values.map((value) => `${Math.round(value * 100)}%`), grid: { show: false }, size: 30 }), axis(colours, { values: compact, size: 48, incrs: WHOLE })],
   series: [{}, { fill: colours.accent, width: 0, paths: uPlot.paths.bars({ size: [0.86, 48], radius: 0.15 }), points: { show: false } }],
 });
 
 const throughputOptions = (colours) => ({
-  scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
+  scales: { x: { range: (_, from, to) => [from, to] }, y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
   axes: [axis(colours, { values: (_, values) => values.map(clockOf), size: 30, space: 80 }), axis(colours, { values: compact, size: 48 })],
   series: [
     {},
-    { stroke: colours.accent, fill: colours["accent-soft"], width: 2, paths: uPlot.paths.linear(), points: { show: false } },
-    { stroke: colours.bad, width: 2, paths: uPlot.paths.linear(), points: { show: false } },
+    { stroke: colours.accent, fill: colours["accent-soft"], width: 2, paths: STEPS, points: { show: false } },
+    { stroke: colours.bad, width: 2, paths: STEPS, points: { show: false } },
   ],
 });
 

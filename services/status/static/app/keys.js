@@ -16,7 +16,7 @@ const SCOPES = [
 ];
 const LIVES = [["", "Never"], ["30", "In 30 days"], ["90", "In 90 days"], ["365", "In a year"]];
 
-/** `own`: the id of the key that this tab uses. Fires `changed`. */
+/** `own`: the id of the key that this tab uses. Fires `changed`, also when the tab takes another key. */
 export class HtKeys extends PagedList {
   static properties = { own: { attribute: false }, made: { state: true }, refused: { state: true }, making: { state: true } };
 
@@ -98,15 +98,16 @@ export class HtKeys extends PagedList {
     if (!(await confirmed({ heading: "Revoke this key?", text, action: "Revoke it" }))) return;
     await this.#change(async () => {
       await del(`/v1/keys/${key.key_id}`);
+      if (key.key_id === this.own) service.forgetKey();
       notify(`${key.prefix} is revoked.`);
     });
   }
 
   #use(key) {
     service.setKey(key);
-    this.own = key.split("_")[1];
     this.made = null;
     notify("This tab uses the new key.");
+    this.dispatchEvent(new Event("changed"));
   }
 
   /** @param {() => Promise<void>} change */

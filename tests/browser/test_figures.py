@@ -11,11 +11,9 @@ from tests.browser.shop import Shop
 from tests.browser.steps import rows
 from tests.browser.tab import Tab
 
-SHIFTS = """
-window.shifts = [];
-new PerformanceObserver((list) => shifts.push(...list.getEntries().filter((shift) => !shift.hadRecentInput)
-  .map(({value}) => value))).observe({type: "layout-shift", buffered: true});
-"""
+EDGES = """() => [...document.querySelectorAll(".part, .part :is(h2, tr, th, td, summary, .plot, .share)")]
+  .filter((element) => !element.closest("details table"))
+  .map((element) => { const {x, y, width, height} = element.getBoundingClientRect(); return [x, y, width, height]; })"""
 
 
 @pytest.fixture
@@ -34,10 +32,7 @@ def report(api: Client, request_id: str) -> JSON:
 
 @pytest.fixture
 def tab(open_tab: Open, request_id: str) -> Tab:
-    tab = open_tab("/")
-    tab.page.add_init_script(SHIFTS)
-    tab.page.goto(f"/#/requests/{request_id}/figures")
-    tab.page.reload()
+    tab = open_tab(f"/#/requests/{request_id}/figures")
     expect(tab.page.get_by_role("heading", name="Throughput")).to_be_visible()
     return tab
 
@@ -94,3 +89,23 @@ def test_the_figures_are_usable_by_all_and_fit_a_phone(tab: Tab) -> None:
 def test_a_finished_request_is_asked_for_its_report_once(tab: Tab) -> None:
     asked = tab.asked("/report")
     assert len(asked) == 1
+
+
+def test_figures_that_change_move_nothing(tab: Tab) -> None:
+    edges = tab.page.evaluate(EDGES)
+    tab.page.evaluate(
+        """async () => {
+          const element = document.querySelector("ht-figures");
+          const counts = ["images", "source_bytes", "rendition_bytes", "failed", "completed"];
+          const grown = (name, value) =>
+            Array.isArray(value) ? value.map((one) => grown(name, one))
+            : value && typeof value === "object"
+              ? Object.fromEntries(Object.entries(value).map(([name, of]) => [name, grown(name, of)]))
+            : counts.includes(name) ? value * 1234 : value;
+          element.report = grown("", element.report);
+          await element.updateComplete;
+          for (let frame = 0; frame < 3; frame += 1) await new Promise(requestAnimationFrame);
+        }"""
+    )
+    expect(tab.page.locator(".part-failures")).to_contain_text("1,234")
+    assert tab.page.evaluate(EDGES) == edges

@@ -8,6 +8,7 @@ import uPlot from "../vendor/uplot/uPlot.esm.js";
 const TIME = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const COUNTS = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const WHOLE = [1, 2, 5].flatMap((digit) => [0, 1, 2, 3, 4, 5].map((power) => digit * 10 ** power)).sort((one, other) => one - other);
+const SECONDS = [1, 2, 5, 10, 15, 30, ...[1, 2, 5, 10, 15, 30, 60, 120, 360, 720, 1440].map((minutes) => 60 * minutes)];
 const STEPS = uPlot.paths.stepped({ align: 1 });
 const compact = (_, values) => values.map((value) => COUNTS.format(value));
 
@@ -53,7 +54,7 @@ const savingsOptions = (colours) => ({
 
 const throughputOptions = (colours) => ({
   scales: { x: { range: (_, from, to) => [from, to] }, y: { range: (_, least, most) => [0, Math.max(1, most * 1.05)] } },
-  axes: [axis(colours, { values: (_, values) => values.map(clockOf), size: 30, space: 80 }), axis(colours, { values: compact, size: 48 })],
+  axes: [axis(colours, { values: (_, values) => values.map(clockOf), size: 30, space: 80, incrs: SECONDS }), axis(colours, { values: compact, size: 48 })],
   series: [
     {},
     { stroke: colours.accent, fill: colours["accent-soft"], width: 2, paths: STEPS, points: { show: false } },

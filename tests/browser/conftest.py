@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from deploy.demo.client import Client
+from tests.api import Client
 from tests.browser.shop import Shop
 from tests.browser.tab import Tab
 from tests.origin import Origin

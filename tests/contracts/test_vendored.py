@@ -1,4 +1,4 @@
-"""The bundled reader of the API: its licence and version are beside it, and its page names no other host."""
+"""What others published: its licence and version are beside it, and the pages that use it name no other host."""
 
 import re
 
@@ -7,6 +7,7 @@ from services.status.docs import HEADERS, STATIC
 READER = STATIC / "swagger-ui"
 PAGE = (STATIC / "docs.html").read_text(encoding="utf-8")
 START = (STATIC / "docs.js").read_text(encoding="utf-8")
+VENDOR = STATIC / "vendor"
 
 
 def test_the_licence_is_beside_the_files() -> None:
@@ -49,3 +50,11 @@ def test_lit_has_its_licences_and_the_versions_that_the_note_names() -> None:
     for name, version in told:
         assert "BSD 3-Clause License" in (lit / name / "LICENSE").read_text(encoding="utf-8")
         assert f'.push("{version}")' in (lit / name / f"{name}.js").read_text(encoding="utf-8")
+
+
+def test_uplot_is_of_the_version_that_its_note_names() -> None:
+    note = (VENDOR / "uplot/README.md").read_text(encoding="utf-8")
+    (version,) = re.findall(r"^uPlot ([\d.]+) ", note)
+
+    assert f"(v{version})" in (VENDOR / "uplot/uPlot.esm.js").read_text(encoding="utf-8")[:400]
+    assert "MIT License" in (VENDOR / "uplot/LICENSE").read_text(encoding="utf-8")

@@ -1,0 +1,318 @@
+/** An image before and after: the original as it was fetched beside its rendition, under a divider. */
+
+import { ApiProblem, blobUrl } from "./api.js";
+import { bytes, number, percent } from "./format.js";
+import { html, LitElement, nothing } from "./lit.js";
+import { renditionPath, savedRatio } from "./pieces.js";
+import { styles } from "./styles.js";
+import { Viewport } from "./viewport.js";
+
+await styles("compare.css");
+
+const STEP = 2;
+const LARGE_STEP = 10;
+const ZOOM_STEP = 1.5;
+const PAN_STEP = 0.1;
+const DIVIDER_KEYS = {
+  ArrowLeft: (at) => at - STEP,
+  ArrowDown: (at) => at - STEP,
+  ArrowRight: (at) => at + STEP,
+  ArrowUp: (at) => at + STEP,
+  PageDown: (at) => at - LARGE_STEP,
+  PageUp: (at) => at + LARGE_STEP,
+  Home: () => 0,
+  End: () => 100,
+};
+const PAN_KEYS = {
+  ArrowLeft: [PAN_STEP, 0],
+  ArrowRight: [-PAN_STEP, 0],
+  ArrowUp: [0, PAN_STEP],
+  ArrowDown: [0, -PAN_STEP],
+};
+
+/**
+ * Shows `image` (as the API lists it) of the request `requestId`. At most its two pictures are in memory: the
+ * original's is let go with the image and with the element.
+ */
+export class HtCompare extends LitElement {
+  static properties = { image: { attribute: false }, requestId: { attribute: false }, source: { state: true }, lost: { state: true } };
+
+  /** Where the divider stands, in percent of the stage's width. */
+  #divider = 50;
+  #view = new Viewport();
+  #pointers = new Map();
+  #shown = null;
+  #loading = new AbortController();
+  #resized = new ResizeObserver(() => this.#place());
+
+  constructor() {
+    super();
+    this.#clear();
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.#shown = null;
+    this.#resized.observe(this);
+    this.requestUpdate("image");
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    this.#resized.disconnect();
+    this.#letGo();
+    this.#clear();
+  }
+
+  willUpdate() {
+    const shown = this.image && `${this.requestId}/${this.image.number}/${this.image.rendition?.sha256}`;
+    if (!this.isConnected || shown === this.#shown) return;
+    this.#shown = shown;
+    this.#letGo();
+    this.#clear();
+    if (this.image?.rendition) this.#load();
+  }
+
+  updated() {
+    const stage = this.querySelector(".stage");
+    if (stage === null) return;
+    const { width, height } = this.image.rendition;
+    stage.style.aspectRatio = width && height ? `${width} / ${height}` : "";
+    stage.style.setProperty("--ratio", String(width && height ? width / height : 1.5));
+    this.#place();
+  }
+
+  #clear() {
+    /** @type {{state: "waiting" | "shown" | "gone" | "failed", url: string, why: string}} */
+    this.source = { state: "waiting", url: "", why: "" };
+    this.lost = false;
+    this.#divider = 50;
+    this.#view = new Viewport();
+    this.#pointers.clear();
+  }
+
+  #letGo() {
+    this.#loading.abort();
+    if (this.source.url) URL.revokeObjectURL(this.source.url);
+  }
+
+  async #load() {
+    const loading = new AbortController();
+    this.#loading = loading;
+    try {
+      const path = `/v1/requests/${this.requestId}/images/${this.image.number}/source`;
+      const url = await blobUrl(path, { signal: loading.signal });
+      if (loading.signal.aborted) URL.revokeObjectURL(url);
+      else this.source = { state: "shown", url, why: "" };
+    } catch (error) {
+      if (loading.signal.aborted) return;
+      if (!(error instanceof ApiProblem)) throw error;
+      this.source = { state: error.status === 410 ? "gone" : "failed", url: "", why: error.detail };
+    }
+  }
+
+  render() {
+    if (!this.image) return nothing;
+    const { rendition, status, error } = this.image;
+    if (status === "failed") return this.#without("This image failed", `${error?.code}: ${error?.detail ?? ""}`);
+    if (!rendition) return this.#without(status === "cancelled" ? "This image was cancelled" : "This image is not compressed yet", "");
+    return html`
+      <figure class="compare">
+        ${this.#stage()}
+        <div class="row apart tools">${this.#said()} ${this.#zooming()}</div>
+        <figcaption class="sides">${this.#before()} ${this.#after()}</figcaption>
+      </figure>`;
+  }
+
+  #without(heading, text) {
+    return html`<div class="compare-none"><p><strong>${heading}</strong></p>${text && html`<p class="small">${text}</p>`}</div>`;
+  }
+
+  #stage() {
+    const both = this.source.state === "shown";
+    return html`
+      <div class="stage" tabindex="0" role="group" aria-label="Picture: plus and minus zoom, arrow keys move it" data-both=${both}
+        @keydown=${this.#onPanKey} @dblclick=${this.#onDoubleClick} @wheel=${this.#onWheel} @pointerdown=${this.#onDown} @pointermove=${this.#onMove}
+        @pointerup=${this.#onUp} @pointercancel=${this.#onUp}>
+        ${both ? html`<div class="side before"><img src=${this.source.url} alt="Original of ${this.image.url}" draggable="false" @error=${this.#onUnreadable}></div>` : nothing}
+        <div class="side after">
+          ${this.lost
+            ? html`<p class="note bad">The compressed picture could not be loaded.</p>`
+            : html`<img src=${renditionPath(this.image)} alt="Compressed picture of ${this.image.url}" draggable="false" @error=${() => { this.lost = true; }}>`}
+        </div>
+        ${both ? this.#handle() : nothing}
+      </div>`;
+  }
+
+  #handle() {
+    return html`
+      <span class="tag left" aria-hidden="true">Original</span><span class="tag right" aria-hidden="true">Compressed</span>
+      <div class="divider" role="slider" tabindex="0" aria-label="Divider between original and compressed picture"
+        aria-orientation="horizontal" aria-valuemin="0" aria-valuemax="100" @keydown=${this.#onDividerKey}>
+        <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true"><path d="M9 7l-5 5 5 5M15 7l5 5-5 5" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"/></svg>
+      </div>`;
+  }
+
+  #said() {
+    const said = {
+      waiting: "Loading the original…",
+      shown: "Drag the divider, or use the arrow keys on it.",
+      gone: "The original is no longer kept.",
+      failed: `The original cannot be shown: ${this.source.why}`,
+    };
+    return html`<p class="hint said" role="status">${said[this.source.state]}</p>`;
+  }
+
+  #zooming() {
+    return html`
+      <div class="row zooming" role="group" aria-label="Zoom">
+        <button aria-label="Zoom out" @click=${() => this.#zoomBy(1 / ZOOM_STEP)}>−</button>
+        <output class="small" aria-label="Size of the picture's pixels on the screen"></output>
+        <button aria-label="Zoom in" @click=${() => this.#zoomBy(ZOOM_STEP)}>+</button>
+        <button @click=${() => this.#zoomTo(1)}>Fit</button>
+        <button @click=${() => this.#zoomTo(1 / this.#scale())}>100%</button>
+      </div>`;
+  }
+
+  #before() {
+    const { source, url } = this.image;
+    return html`
+      <div><h3>Original</h3><p class="figure">${bytes(source?.bytes)}</p><p class="small quiet">${kind(source)}</p>
+        <p class="small"><a href=${url} target="_blank" rel="noreferrer">Open the original's address</a></p></div>`;
+  }
+
+  #after() {
+    const { rendition } = this.image;
+    const saved = savedRatio(this.image);
+    const quality = rendition.quality == null ? "" : `, quality ${rendition.quality}`;
+    return html`
+      <div><h3>Compressed</h3><p class="figure">${bytes(rendition.bytes)} ${saved > 0 ? html`<span class="saved">−${percent(saved)}</span>` : nothing}</p>
+        <p class="small quiet">${kind(rendition)}${quality}${rendition.kept_original ? ", kept as it was: it could not be made smaller" : ""}</p>
+        <p class="small"><a href=${renditionPath(this.image)} target="_blank">Open the compressed file</a></p></div>`;
+  }
+
+  #onUnreadable() {
+    URL.revokeObjectURL(this.source.url);
+    const format = this.image.source?.format ?? "its format";
+    this.source = { state: "failed", url: "", why: `this browser does not read ${format}.` };
+  }
+
+  /** CSS pixels of the screen for a pixel of the picture, where it fits the stage. */
+  #scale() {
+    return this.querySelector(".stage").clientWidth / (this.image.rendition.width || 1);
+  }
+
+  #zoomTo(zoom, atX, atY) {
+    this.#view.zoomTo(zoom, atX, atY);
+    this.#place();
+  }
+
+  #zoomBy(factor, atX, atY) {
+    this.#zoomTo(this.#view.zoom * factor, atX, atY);
+  }
+
+  #split(at) {
+    this.#divider = Math.min(100, Math.max(0, at));
+    this.#place();
+  }
+
+  /** Puts both pictures and the divider where they belong, without rendering. */
+  #place() {
+    const stage = this.querySelector(".stage");
+    if (stage === null) return;
+    const { zoom, x, y } = this.#view;
+    const scale = zoom * this.#scale();
+    const properties = { "--zoom": zoom, "--x": `${x * 100}%`, "--y": `${y * 100}%`, "--divider": `${this.#divider}%` };
+    for (const [name, value] of Object.entries(properties)) stage.style.setProperty(name, String(value));
+    stage.toggleAttribute("data-zoomed", zoom > 1);
+    stage.toggleAttribute("data-pixels", scale >= 2);
+    this.querySelector(".zooming output").value = `${number(Math.round(scale * 100))}%`;
+    const divider = this.querySelector(".divider");
+    divider?.setAttribute("aria-valuenow", String(Math.round(this.#divider)));
+    divider?.setAttribute("aria-valuetext", `${Math.round(this.#divider)}% original`);
+  }
+
+  #onDividerKey(event) {
+    const move = DIVIDER_KEYS[event.key];
+    if (!move) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#split(move(this.#divider));
+  }
+
+  #onPanKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const pan = this.#view.zoom > 1 ? PAN_KEYS[event.key] : undefined;
+    if (pan) this.#view.moveBy(...pan);
+    else if (event.key === "+" || event.key === "=") this.#zoomBy(ZOOM_STEP);
+    else if (event.key === "-") this.#zoomBy(1 / ZOOM_STEP);
+    else if (event.key === "0") this.#zoomTo(1);
+    else return;
+    event.preventDefault();
+    this.#place();
+  }
+
+  #onDoubleClick(event) {
+    const [x, y] = this.#at(event);
+    this.#zoomTo(this.#view.zoom > 1 ? 1 : Math.max(2, 1 / this.#scale()), x, y);
+  }
+
+  /** As in maps and drawing programs: the plain wheel scrolls the page, with Ctrl (and by a pinch) it zooms. */
+  #onWheel(event) {
+    if (!event.ctrlKey && !event.metaKey) return;
+    event.preventDefault();
+    this.#zoomBy(Math.exp(-event.deltaY / 200), ...this.#at(event));
+  }
+
+  /** Where a pointer is from the stage's middle, in parts of its width and height. */
+  #at(event) {
+    const box = this.querySelector(".stage").getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width - 0.5, (event.clientY - box.top) / box.height - 0.5];
+  }
+
+  #onDown(event) {
+    if (event.button !== 0) return;
+    event.currentTarget.setPointerCapture(event.pointerId);
+    const onDivider = event.target.closest(".divider") !== null;
+    const [x, y] = this.#at(event);
+    this.#pointers.set(event.pointerId, { x, y, divides: onDivider || this.#view.zoom === 1 });
+    if (onDivider) event.target.closest(".divider").focus();
+  }
+
+  #onMove(event) {
+    const from = this.#pointers.get(event.pointerId);
+    if (from === undefined) return;
+    const [x, y] = this.#at(event);
+    const before = this.#spread();
+    const [dx, dy] = [x - from.x, y - from.y];
+    Object.assign(from, { x, y });
+    if (this.#pointers.size === 2) this.#zoomBy(this.#spread() / before, ...this.#middle());
+    else if (from.divides) this.#split((x + 0.5) * 100);
+    else this.#view.moveBy(dx, dy);
+    this.#place();
+  }
+
+  #onUp(event) {
+    this.#pointers.delete(event.pointerId);
+  }
+
+  /** How far two fingers are apart. */
+  #spread() {
+    const [one, other] = [...this.#pointers.values()];
+    return other ? Math.hypot(one.x - other.x, one.y - other.y) || 0.01 : 1;
+  }
+
+  #middle() {
+    const [one, other] = [...this.#pointers.values()];
+    return [(one.x + other.x) / 2, (one.y + other.y) / 2];
+  }
+}
+
+/** @param {{format: string | null, width: number | null, height: number | null} | null} picture */
+function kind(picture) {
+  if (!picture) return "";
+  const size = picture.width ? ` · ${number(picture.width)} × ${number(picture.height)}` : "";
+  return `${picture.format?.toUpperCase() ?? ""}${size}`;
+}
+
+customElements.define("ht-compare", HtCompare);

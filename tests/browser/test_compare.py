@@ -1,0 +1,160 @@
+"""An image beside its original."""
+
+import psycopg
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.api import Client
+from tests.browser.conftest import Open
+from tests.browser.shop import Shop
+from tests.browser.steps import compare
+from tests.browser.tab import Tab
+from tests.stack import Stack
+
+COUNT_BLOBS = """
+window.blobs = {live: 0, most: 0};
+const [make, drop] = [URL.createObjectURL, URL.revokeObjectURL];
+URL.createObjectURL = (blob) => { blobs.most = Math.max(blobs.most, blobs.live += 1); return make.call(URL, blob); };
+URL.revokeObjectURL = (url) => { blobs.live -= 1; drop.call(URL, url); };
+"""
+
+
+@pytest.fixture
+def request_id(api: Client, shop: Shop) -> str:
+    """A finished request of the shop's."""
+    request_id: str = api.upload(shop.csv())["request_id"]
+    api.finished(request_id)
+    return request_id
+
+
+@pytest.fixture
+def tab(open_tab: Open, request_id: str) -> Tab:
+    return open_tab(f"/#/requests/{request_id}")
+
+
+def divider(shown: Locator) -> Locator:
+    slider = shown.get_by_role("slider")
+    expect(slider).to_have_attribute("aria-valuenow", "50")
+    return slider
+
+
+def test_both_sides_are_shown_with_their_bytes_and_the_quality(tab: Tab, api: Client, request_id: str) -> None:
+    shown = compare(tab.page, "scarf.jpg")
+    divider(shown)
+
+    sizes = shown.locator(".side img").evaluate_all("images => images.map(image => image.naturalWidth)")
+    assert sizes == [900, 900]
+    image = next(one for one in api.items(f"/v1/requests/{request_id}/images") if one["url"].endswith("scarf.jpg"))
+    kilobytes = f"{image['source']['bytes'] / 1000:.0f} kB"
+    expect(shown.locator(".sides")).to_contain_text(kilobytes)
+    expect(shown.locator(".sides")).to_contain_text(f"quality {image['rendition']['quality']}")
+    assert tab.barriers() == []
+    assert tab.overflow() == 0
+    tab.look("compare", whole=False)
+
+
+def test_the_divider_obeys_keys_and_pointer_and_says_where_it_stands(tab: Tab) -> None:
+    slider = divider(compare(tab.page, "scarf.jpg"))
+
+    slider.focus()
+    for key, value in (("ArrowRight", "52"), ("PageDown", "42"), ("Home", "0"), ("ArrowLeft", "0"), ("End", "100")):
+        slider.press(key)
+        expect(slider).to_have_attribute("aria-valuenow", value)
+    stage = tab.page.locator(".stage").bounding_box()
+    assert stage is not None
+    middle = stage["y"] + stage["height"] / 2
+    tab.page.mouse.move(stage["x"] + stage["width"] - 2, middle)
+    tab.page.mouse.down()
+    tab.page.mouse.move(stage["x"] + stage["width"] / 4, middle, steps=4)
+    tab.page.mouse.up()
+    expect(slider).to_have_attribute("aria-valuetext", "25% original")
+    clip = tab.page.locator(".side.after").evaluate("side => getComputedStyle(side).clipPath")
+    assert clip.startswith("inset(0px 0px 0px 25")
+
+
+def test_zoom_keeps_the_picture_in_its_stage_and_keys_move_it(tab: Tab) -> None:
+    shown = compare(tab.page, "scarf.jpg")
+    divider(shown)
+    stage, picture = shown.locator(".stage"), shown.locator(".after img")
+
+    fitted = picture.bounding_box()
+    stage.focus()
+    for key in "+++":
+        stage.press(key)
+    large = picture.bounding_box()
+    assert fitted is not None
+    assert large is not None
+    assert large["width"] == pytest.approx(fitted["width"] * 1.5**3, rel=0.01)
+    for _ in range(40):
+        stage.press("ArrowRight")  # far beyond its edge
+    moved, frame = picture.bounding_box(), stage.bounding_box()
+    assert moved is not None
+    assert frame is not None
+    assert moved["x"] + moved["width"] == pytest.approx(frame["x"] + frame["width"], abs=2)
+    shown.get_by_role("button", name="Fit").click()
+    assert picture.bounding_box() == fitted
+    shown.get_by_role("button", name="100%").click()
+    expect(shown.get_by_role("group", name="Zoom").locator("output")).to_have_text("100%")
+
+
+def test_two_fingers_zoom(tab: Tab) -> None:
+    shown = compare(tab.page, "scarf.jpg")
+    divider(shown)
+    before = shown.locator(".after img").bounding_box()
+    shown.locator(".stage").evaluate(
+        """stage => {
+          const box = stage.getBoundingClientRect();
+          stage.setPointerCapture = () => {};
+          const send = (type, pointerId, x) => stage.dispatchEvent(new PointerEvent(type, {
+            pointerId, pointerType: "touch", bubbles: true,
+            clientX: box.left + box.width * x, clientY: box.top + box.height / 2}));
+          send("pointerdown", 1, 0.45); send("pointerdown", 2, 0.55);
+          send("pointermove", 1, 0.4); send("pointermove", 2, 0.6);
+          send("pointerup", 1, 0.4); send("pointerup", 2, 0.6);
+        }"""
+    )
+    after = shown.locator(".after img").bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["width"] == pytest.approx(2 * before["width"], rel=0.01)
+
+
+def test_one_original_at_a_time_is_in_memory_and_none_when_it_is_closed(open_tab: Open, request_id: str) -> None:
+    tab = open_tab("/")
+    tab.page.add_init_script(COUNT_BLOBS)
+    tab.page.reload()
+    tab.page.goto(f"/#/requests/{request_id}")
+
+    for name in ("scarf.jpg", "hat.webp", "shoe.jpg"):
+        divider(compare(tab.page, name))
+        assert tab.page.evaluate("window.blobs") == {"live": 1, "most": 1}
+        tab.page.get_by_role("button", name="Close").click()
+        expect(tab.page.locator("ht-compare")).to_have_count(0)
+        assert tab.page.evaluate("window.blobs.live") == 0
+
+
+def test_an_original_that_is_no_longer_kept_is_said_to_be_gone(tab: Tab, stack: Stack, request_id: str) -> None:
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute("UPDATE processing_request SET sources_deleted_at = now() WHERE id = %s", [request_id])
+    tab.expect_error(r"410 .*/source")
+    shown = compare(tab.page, "scarf.jpg")
+
+    expect(shown.locator(".said")).to_have_text("The original is no longer kept.")
+    expect(shown.locator(".after img")).to_be_visible()
+    assert shown.get_by_role("slider").count() == 0
+    assert tab.barriers() == []
+    tab.look("compare-gone", whole=False)
+
+
+def test_an_image_that_failed_says_why(tab: Tab, api: Client, request_id: str) -> None:
+    (failed,) = api.items(f"/v1/requests/{request_id}/images", status="failed")
+    tab.page.evaluate(
+        """async ([image, requestId]) => {
+          await import("/app/compare.js");
+          const shown = Object.assign(document.createElement("ht-compare"), {image, requestId});
+          document.querySelector("main").append(shown);
+        }""",
+        [failed, request_id],
+    )
+    expect(tab.page.locator("ht-compare")).to_contain_text("http_status")
+    assert tab.asked("/source") == []

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from services.status import params, products, queries
+from services.status import images, params, products
 from services.status.output_csv import csv_chunks
 from services.status.outputs_zip import zip_chunks
 from services.status.views import matches
@@ -46,7 +46,7 @@ def get_source(http_request: HttpRequest) -> Response:
     """The original; streamed from an object store too, which would not fix the content type."""
     request_id, number = id_of(http_request), params.number_of(http_request)
     account, context = account_of(http_request), context_of(http_request, Context)
-    found = context.database.transact(lambda session: queries.find_image(session, account, request_id, number))
+    found = context.database.transact(lambda session: images.find_image(session, account, request_id, number))
     if found is None:
         raise not_found("image")
     image, sources_deleted_at = found

@@ -10,7 +10,8 @@ from uuid import UUID
 from starlette.requests import Request as HttpRequest
 
 from services.status import paging
-from services.status.queries import Found, ImageOrder
+from services.status.images import ImageOrder
+from services.status.queries import Found
 from services.status.reader import RequestReader
 from shared.http.authentication import KEY_ID
 from shared.http.caller import account_of

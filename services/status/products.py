@@ -14,7 +14,8 @@ from sqlalchemy import case, func, literal, null
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from services.status.queries import any_of, is_of_earlier_run, one_snapshot, run_of
+from services.status.images import any_of, is_of_earlier_run, run_of
+from services.status.queries import one_snapshot
 from services.status.views import ExportImage, ExportRow
 from shared.db import Database
 from shared.errors import HalftoneError

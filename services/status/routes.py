@@ -13,8 +13,8 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.status import paging, params, products, queries, report, views
-from services.status.queries import ImageFilter, ImageOrder
+from services.status import images, paging, params, products, queries, report, views
+from services.status.images import ImageFilter, ImageOrder
 from shared.http.caller import account_of
 from shared.http.context import Context, context_of, id_of
 from shared.http.limits import FairSemaphore, owner_of
@@ -62,11 +62,11 @@ def list_products(http_request: HttpRequest) -> Response:
     def read(session: Session) -> tuple[products.ProductPage, dict[int, Image]]:
         page = products.list_products(session, request_id, after=after, limit=size)
         numbers = {number for product in page.products for number in product.images}
-        return page, queries.images_by_number(session, request_id, numbers)
+        return page, images.images_by_number(session, request_id, numbers)
 
-    page, images = _of_own_request(http_request, request_id, read)
+    page, shown = _of_own_request(http_request, request_id, read)
     public_url = context_of(http_request, Context).settings.public_url
-    items = [views.product_view(product, images, public_url=public_url) for product in page.products]
+    items = [views.product_view(product, shown, public_url=public_url) for product in page.products]
     return page_of(items, paging.number_token(page.products[-1].row) if page.more else None)
 
 
@@ -82,16 +82,16 @@ def list_images(http_request: HttpRequest) -> Response:
     only = ImageFilter(params.status_of(http_request, ImageState), kept_original)
 
     def saved_token(last: Image) -> str:
-        return paging.saved_token(order, queries.saved_by(last), last.number)
+        return paging.saved_token(order, images.saved_by(last), last.number)
 
     def view(image: Image) -> api.Image:
         return views.image_view(image, public_url=public_url)
 
     if order is ImageOrder.NUMBER:
-        read = partial(queries.list_images, only=only, after=params.after_of(http_request))
+        read = partial(images.list_images, only=only, after=params.after_of(http_request))
         return _list(http_request, read, _number_token, view)
     after = params.saved_after_of(http_request, order)
-    read = partial(queries.list_images_by_saved, order=order, only=only, after=after)
+    read = partial(images.list_images_by_saved, order=order, only=only, after=after)
     return _list(http_request, read, saved_token, view)
 
 

@@ -10,7 +10,7 @@ import orjson
 from shared.blobs import output_key
 from shared.formats import EXTENSIONS
 from shared.lifecycle import RequestStatus
-from shared.schemas import api
+from shared.schemas import api, deliveries_api
 from shared.schemas.progress import RequestRow
 from shared.schemas.report_api import Report
 from shared.schemas.tables import Delivery, DeliveryAttempt, Image, Product
@@ -89,9 +89,9 @@ def _picture(image: Image, kind: str) -> dict[str, Any]:
     return {name: getattr(image, f"{kind}_{name}") for name in api.Picture.model_fields}
 
 
-def delivery_view(delivery: Delivery, event_type: str, attempts: Sequence[DeliveryAttempt]) -> api.Delivery:
+def delivery_view(delivery: Delivery, event_type: str, attempts: Sequence[DeliveryAttempt]) -> deliveries_api.Delivery:
     fields = delivery.model_dump(include={"id", "event_id", "url", "status", "next_attempt_at"})
-    return api.Delivery(**fields, type=event_type, attempts=[attempt.model_dump() for attempt in attempts])
+    return deliveries_api.Delivery(**fields, type=event_type, attempts=[attempt.model_dump() for attempt in attempts])
 
 
 def older_view(request: api.Request) -> api.OlderStatus:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 
 from shared.errors import ImageError
 from shared.formats import MEDIA_TYPES
-from shared.lifecycle import DeliveryStatus, ImageState, Outcome, RequestStatus, outcome
+from shared.lifecycle import ImageState, Outcome, RequestStatus, outcome
 from shared.recipe import Mode, TargetFormat
 from shared.schemas.progress import AnyRequest, eta_seconds, progress
 from shared.schemas.tables import ProcessingRequest
@@ -251,32 +251,6 @@ class Product(Shape):
     serial_number: str
     name: str
     images: list[ProductImage]
-
-
-class Attempt(Shape):
-    number: Number
-    at: Time
-    status_code: int | None
-    error: str | None
-    duration_ms: Count
-    response_excerpt: str
-
-
-class Redelivery(Shape):
-    """A webhook delivery that was made due again."""
-
-    id: UUID
-    event_id: UUID
-    type: Literal["request.completed", "request.failed", "request.cancelled"]
-    url: str
-    status: DeliveryStatus
-    next_attempt_at: Time | None
-
-
-class Delivery(Redelivery):
-    """A webhook delivery with its last attempts."""
-
-    attempts: list[Attempt] = Field(json_schema_extra={"maxItems": 50})
 
 
 class OlderStatus(Shape):

@@ -14,7 +14,7 @@ def test_every_file_that_a_page_names_is_there() -> None:
     for page in PAGES:
         text = re.sub(r"`(ingest|worker|notifier|status)/", r"`services/\1/", page.read_text(encoding="utf-8"))
         named |= {
-            (page, path) for path in re.findall(r"(?<![\s`]/)(?:services|shared|deploy|tests|docs)/[\w./-]*\w", text)
+            (page, path) for path in re.findall(r"(?<![\s`}]/)(?:services|shared|deploy|tests|docs)/[\w./-]*\w", text)
         }
     assert named
     assert {(page, path) for page, path in named if not (ROOT / path).exists()} == set()

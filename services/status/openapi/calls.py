@@ -6,11 +6,11 @@ Derived: the parameters in a path, 404 for a path with an id, 503 for every call
 import re
 from collections.abc import Sequence
 
+from services.status.images import ImageOrder
 from services.status.openapi import examples
 from services.status.openapi.refusals import OLDER, refusals
 from services.status.openapi.shapes import OPTIONS, Json, choice, ref
 from services.status.problems.registry import PROBLEM_TYPES, example
-from services.status.queries import ImageOrder
 from shared.formats import MEDIA_TYPES
 from shared.lifecycle import ImageState, RequestStatus
 

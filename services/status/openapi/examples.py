@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from services.status.openapi.shapes import Json
 from shared.lifecycle import DeliveryStatus, ImageState, Outcome, RequestStatus
 from shared.recipe import Mode, TargetFormat
-from shared.schemas import accounts_api, api
+from shared.schemas import accounts_api, api, deliveries_api
 from shared.schemas.accounts import KeyScope
 
 SERVER = "https://halftone.example"
@@ -107,7 +107,7 @@ REDELIVERY = {
     "status": DeliveryStatus.PENDING,
     "next_attempt_at": BEGUN + timedelta(minutes=5),
 }
-ATTEMPT = api.Attempt(
+ATTEMPT = deliveries_api.Attempt(
     number=1,
     at=BEGUN + timedelta(seconds=5),
     status_code=503,
@@ -170,8 +170,8 @@ SHOWN: dict[str, dict[str, BaseModel]] = {
     "RowError": {"row_error": ROW_ERROR},
     "Image": {"completed": api.Image(**IMAGE), "failed": api.Image(**FAILED)},
     "Product": {"product": PRODUCT},
-    "Redelivery": {"redelivery": api.Redelivery(**REDELIVERY)},
-    "Delivery": {"delivery": api.Delivery(**REDELIVERY, attempts=[ATTEMPT])},
+    "Redelivery": {"redelivery": deliveries_api.Redelivery(**REDELIVERY)},
+    "Delivery": {"delivery": deliveries_api.Delivery(**REDELIVERY, attempts=[ATTEMPT])},
     "OlderStatus": {
         "status": api.OlderStatus(
             request_id=ID,

@@ -6,17 +6,25 @@ from pydantic.json_schema import models_json_schema
 
 from shared.http.context import BOOLEANS
 from shared.recipe import Mode, TargetFormat
-from shared.schemas import accounts_api, api, report_api
+from shared.schemas import accounts_api, api, deliveries_api, report_api
 
 Json = dict[str, Any]
 ANSWERS = (
     *(api.Request, api.Accepted, api.Validation, api.RowError, api.Problem, api.Image, api.Product),
-    *(api.Redelivery, api.Delivery, api.OlderStatus, report_api.Report),
+    *(deliveries_api.Redelivery, deliveries_api.Delivery, api.OlderStatus, report_api.Report),
     *(accounts_api.Account, accounts_api.Key, accounts_api.NewKey, accounts_api.SigningSecret, accounts_api.AuditEntry),
 )
 ORDERS = (accounts_api.KeyOrder, accounts_api.RotationOrder)
 NAMES = {kind.__name__ for kind in (*ANSWERS, *ORDERS)}
-PAGED = (api.Request, api.Product, api.Image, api.RowError, api.Delivery, accounts_api.Key, accounts_api.AuditEntry)
+PAGED = (
+    api.Request,
+    api.Product,
+    api.Image,
+    api.RowError,
+    deliveries_api.Delivery,
+    accounts_api.Key,
+    accounts_api.AuditEntry,
+)
 NULL: Json = {"type": "null"}
 
 

@@ -14,7 +14,7 @@ from sqlmodel import Session
 
 from services.notifier import close, housekeeping, metrics, sweep, wiped_broker
 from services.notifier.reconcile import reconcile
-from services.status import products, queries
+from services.status import images, products, queries
 from services.worker.claim import claim, defer, release, renew
 from services.worker.dispatch import _again, _open_window
 from services.worker.settle import due_again, settle
@@ -230,10 +230,9 @@ def _read_pages(touched: Touched, huge: UUID) -> None:
     """What status reads of a request, the lists in their middle."""
     touched.few("get", lambda session: connection_of(session).execute(queries.FIND, {"ids": [huge]}).fetchall())
     lists: dict[str, Callable[..., Any]] = {
-        "images": partial(queries.list_images, only=queries.ImageFilter(None, None)),
+        "images": partial(images.list_images, only=images.ImageFilter(None, None)),
         **{
-            f"{state} images": partial(queries.list_images, only=queries.ImageFilter(state, None))
-            for state in ImageState
+            f"{state} images": partial(images.list_images, only=images.ImageFilter(state, None)) for state in ImageState
         },
         "products": products.list_products,
         "rejected rows": queries.list_rejected,

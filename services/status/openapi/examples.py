@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from services.status.openapi.shapes import Json
 from shared.lifecycle import DeliveryStatus, ImageState, Outcome, RequestStatus
 from shared.recipe import Mode, TargetFormat
-from shared.schemas import accounts_api, api, deliveries_api
+from shared.schemas import accounts_api, api, deliveries_api, report_api
 from shared.schemas.accounts import KeyScope
 
 SERVER = "https://halftone.example"
@@ -146,6 +146,29 @@ AUDIT_ENTRY = accounts_api.AuditEntry(
     target="q4w5e6r7t2zu",
     detail={"scopes": ["read", "write"]},
 )
+HOST = report_api.Host(host="cdn.example", images=3, failed=1, median_ms=84, p95_ms=412)
+REPORT = report_api.Report(
+    request_id=ID,
+    run=1,
+    status=RequestStatus.COMPLETED,
+    as_of=BEGUN + timedelta(seconds=9),
+    formats=[
+        report_api.FormatPair(
+            source_format="jpeg", rendition_format="jpeg", images=2, source_bytes=922_000, rendition_bytes=312_000
+        )
+    ],
+    savings=[
+        report_api.SavingsRange(**{"from": step / 20, "to": (step + 1) / 20}, images=2 if step == 13 else 0)
+        for step in range(report_api.SAVINGS)
+    ],
+    kept_original=0,
+    failures=[report_api.FailureCount(code="http_status", images=1)],
+    hosts=report_api.Hosts(total=1, slowest=[HOST], most_failing=[HOST]),
+    throughput=report_api.Throughput(
+        interval_seconds=1,
+        points=[report_api.ThroughputPoint(at=BEGUN + timedelta(seconds=3), completed=2, failed=1)],
+    ),
+)
 UPLOAD = {
     "products": [
         {
@@ -172,6 +195,7 @@ SHOWN: dict[str, dict[str, BaseModel]] = {
     "Product": {"product": PRODUCT},
     "Redelivery": {"redelivery": deliveries_api.Redelivery(**REDELIVERY)},
     "Delivery": {"delivery": deliveries_api.Delivery(**REDELIVERY, attempts=[ATTEMPT])},
+    "Report": {"report": REPORT},
     "OlderStatus": {
         "status": api.OlderStatus(
             request_id=ID,

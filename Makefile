@@ -65,6 +65,8 @@ test-fast: $(READY) ## run the tests that start no server
 	$(PY) -m pytest -q -n 2 tests/unit tests/contracts
 
 browser-test: $(READY) ## drive the web page with the system's Chromium; screenshots go to .test/browser
+	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || test "$$(id -u)" != 0 || \
+		{ apt-get -qq update && apt-get -qq install --no-install-recommends -y chromium >/dev/null; }
 	$(PY) -m pytest -q -m browser tests/browser
 
 chaos: $(READY) ## break one part after the other and check that nothing is lost

@@ -45,10 +45,10 @@ def test_a_delivery_shows_its_attempts_and_what_was_answered(tab: Tab, origin: O
 def copied(tab: Tab, button: Locator) -> str:
     """What is in the clipboard after the button was pressed, with the keyboard."""
     tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    button.focus()
-    tab.page.keyboard.press("Enter")
+    tab.page.evaluate("navigator.clipboard.writeText('')")
+    button.press("Enter")
     expect(tab.page.get_by_text("Copied.")).to_be_visible()
-    return str(tab.page.evaluate("navigator.clipboard.readText()"))
+    return str(until(lambda: tab.page.evaluate("navigator.clipboard.readText()")))
 
 
 def test_the_shown_signature_is_that_of_the_shown_body(tab: Tab, stack: Stack, origin: Origin) -> None:

@@ -125,7 +125,7 @@ function attemptRow(attempt) {
     <td data-label="Answer"><span class="badge ${good ? "good" : "bad"}">${code ?? "No answer"}</span></td><td class="figures" data-label="Took">${milliseconds(took)}</td>
     <td class="answer" data-label="Body"><div>${error && !good ? html`<p class="quiet">${error}</p>` : nothing}
       ${excerpt ? html`<details><summary>Begins with ${excerpt.slice(0, 40)}${excerpt.length > 40 ? "…" : ""}</summary><pre tabindex="0">${excerpt}</pre></details>` : error ? nothing : html`<span class="quiet">Nothing</span>`}</div></td></tr>
-    <tr class="sent-with"><td colspan="5">${attempt.request_headers ? headersTable(attempt) : html`<span class="quiet">No signature headers: it was not sent, or its result is unknown.</span>`}</td></tr>`;
+    <tr class="sent-with"><td colspan="5">${attempt.request_headers ? headersTable(attempt) : html`<span class="quiet">No signature headers are known: nothing was sent, no result was reported, or an earlier version sent it.</span>`}</td></tr>`;
 }
 
 customElements.define("ht-deliveries", HtDeliveries);

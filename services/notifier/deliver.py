@@ -6,6 +6,7 @@ runs out.
 
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -58,6 +59,20 @@ class Claim:
     previous_secret: str | None
 
 
+@dataclass(slots=True)
+class Signing:
+    """Signs an event at the moment of sending. `headers` are None until then: nothing was sent."""
+
+    claim: Claim
+    headers: Mapping[str, str] | None = None
+
+    def __call__(self) -> Mapping[str, str]:
+        claim = self.claim
+        secrets = [secret for secret in (claim.signing_secret, claim.previous_secret) if secret]
+        self.headers = signed_headers(str(claim.event_id), claim.body, secrets=secrets, now=datetime.now(UTC))
+        return self.headers
+
+
 def deliver(sender: WebhookSender, delivery_id: UUID) -> None:
     """Attempt the delivery now, or queue it for a thread that is busy with its receiver."""
     due = sender.database.transact(lambda session: _due(session, delivery_id))
@@ -80,21 +95,22 @@ def _attempt(sender: WebhookSender, delivery_id: UUID) -> float | None:
     claim = sender.database.transact(lambda session: claim_delivery(session, delivery_id, seconds=seconds))
     if claim is None:
         return None
-    begun = time.monotonic()
-    result = _post(sender, claim)
+    signing, begun = Signing(claim), time.monotonic()
+    result = _post(sender, claim, signing)
     took = time.monotonic() - begun
-    status = sender.database.transact(lambda session: record(session, claim, result, duration_ms=round(took * 1000)))
+    status = sender.database.transact(
+        lambda session: record(session, claim, result, sent=signing.headers, duration_ms=round(took * 1000))
+    )
     RESULTS.labels(status.value).inc()
     return took
 
 
-def _post(sender: WebhookSender, claim: Claim) -> AttemptResult:
-    secrets = [secret for secret in (claim.signing_secret, claim.previous_secret) if secret]
+def _post(sender: WebhookSender, claim: Claim, signing: Signing) -> AttemptResult:
     try:
         answer = sender.egress.post(
             claim.url,
             body=claim.body.encode(),
-            headers=signed_headers(str(claim.event_id), claim.body, secrets=secrets, now=datetime.now(UTC)),
+            headers=signing,
             deadline_seconds=sender.seconds,
             max_response_bytes=MAX_RESPONSE_BYTES,
         )
@@ -148,8 +164,13 @@ def claim_delivery(session: Session, delivery_id: UUID, *, seconds: float) -> Cl
     return Claim(**rows[0]) if rows else None
 
 
-def record(session: Session, claim: Claim, result: AttemptResult, *, duration_ms: int) -> DeliveryStatus:
-    """Write the attempt's result; the delivery changes only if it was not claimed or redelivered since."""
+def record(
+    session: Session, claim: Claim, result: AttemptResult, *, sent: Mapping[str, str] | None, duration_ms: int
+) -> DeliveryStatus:
+    """Write the attempt's result; the delivery changes only if it was not claimed or redelivered since.
+
+    `sent`: the headers of the POST, None if there was none.
+    """
     status, delay = next_step(result, attempt=claim.attempt - claim.first_attempt + 1, random=random.random)
     delivery = session.get(Delivery, claim.id, with_for_update={"key_share": True})
     attempt = session.get(DeliveryAttempt, (claim.id, claim.attempt))
@@ -157,6 +178,8 @@ def record(session: Session, claim: Claim, result: AttemptResult, *, duration_ms
         return status
     attempt.status_code, attempt.error, attempt.duration_ms = result.status_code, result.error, duration_ms
     attempt.response_excerpt = result.response_excerpt
+    if sent is not None:
+        attempt.webhook_timestamp, attempt.webhook_signature = sent["webhook-timestamp"], sent["webhook-signature"]
     claimed = (claim.attempt, claim.first_attempt, DeliveryStatus.PENDING)
     if (delivery.attempt, delivery.first_attempt, delivery.status) == claimed:
         now: datetime = session.exec(select(func.now())).one()

@@ -23,8 +23,10 @@ Numbered = TypeVar("Numbered", Image, RejectedRow)
 ID, OWNER = col(ProcessingRequest.id), col(ProcessingRequest.account_id)
 ATTEMPTS_SHOWN = 50
 """The last ones of each delivery: every redelivery adds some."""
-ATTEMPTS_OF_PAGE = 500
-"""A page ends with the delivery that passes this limit: an attempt may have 500 characters of a receiver's answer."""
+PAGE_BYTES = 1_000_000
+"""Text of a page of deliveries. The delivery that passes this limit is the last of its page."""
+ATTEMPT_BYTES = 2_000
+"""Assumed text of an attempt: 500 characters of a receiver's answer, of up to three bytes, and two signatures."""
 OF_OPEN_GROUPS = """
     SELECT coalesce(sum(completed), 0) AS completed, coalesce(sum(failed), 0) AS failed,
            coalesce(sum(cancelled), 0) AS cancelled, coalesce(sum(source_bytes), 0) AS source_bytes,
@@ -51,10 +53,10 @@ class Found(NamedTuple):
 
 
 class DeliveryFound(NamedTuple):
-    """A delivery, the type of its event, and its last attempts in order."""
+    """A delivery, its event, and its last attempts in order."""
 
     delivery: Delivery
-    event_type: str
+    event: Event
     attempts: list[DeliveryAttempt]
 
 
@@ -114,10 +116,10 @@ def _by_number(session: Session, kind: type[Numbered], request_id: UUID, *, afte
 def list_deliveries(
     session: Session, request_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
 ) -> DeliveryPage:
-    """At most `limit`; fewer, though there are more, where they have many attempts."""
+    """At most `limit`; fewer, though there are more, where they have long bodies or many attempts."""
     created_at, delivery_id = col(Delivery.created_at), col(Delivery.id)
     query = (
-        select(Delivery, Event.type)
+        select(Delivery, Event)
         .join(Event, col(Event.id) == col(Delivery.event_id))
         .where(Delivery.request_id == request_id)
         .order_by(created_at.desc(), delivery_id.desc())
@@ -126,11 +128,16 @@ def list_deliveries(
     if before is not None:
         query = query.where(tuple_(created_at, delivery_id) < before)
     rows = session.exec(query).all()
-    before_each = accumulate((min(delivery.attempt, ATTEMPTS_SHOWN) for delivery, _ in rows), initial=0)
-    page = [row for row, attempts in zip(rows[:limit], before_each, strict=False) if attempts < ATTEMPTS_OF_PAGE]
+    before_each = accumulate((_text_of(delivery, event) for delivery, event in rows), initial=0)
+    page = [row for row, text in zip(rows[:limit], before_each, strict=False) if text < PAGE_BYTES]
     attempts = _attempts(session, [delivery.id for delivery, _ in page])
-    found = [DeliveryFound(delivery, kind, attempts.get(delivery.id, [])) for delivery, kind in page]
+    found = [DeliveryFound(delivery, event, attempts.get(delivery.id, [])) for delivery, event in page]
     return DeliveryPage(found, more=len(page) < len(rows))
+
+
+def _text_of(delivery: Delivery, event: Event) -> int:
+    """About how many bytes of an answer it is. A body is some 2 kB, so that a page of them is read before it is cut."""
+    return len(event.body) + ATTEMPT_BYTES * min(delivery.attempt, ATTEMPTS_SHOWN)
 
 
 def _attempts(session: Session, deliveries: Sequence[UUID]) -> dict[UUID, list[DeliveryAttempt]]:

@@ -13,7 +13,7 @@ from shared.lifecycle import RequestStatus
 from shared.schemas import api, deliveries_api
 from shared.schemas.progress import RequestRow
 from shared.schemas.report_api import Report
-from shared.schemas.tables import Delivery, DeliveryAttempt, Image, Product
+from shared.schemas.tables import Delivery, DeliveryAttempt, Event, Image, Product
 
 MARKS = RequestRow._fields.index("mark_at")
 SHAPE = [list(shape.model_fields) for shape in (api.Request, api.ImageCounts, api.ByteCounts, api.Options, api.Links)]
@@ -89,9 +89,17 @@ def _picture(image: Image, kind: str) -> dict[str, Any]:
     return {name: getattr(image, f"{kind}_{name}") for name in api.Picture.model_fields}
 
 
-def delivery_view(delivery: Delivery, event_type: str, attempts: Sequence[DeliveryAttempt]) -> deliveries_api.Delivery:
+def delivery_view(delivery: Delivery, event: Event, attempts: Sequence[DeliveryAttempt]) -> deliveries_api.Delivery:
     fields = delivery.model_dump(include={"id", "event_id", "url", "status", "next_attempt_at"})
-    return deliveries_api.Delivery(**fields, type=event_type, attempts=[attempt.model_dump() for attempt in attempts])
+    shown = [attempt.model_dump() | {"request_headers": _headers(event.id, attempt)} for attempt in attempts]
+    return deliveries_api.Delivery(**fields, type=event.type, body=event.body, attempts=shown)
+
+
+def _headers(event_id: UUID, attempt: DeliveryAttempt) -> dict[str, str] | None:
+    timestamp, signature = attempt.webhook_timestamp, attempt.webhook_signature
+    if timestamp is None or signature is None:
+        return None
+    return {"webhook-id": str(event_id), "webhook-timestamp": timestamp, "webhook-signature": signature}
 
 
 def older_view(request: api.Request) -> api.OlderStatus:

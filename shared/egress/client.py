@@ -72,9 +72,18 @@ class Egress:
         return batch.outcomes()
 
     def post(
-        self, url: str, *, body: bytes, headers: Mapping[str, str], deadline_seconds: float, max_response_bytes: int
+        self,
+        url: str,
+        *,
+        body: bytes,
+        headers: Callable[[], Mapping[str, str]],
+        deadline_seconds: float,
+        max_response_bytes: int,
     ) -> Answer:
-        """POST once, on a connection of its own; any status is an answer, a redirect too. Raises an ImageError."""
+        """POST once, on a connection of its own; any status is an answer, a redirect too. Raises an ImageError.
+
+        `headers` is called on the loop once the receiver is connected, just before they are sent, and not before.
+        """
         batch = Batch([self._post(url, body, headers, Deadline(deadline_seconds), max_response_bytes)])
         running_loop().call_soon_threadsafe(batch.start)
         [(_, outcome, _)] = batch.outcomes()
@@ -136,16 +145,18 @@ class Egress:
         return await _twice(on_new_connection)
 
     async def _post(
-        self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline, max_bytes: int
+        self, url: str, body: bytes, headers: Callable[[], Mapping[str, str]], deadline: Deadline, max_bytes: int
     ) -> Answer:
         target = _parse(url)
         if self._public_url and target.is_own(self._public_url, self._allow):
             raise BlockedUrl("The webhook leads back to this service. Give another URL.")
-        fields = {**self._headers, **headers, "Content-Length": str(len(body)), "Connection": "close"}
         connection = await _twice(lambda: self._connect(target, deadline))
-        reader = ResponseReader(target.host, max_bytes=max_bytes, excerpt=True)
-        response = await connection.exchange(_request("POST", target, fields) + body, reader, deadline=deadline)
-        connection.close()
+        try:
+            fields = {**self._headers, **headers(), "Content-Length": str(len(body)), "Connection": "close"}
+            reader = ResponseReader(target.host, max_bytes=max_bytes, excerpt=True)
+            response = await connection.exchange(_request("POST", target, fields) + body, reader, deadline=deadline)
+        finally:
+            connection.close()
         return Answer(response.status, response.headers, response.body.decode("utf-8", "replace"))
 
     async def _connect(self, target: Target, deadline: Deadline) -> Connection:

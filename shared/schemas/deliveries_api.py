@@ -3,10 +3,22 @@
 from typing import Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from shared.lifecycle import DeliveryStatus
 from shared.schemas.api import Count, Number, Shape, Time
+
+
+class RequestHeaders(Shape):
+    """What a receiver needs to verify the body: with its secret, these give the signature again."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    webhook_id: str = Field(alias="webhook-id", description="The id of the event.")
+    webhook_timestamp: str = Field(alias="webhook-timestamp", description="When it was sent, in seconds since 1970.")
+    webhook_signature: str = Field(
+        alias="webhook-signature", description="One signature, or two during a rotation, divided by a space."
+    )
 
 
 class Attempt(Shape):
@@ -16,6 +28,9 @@ class Attempt(Shape):
     error: str | None
     duration_ms: Count
     response_excerpt: str
+    request_headers: RequestHeaders | None = Field(
+        description="Null where nothing was sent, the attempt never reported, or it was made by an earlier version."
+    )
 
 
 class Redelivery(Shape):
@@ -30,6 +45,8 @@ class Redelivery(Shape):
 
 
 class Delivery(Redelivery):
-    """A webhook delivery with its last attempts."""
+    """A webhook delivery with what is posted and its last attempts."""
+
+    body: str = Field(description="The exact text that every attempt posts, which is what is signed.")
 
     attempts: list[Attempt] = Field(json_schema_extra={"maxItems": 50})

@@ -222,7 +222,11 @@ class Delivery(SQLModel, table=True):
 
 
 class DeliveryAttempt(SQLModel, table=True):
-    """One POST and its outcome; `status_code` is None where no answer came."""
+    """One POST and its outcome; `status_code` is None where no answer came.
+
+    The headers are None where nothing was sent, no result was reported, or it was sent before there were these columns.
+    `webhook-id` is the event's id.
+    """
 
     __tablename__ = "delivery_attempt"
 
@@ -233,6 +237,8 @@ class DeliveryAttempt(SQLModel, table=True):
     error: str | None = Field(default=None, sa_type=Text)
     duration_ms: int = Field(sa_type=Integer)
     response_excerpt: str = Field(default="", sa_type=Text)
+    webhook_timestamp: str | None = Field(default=None, sa_type=Text)
+    webhook_signature: str | None = Field(default=None, sa_type=Text)
 
 
 class BrokerEpoch(SQLModel, table=True):

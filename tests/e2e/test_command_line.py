@@ -269,7 +269,11 @@ def test_a_webhook_is_listed_and_sent_again(run: Run, origin: Origin, tmp_path: 
     products(origin, tmp_path / "products.csv")
     request_id = fields(run("submit", "products.csv", "--wait", "--webhook", origin.url("/hook")))["request_id"]
     until(lambda: origin.hits("/hook") == 1)
+    until(lambda: json.loads(run("deliveries", request_id, "--json").stdout)[0]["status"] == "delivered")
     (delivery,) = json.loads(run("deliveries", request_id, "--json").stdout)
+    (sent,) = origin.posts("/hook")
+    assert delivery["body"].encode() == sent.body
+    assert delivery["attempts"][0]["request_headers"].items() <= dict(sent.headers).items()
     assert run("deliveries", request_id, "--redeliver", "nonsense").returncode == 2
     assert run("deliveries", request_id, "--redeliver", delivery["id"]).returncode == 0
     until(lambda: origin.hits("/hook") == 2)

@@ -122,6 +122,10 @@ class Product(TypedDict):
     images: list[ProductImage]
 
 
+RequestHeaders = TypedDict("RequestHeaders", {"webhook-id": str, "webhook-timestamp": str, "webhook-signature": str})
+"""As they were sent; a receiver refuses them five minutes later. They sign the `body` of the delivery."""
+
+
 class Attempt(TypedDict):
     number: int
     at: str
@@ -129,6 +133,7 @@ class Attempt(TypedDict):
     error: str | None
     duration_ms: int
     response_excerpt: str
+    request_headers: RequestHeaders | None
 
 
 class Redelivery(TypedDict):
@@ -141,6 +146,7 @@ class Redelivery(TypedDict):
 
 
 class Delivery(Redelivery):
+    body: str
     attempts: list[Attempt]
 
 

@@ -1,4 +1,4 @@
-"""How long the fetch of an image took, and when the image was settled: null for those settled before."""
+"""The time of fetches, when images were settled, and the headers of webhooks sent: null for older rows."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,9 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    # Without a default, so that no row is written however many there are.
+    # Without defaults, so that no row is written however many there are.
     op.execute("ALTER TABLE image ADD COLUMN fetch_ms integer, ADD COLUMN settled_at timestamptz")
+    op.execute("ALTER TABLE delivery_attempt ADD COLUMN webhook_timestamp text, ADD COLUMN webhook_signature text")
 
 
 def downgrade() -> None:

@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel
+from standardwebhooks import Webhook
 
 from services.status.openapi.shapes import Json
 from shared.lifecycle import DeliveryStatus, ImageState, Outcome, RequestStatus
@@ -20,6 +22,7 @@ OF_SOURCE = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 OF_RENDITION = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 BEGUN = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 HOOK = "https://shop.example/hooks/halftone"
+SECRET = f"whsec_{'x' * 43}="
 TOKEN = "MjAyNi0wMy0wMVQwOTozMDowMFo"  # noqa: S105 - of a page
 
 
@@ -107,13 +110,26 @@ REDELIVERY = {
     "status": DeliveryStatus.PENDING,
     "next_attempt_at": BEGUN + timedelta(minutes=5),
 }
+WEBHOOK_EVENT = {
+    "type": "request.completed",
+    "timestamp": api.timestamp(COMPLETED.finished_at),
+    "data": _json(COMPLETED),
+}
+BODY, SENT = orjson.dumps(WEBHOOK_EVENT).decode(), BEGUN + timedelta(seconds=5)
 ATTEMPT = deliveries_api.Attempt(
     number=1,
-    at=BEGUN + timedelta(seconds=5),
+    at=SENT,
     status_code=503,
     error="HTTP 503",
     duration_ms=84,
     response_excerpt="away",
+    request_headers=deliveries_api.RequestHeaders.model_validate(
+        {
+            "webhook-id": str(EVENT),
+            "webhook-timestamp": str(int(SENT.timestamp())),
+            "webhook-signature": Webhook(SECRET).sign(str(EVENT), SENT, BODY),
+        }
+    ),
 )
 KEY = {
     "key_id": "k7x2m4q5w3zt",
@@ -194,7 +210,7 @@ SHOWN: dict[str, dict[str, BaseModel]] = {
     "Image": {"completed": api.Image(**IMAGE), "failed": api.Image(**FAILED)},
     "Product": {"product": PRODUCT},
     "Redelivery": {"redelivery": deliveries_api.Redelivery(**REDELIVERY)},
-    "Delivery": {"delivery": deliveries_api.Delivery(**REDELIVERY, attempts=[ATTEMPT])},
+    "Delivery": {"delivery": deliveries_api.Delivery(**REDELIVERY, body=BODY, attempts=[ATTEMPT])},
     "Report": {"report": REPORT},
     "OlderStatus": {
         "status": api.OlderStatus(
@@ -210,9 +226,7 @@ SHOWN: dict[str, dict[str, BaseModel]] = {
     "Key": {"key": accounts_api.Key(**KEY)},
     "NewKey": {"new_key": accounts_api.NewKey(**KEY, key=f"ht_k7x2m4q5w3zt_{'x' * 43}")},
     "SigningSecret": {
-        "rotated": accounts_api.SigningSecret(
-            signing_secret=f"whsec_{'x' * 43}=", previous_until=BEGUN + timedelta(hours=24)
-        )
+        "rotated": accounts_api.SigningSecret(signing_secret=SECRET, previous_until=BEGUN + timedelta(hours=24))
     },
     "AuditEntry": {"entry": AUDIT_ENTRY},
 }
@@ -226,13 +240,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "OlderUpload": {"upload": UPLOAD},
     "KeyOrder": {"reader": {"scopes": ["read"], "expires_at": None}},
     "RotationOrder": {"an_hour": {"overlap_seconds": 3600}},
-    "WebhookEvent": {
-        "completed": {
-            "type": "request.completed",
-            "timestamp": api.timestamp(COMPLETED.finished_at),
-            "data": _json(COMPLETED),
-        }
-    },
+    "WebhookEvent": {"completed": WEBHOOK_EVENT},
     "Event": {
         "progress": {"id": "1-1-4b825dc6", "event": "progress", "data": PROCESSING.model_dump_json()},
         "done": {"id": "1-3-9ae1c2f0", "event": "done", "data": COMPLETED.model_dump_json()},

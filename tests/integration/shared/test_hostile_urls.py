@@ -40,7 +40,7 @@ class Scene:
 
     def post(self, url: str) -> object:
         try:
-            return self.egress.post(url, body=b"{}", headers={}, deadline_seconds=60, max_response_bytes=100)
+            return self.egress.post(url, body=b"{}", headers=dict, deadline_seconds=60, max_response_bytes=100)
         except ImageError as error:
             return error
 

@@ -102,9 +102,9 @@ def put_rendition(blobs: Blobs, image: Image, content: bytes) -> str:
     return key
 
 
-def delivered(request_id: UUID, run: int, *, attempts: int) -> list[SQLModel]:
-    """An event, its delivery and the attempts, all but the last of them refused."""
-    event = Event(request_id=request_id, run=run, type="request.completed", body="{}", created_at=NOW)
+def delivered(request_id: UUID, run: int, *, attempts: int, body: str = "{}") -> list[SQLModel]:
+    """An event, its delivery and the attempts, all but the last of them refused; the first kept no headers."""
+    event = Event(request_id=request_id, run=run, type="request.completed", body=body, created_at=NOW)
     delivery = Delivery(
         event_id=event.id,
         request_id=request_id,
@@ -124,6 +124,8 @@ def delivered(request_id: UUID, run: int, *, attempts: int) -> list[SQLModel]:
                 status_code=200 if number == attempts else 500,
                 duration_ms=12,
                 response_excerpt="ok",
+                webhook_timestamp="1772366400" if number > 1 else None,
+                webhook_signature=f"v1,c2lnbmF0dXJl{number}" if number > 1 else None,
             )
             for number in range(1, attempts + 1)
         ),

@@ -1,4 +1,4 @@
-"""The pages below a request: products, images, rejected rows, deliveries."""
+"""The pages below a request: products, images, rejected rows."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from uuid import UUID
 import httpx
 import pytest
 
-from services.status import queries
 from services.status.products import export_rows
 from shared.db import Database
 from shared.lifecycle import group_of
@@ -180,62 +179,6 @@ def test_rejected_rows_are_paged_in_the_order_found(database: Database, client: 
     items = read_all(client, f"/v1/requests/{request.id}/rejected", page_size=3)
 
     assert items == [{"row": n, "code": "no_url"} for n in range(1, 8)]
-
-
-def test_deliveries_list_every_attempt_newest_delivery_first(database: Database, client: httpx.Client) -> None:
-    request = seed.request(run=2)
-    seed.add(
-        database, [request, *seed.delivered(request.id, 1, attempts=1), *seed.delivered(request.id, 2, attempts=3)]
-    )
-
-    newest, oldest = read_all(client, f"/v1/requests/{request.id}/deliveries", page_size=1)
-
-    assert [attempt["status_code"] for attempt in newest["attempts"]] == [500, 500, 200]
-    assert newest["attempts"][0] == {
-        "number": 1,
-        "at": "2026-03-01T12:00:00.000Z",
-        "status_code": 500,
-        "error": None,
-        "duration_ms": 12,
-        "response_excerpt": "ok",
-    }
-    assert len(oldest["attempts"]) == 1
-    assert {key: newest[key] for key in ("type", "url", "status", "next_attempt_at")} == {
-        "type": "request.completed",
-        "url": "https://shop.example/hook",
-        "status": "delivered",
-        "next_attempt_at": None,
-    }
-
-
-def test_of_many_attempts_the_last_fifty_are_shown(database: Database, client: httpx.Client) -> None:
-    request = seed.request(run=2)
-    seed.add(
-        database, [request, *seed.delivered(request.id, 1, attempts=60), *seed.delivered(request.id, 2, attempts=2)]
-    )
-
-    newest, oldest = client.get(f"/v1/requests/{request.id}/deliveries").json()["items"]
-
-    assert [attempt["number"] for attempt in newest["attempts"]] == [1, 2]
-    assert [attempt["number"] for attempt in oldest["attempts"]] == list(range(11, 61))
-
-
-def test_a_page_of_deliveries_ends_where_many_attempts_are_listed(
-    database: Database, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each attempt may have 500 characters of an answer: 200 deliveries would be 30 MB."""
-    monkeypatch.setattr(queries, "ATTEMPTS_OF_PAGE", 100)
-    request = seed.request(run=5)
-    attempts = [1, 60, 60, 2, 60]
-    rows = [seed.delivered(request.id, run, attempts=of_run) for run, of_run in enumerate(attempts, start=1)]
-    seed.add(database, [request, *(row for of_run in rows for row in of_run)])
-    path = f"/v1/requests/{request.id}/deliveries"
-
-    pages = [client.get(path).json()]
-    while pages[-1]["next_page_token"]:
-        pages.append(client.get(path, params={"page_token": pages[-1]["next_page_token"]}).json())
-
-    assert [[len(item["attempts"]) for item in page["items"]] for page in pages] == [[50, 2, 50], [50, 1]]
 
 
 def test_a_request_without_rows_has_empty_lists(database: Database, client: httpx.Client) -> None:

@@ -1,12 +1,16 @@
 """Every answer has an example, and every example is what its schema says."""
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema_rs
 import pytest
+from standardwebhooks import Webhook
 
 from services.status.openapi import document
+from services.status.openapi.examples import EXAMPLES
 from services.status.problems.registry import PROBLEM_TYPES
 from tests.openapi import differences
 
@@ -74,6 +78,16 @@ def test_every_shape_is_shown_with_all_its_fields() -> None:
         shape = resolved(content["schema"])
         if "application/json" in name:
             assert any(example.keys() == shape["properties"].keys() for example in shown(content)), name
+
+
+def test_the_signature_that_is_shown_is_that_of_the_body_and_the_secret_that_are_shown() -> None:
+    """Signed again: `verify` refuses what is older than five minutes."""
+    (shown,) = EXAMPLES["Delivery"].values()
+    headers = shown["attempts"][0]["request_headers"]
+    sent = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+    webhook = Webhook(EXAMPLES["SigningSecret"]["rotated"]["signing_secret"])
+    assert webhook.sign(headers["webhook-id"], sent, shown["body"]) == headers["webhook-signature"]
+    assert json.loads(shown["body"]) == EXAMPLES["WebhookEvent"]["completed"]
 
 
 def test_a_problem_is_shown_where_its_status_is() -> None:

@@ -3,10 +3,11 @@
 import { post } from "./api.js";
 import { confirmed } from "./dialog.js";
 import { ago, dateTime, exactTime, milliseconds, plural } from "./format.js";
-import { html, nothing } from "./lit.js";
+import { html, nothing, repeat } from "./lit.js";
 import { notify } from "./notices.js";
 import { PagedList } from "./paged.js";
 import { problemNote } from "./pieces.js";
+import { headersTable } from "./signed.js";
 import { styles } from "./styles.js";
 
 await Promise.all([styles("deliveries.css"), styles("cards.css")]);
@@ -77,7 +78,7 @@ export class HtDeliveries extends PagedList {
   }
 
   renderItems(deliveries) {
-    return html`<div class="stack">${problemNote(this.refused)}<ul class="stack deliveries">${deliveries.map((delivery) => html`<li>${this.#delivery(delivery)}</li>`)}</ul></div>`;
+    return html`<div class="stack">${problemNote(this.refused)}<ul class="stack deliveries">${repeat(deliveries, ({ id }) => id, (delivery) => html`<li>${this.#delivery(delivery)}</li>`)}</ul></div>`;
   }
 
   #delivery(delivery) {
@@ -91,6 +92,7 @@ export class HtDeliveries extends PagedList {
         <div><dt>webhook-id</dt><dd class="mono">${delivery.event_id}</dd></div>
         ${delivery.next_attempt_at ? html`<div><dt>Next attempt</dt><dd title=${exactTime(delivery.next_attempt_at)}>${ago(delivery.next_attempt_at)}</dd></div>` : nothing}
       </dl>
+      <ht-body .text=${delivery.body}></ht-body>
       ${delivery.attempts.length ? attemptsTable(delivery.attempts) : html`<p class="quiet small">No attempt was made yet.</p>`}
     </article>`;
   }
@@ -113,15 +115,17 @@ function attemptsTable(attempts) {
   return html`<div class="scroll" tabindex="0" role="group" aria-label="Attempts"><table class="attempts cards">
     <caption class="quiet small">${plural(attempts.length, "attempt")}, the last one first</caption>
     <thead><tr><th scope="col" class="figures">No.</th><th scope="col">Sent</th><th scope="col">Answer</th><th scope="col" class="figures">Took</th><th scope="col">Body of the answer</th></tr></thead>
-    <tbody>${attempts.toReversed().map(attemptRow)}</tbody></table></div>`;
+    <tbody>${repeat(attempts.toReversed(), ({ number }) => number, attemptRow)}</tbody></table></div>`;
 }
 
-function attemptRow({ number, at, status_code: code, error, duration_ms: took, response_excerpt: excerpt }) {
+function attemptRow(attempt) {
+  const { number, at, status_code: code, error, duration_ms: took, response_excerpt: excerpt } = attempt;
   const good = code >= 200 && code < 300;
-  return html`<tr><td class="figures" data-label="No.">${number}</td><td class="nowrap" data-label="Sent"><time datetime=${at} title=${exactTime(at)}>${dateTime(at)}</time></td>
+  return html`<tr class="attempt"><td class="figures" data-label="No.">${number}</td><td class="nowrap" data-label="Sent"><time datetime=${at} title=${exactTime(at)}>${dateTime(at)}</time></td>
     <td data-label="Answer"><span class="badge ${good ? "good" : "bad"}">${code ?? "No answer"}</span></td><td class="figures" data-label="Took">${milliseconds(took)}</td>
     <td class="answer" data-label="Body"><div>${error && !good ? html`<p class="quiet">${error}</p>` : nothing}
-      ${excerpt ? html`<details><summary>Begins with ${excerpt.slice(0, 40)}${excerpt.length > 40 ? "…" : ""}</summary><pre tabindex="0">${excerpt}</pre></details>` : error ? nothing : html`<span class="quiet">Nothing</span>`}</div></td></tr>`;
+      ${excerpt ? html`<details><summary>Begins with ${excerpt.slice(0, 40)}${excerpt.length > 40 ? "…" : ""}</summary><pre tabindex="0">${excerpt}</pre></details>` : error ? nothing : html`<span class="quiet">Nothing</span>`}</div></td></tr>
+    <tr class="sent-with"><td colspan="5">${attempt.request_headers ? headersTable(attempt) : html`<span class="quiet">No signature headers are known: nothing was sent, no result was reported, or an earlier version sent it.</span>`}</td></tr>`;
 }
 
 customElements.define("ht-deliveries", HtDeliveries);

@@ -48,11 +48,18 @@ export class HtKeyDialog extends LitElement {
   }
 }
 
+/** @typedef {{heading: string, text: string, action: string, keep?: string}} Question `keep`: the button for no. */
+
 /** Asks before something that cannot be undone; `ask()` resolves with the answer. */
 export class HtConfirm extends LitElement {
-  static properties = { heading: {}, text: {}, action: {} };
+  static properties = { heading: {}, text: {}, action: {}, keep: {} };
 
-  /** @param {{heading: string, text: string, action: string}} question @returns {Promise<boolean>} */
+  constructor() {
+    super();
+    this.keep = "Keep it";
+  }
+
+  /** @param {Question} question @returns {Promise<boolean>} */
   async ask(question) {
     Object.assign(this, question);
     await this.updateComplete;
@@ -71,7 +78,7 @@ export class HtConfirm extends LitElement {
           <p id="confirm-text" class="quiet">${this.text}</p>
           <div class="row">
             <button class="danger primary" @click=${() => this.#close("yes")}>${this.action}</button>
-            <button autofocus @click=${() => this.#close("no")}>Keep it</button>
+            <button autofocus @click=${() => this.#close("no")}>${this.keep}</button>
           </div>
         </div>
       </dialog>`;
@@ -82,7 +89,7 @@ export class HtConfirm extends LitElement {
   }
 }
 
-/** @param {{heading: string, text: string, action: string}} question */
+/** @param {Question} question */
 export async function confirmed(question) {
   const dialog = document.body.appendChild(new HtConfirm());
   try {

@@ -1,7 +1,7 @@
 /** A secret that the service shows this once: to be copied, then taken from the screen. */
 
+import { copy } from "./copy.js";
 import { html, LitElement } from "./lit.js";
-import { notify } from "./notices.js";
 
 /** Fires `kept` when the person says that it is kept. */
 export class HtOnce extends LitElement {
@@ -19,11 +19,8 @@ export class HtOnce extends LitElement {
     </div>`;
   }
 
-  /** Without https the browser lets no page write to the clipboard: the text is marked for Ctrl+C instead. */
-  async #copy() {
-    const copied = await navigator.clipboard?.writeText(this.value).then(() => true, () => false);
-    if (!copied) this.querySelector("input").select();
-    notify(copied ? "Copied." : "Marked: copy it with Ctrl+C.");
+  #copy() {
+    return copy(this.value, () => this.querySelector("input").select());
   }
 }
 

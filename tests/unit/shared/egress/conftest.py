@@ -53,7 +53,7 @@ def failure(egress: Egress, url: str, *, seconds: float = 5.0, max_bytes: int = 
 
 def post(egress: Egress, url: str, *, seconds: float = 5.0) -> Answer:
     headers = {"Content-Type": "application/json", "webhook-id": "evt_1"}
-    return egress.post(url, body=b"{}", headers=headers, deadline_seconds=seconds, max_response_bytes=1000)
+    return egress.post(url, body=b"{}", headers=lambda: headers, deadline_seconds=seconds, max_response_bytes=1000)
 
 
 @pytest.fixture(scope="session")

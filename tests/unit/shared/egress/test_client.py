@@ -242,7 +242,7 @@ def test_a_webhooks_receiver_may_not_hint_for_ever(origin: Origin, egress: Egres
 def test_a_header_of_ours_cannot_hold_a_second_one(origin: Origin, egress: Egress) -> None:
     headers = {"webhook-id": "evt_1\r\nHost: elsewhere"}
     with pytest.raises(ValueError, match="line break"):
-        egress.post(origin.url("/hook"), body=b"", headers=headers, deadline_seconds=5, max_response_bytes=9)
+        egress.post(origin.url("/hook"), body=b"", headers=lambda: headers, deadline_seconds=5, max_response_bytes=9)
 
 
 def test_a_webhook_that_takes_too_long_times_out(origin: Origin, egress: Egress) -> None:

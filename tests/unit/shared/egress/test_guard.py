@@ -221,7 +221,7 @@ def test_a_redirect_is_no_longer_than_a_url_may_be(origin: Origin, egress: Egres
 
 def test_a_webhook_to_our_own_api_is_refused(origin: Origin) -> None:
     with Origin() as other, closing(Egress([origin.place, other.place], public_url=origin.url(""))) as egress:
-        sent = {"body": b"{}", "headers": {}, "deadline_seconds": 5, "max_response_bytes": 9}
+        sent = {"body": b"{}", "headers": dict, "deadline_seconds": 5, "max_response_bytes": 9}
         with pytest.raises(BlockedUrl):
             egress.post(origin.url("/v1/requests"), **sent)  # type: ignore[arg-type]
         assert origin.connections == 0

@@ -56,6 +56,11 @@ export function savedRatio(image) {
   return before && after != null ? (before - after) / before : null;
 }
 
+/** An error's code, which leads to what happened and what to do. @param {"image" | "row"} of */
+export function errorCode(code, of) {
+  return html`<a class="code" href="/docs/problems/${of}-errors#${code}"><code>${code}</code></a>`;
+}
+
 /** @param {unknown} problem */
 export function problemNote(problem) {
   return problem ? html`<p class="note bad" role="alert">${problem.detail ?? String(problem)}</p>` : nothing;

@@ -1,7 +1,7 @@
 /** What a request came to, as its report gives it: bytes, savings, speed, failures and image hosts. */
 
 import { get, visible } from "./api.js";
-import { ago, bytes, exactTime, milliseconds, number, percent, plural } from "./format.js";
+import { bytes, dateTime, exactTime, milliseconds, number, percent, plural } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
 import { errorCode, problemNote } from "./pieces.js";
 import { savingsPlot, throughputPlot } from "./charts.js";
@@ -74,7 +74,7 @@ export class HtFigures extends LitElement {
         ${part("failures", "Failures", failuresTable(failures))}
         ${part("hosts", "Image hosts", hostsTables(this.report.hosts))}
       </div>
-      <p class="hint as-of" title=${exactTime(at)}>As of ${ago(at)}.</p>`;
+      <p class="hint as-of" title=${exactTime(at)}>As of ${dateTime(at)}.</p>`;
   }
 
   #again() {

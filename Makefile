@@ -7,7 +7,7 @@ READY := .venv/.ready
 BENCH := .venv/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret key keys check test test-fast browser-test chaos chaos-short overload throughput bench bench-quick compose-test lock clean
+.PHONY: help setup run start demo stop status secret key keys check test test-fast browser-pictures browser-test chaos chaos-short overload throughput bench bench-quick compose-test lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -63,6 +63,9 @@ test: $(BENCH) ## run all tests except browser, chaos, bench and compose
 
 test-fast: $(READY) ## run the tests that start no server
 	$(PY) -m pytest -q -n 2 tests/unit tests/contracts
+
+browser-pictures: $(READY) ## make the README's pictures of the web page anew
+	$(PY) -m tests.browser.pictures
 
 browser-test: $(READY) ## drive the web page with the system's Chromium; screenshots go to .test/browser
 	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || test "$$(id -u)" != 0 || \

@@ -11,7 +11,9 @@ from services.status.openapi import document
 from shared.http.problems import not_found
 
 STATIC = Path(__file__).parent / "static"
-NAMES = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file()}
+# Its own names: what the page for people is made of is served below other paths (page.py).
+FOLDERS = (STATIC, STATIC / "swagger-ui", STATIC / "examples")
+NAMES = {path.relative_to(STATIC).as_posix() for folder in FOLDERS for path in folder.iterdir() if path.is_file()}
 MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 NOT_CACHED = {"Cache-Control": "no-cache"}
 # Seen in Chromium: Swagger UI needs no inline style, no inline script and no eval.

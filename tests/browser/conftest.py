@@ -34,15 +34,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
+def chromium_path() -> str:
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    assert path is not None, "no Chromium: apt-get install chromium"
+    return path
+
+
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The system's Chromium, which keeps what it stores of its user in a folder of the test's."""
     home = str(tmp_path_factory.mktemp("home"))
     env = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    assert path is not None, "no Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, env=dict(env))
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS, env=dict(env))
         yield browser
         browser.close()
 

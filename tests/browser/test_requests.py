@@ -67,7 +67,7 @@ def test_a_request_is_followed_to_its_end_tried_again_and_deleted(open_tab: Open
 
     expect(tab.page.get_by_text(re.compile("^Finished "))).to_be_visible(timeout=60_000)
     expect(tab.page.locator(".failures li")).to_have_text([re.compile("gone.jpg .* answered 404")])
-    expect(tab.page.locator("ht-products button.thumb img")).to_have_count(5)
+    expect(tab.page.locator("ht-products ht-thumb[data-shown]")).to_have_count(5)
     assert len(tab.asked("/events$")) == 1
     assert tab.barriers() == []
     tab.look("request")

@@ -29,7 +29,9 @@ def test_docs_are_served_for_people_with_all_that_the_page_asks_for(client: http
         assert asset.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("name", ["", "none.js", "..%2fdocs.py", "../docs.py", "swagger-ui", "%00"])
+@pytest.mark.parametrize(
+    "name", ["", "none.js", "..%2fdocs.py", "../docs.py", "swagger-ui", "%00", "app/app.js", "vendor/lit/README.md"]
+)
 def test_no_other_file_is_served(client: httpx.Client, name: str) -> None:
     assert client.get(f"/docs/{name}").status_code == 404
 

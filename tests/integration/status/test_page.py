@@ -23,7 +23,7 @@ def test_every_module_imports_files_that_are_there(client: httpx.Client, name: s
     module = client.get(f"/{name}")
 
     assert module.headers["content-type"] == "text/javascript; charset=utf-8"
-    imported = re.findall(r"""(?:from ?|import ?)["'](\.[^"']+)["']""", module.text)
+    imported = re.findall(r"""(?:from ?|import ?\(?)["'](\.[^"']+)["']""", module.text)
     missing = [path for path in imported if client.get(str(module.url.join(path))).status_code != 200]
     assert not missing
 

@@ -109,7 +109,7 @@ function usage({ limits, usage: used }) {
   return html`<section class="panel stack usage" aria-labelledby="usage"><h2 id="usage">Usage</h2>
     <dl class="meters">
       ${meter("Requests under way", used.open_requests, limits.open_requests, number)}
-      ${meter("Images today", used.images_today, limits.images_per_day, number, html`<span title=${exactTime(used.day_ends_at)}>counted from 0 again at ${dateTime(used.day_ends_at)}</span>`)}
+      ${meter("Images today", used.images_today, limits.images_per_day, number, html`<span title=${exactTime(used.day_ends_at)}>starts again from 0 on ${dateTime(used.day_ends_at)}</span>`)}
       ${meter("Bytes of renditions", used.stored_bytes, limits.stored_bytes, bytes)}
     </dl>
     <p class="quiet small">At most ${limits.calls_per_second === null ? "any number of" : number(limits.calls_per_second)} calls per second and ${limits.uploads_per_minute === null ? "any number of" : number(limits.uploads_per_minute)} uploads per minute.</p></section>`;

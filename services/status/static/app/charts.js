@@ -30,7 +30,7 @@ export function throughputPlot({ interval_seconds: seconds, points }) {
   if (!points.some((point) => point.completed || point.failed)) return html`<p class="quiet">No image of this run has a time yet.</p>`;
   const speeds = points.map((point) => point.completed / seconds);
   const fastest = speeds.indexOf(Math.max(...speeds));
-  const words = `At most ${rate(speeds[fastest])} images/s, at ${clock(points[fastest])}.`;
+  const words = `Fastest: ${rate(speeds[fastest])} images/s, at ${clock(points[fastest])}.`;
   const failing = points.map((point) => point.failed / seconds);
   const times = points.map((point) => Date.parse(point.at) / 1000);
   const data = [[...times, times.at(-1) + seconds], [...speeds, speeds.at(-1)], [...failing, failing.at(-1)]]; // to the last interval's end

@@ -2,7 +2,7 @@
 
 import { bytes, fileName, number, percent } from "./format.js";
 import { html, nothing, repeat } from "./lit.js";
-import { imageBadge, savedRatio, thumbnail } from "./pieces.js";
+import { errorCode, imageBadge, savedRatio, thumbnail } from "./pieces.js";
 import { RequestPart } from "./request-part.js";
 
 const FILTERS = [
@@ -60,7 +60,7 @@ export class HtImages extends RequestPart {
       <td class="picture">${thumbnail(image, (chosen) => this.open(chosen))}</td>
       <th scope="row">${fileName(image.url)}<span class="quiet small below url" title=${image.url}>${image.url}</span>
         <span class="narrow-only">${imageBadge(image)}</span>
-        ${error ? html`<span class="error-text below">${error.detail ?? error.code} <code>${error.code}</code> · ${number(image.attempts)} ${image.attempts === 1 ? "attempt" : "attempts"}</span>` : nothing}</th>
+        ${error ? html`<span class="error-text below">${error.detail ?? error.code} ${errorCode(error.code, "image")} · ${number(image.attempts)} ${image.attempts === 1 ? "attempt" : "attempts"}</span>` : nothing}</th>
       <td class="wide-only">${imageBadge(image)}</td>
       <td class="figures wide-only">${bytes(source?.bytes)}<span class="quiet below">${size(source)}</span></td>
       <td class="figures wide-only">${bytes(rendition?.bytes)}<span class="quiet below">${size(rendition)}</span></td>

@@ -200,7 +200,7 @@ export class HtNewRequest extends LitElement {
     const { mode, quality, format, max_side: side, webhook_url: webhook } = this.options;
     const input = (name) => (event) => this.#set(name, event.target.value);
     return html`<fieldset class="options panel">
-      <legend class="visually-hidden">Options</legend>
+      <legend><h2>Options</h2></legend>
       <div class="field"><label for="quality">Quality <output for="quality">${number(Number(quality))}${mode === "absolute" ? "" : " %"}</output></label>
         <input id="quality" type="range" min="1" max="95" .value=${live(quality)} @input=${input("quality")} aria-describedby="quality-hint">
         <p class="hint" id="quality-hint">Lower is smaller. A result that would be bigger than its original is not used.</p></div>

@@ -1,6 +1,7 @@
 /** A list of the API, a page at a time: 50 items are held, and the tokens of the pages before. */
 
 import { get } from "./api.js";
+import { number } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
 
 /** Subclasses give `source` (path and query, without the token) and `renderItems()`. */
@@ -13,6 +14,7 @@ export class PagedList extends LitElement {
     this.problem = null;
     this.loading = false;
     this.tokens = [""];
+    this.number = 1; // of the page that is shown
   }
 
   connectedCallback() {
@@ -42,6 +44,7 @@ export class PagedList extends LitElement {
     this.loading = true;
     try {
       this.page = await get(`${url.pathname}${url.search}`, { signal });
+      this.number = this.tokens.length;
       this.problem = null;
     } catch (problem) {
       if (signal.aborted) return;
@@ -75,12 +78,13 @@ export class PagedList extends LitElement {
     if (this.tokens.length === 1 && next === null) return nothing;
     return html`<nav class="steps" aria-label="Pages">
       <button ?disabled=${this.tokens.length === 1} @click=${() => this.#step(this.tokens.slice(0, -1))}>Previous</button>
-      <span class="quiet small">Page ${this.tokens.length}</span>
+      <span class="quiet small">Page ${number(this.number)}</span>
       <button ?disabled=${next === null} @click=${() => this.#step([...this.tokens, next])}>Next</button>
     </nav>`;
   }
 
   async #step(tokens) {
+    if (this.loading) return; // a second click would skip nothing, but count a page
     this.tokens = tokens;
     await this.load();
     this.scrollIntoView({ block: "start" });

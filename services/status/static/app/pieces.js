@@ -2,6 +2,7 @@
 
 import { fileName, number, percent } from "./format.js";
 import { html, nothing } from "./lit.js";
+import "./thumb.js";
 
 const STATES = { completed: "good", failed: "bad", cancelled: "off", pending: "off", processing: "running" };
 const OUTCOMES = { success: ["good", "Completed"], partial: ["warn", "Partly failed"], none: ["bad", "Failed"] };
@@ -47,13 +48,18 @@ export function thumbnail(image, open) {
     return html`<span class="thumb none ${image.status}" title="${name}: ${image.error?.detail ?? text}"><span aria-hidden="true">${image.status === "pending" ? "" : image.status === "failed" ? "!" : "–"}</span><span class="visually-hidden">${name}: ${text}</span></span>`;
   }
   return html`<button class="thumb" title=${name} @click=${() => open(image)} aria-label="Compare ${name}, image ${image.number}">
-    <img src=${path} alt="" width="56" height="56" loading="lazy" decoding="async"></button>`;
+    <ht-thumb src=${path}></ht-thumb></button>`;
 }
 
 /** What was saved, of bytes. */
 export function savedRatio(image) {
   const [before, after] = [image.source?.bytes, image.rendition?.bytes];
   return before && after != null ? (before - after) / before : null;
+}
+
+/** An error's code, which leads to what happened and what to do. @param {"image" | "row"} of */
+export function errorCode(code, of) {
+  return html`<a class="code" href="/docs/problems/${of}-errors#${code}"><code>${code}</code></a>`;
 }
 
 /** @param {unknown} problem */

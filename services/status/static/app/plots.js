@@ -1,17 +1,19 @@
 /** What a request came to, as its report gives it: bytes, savings, speed, failures and image hosts. */
 
 import { get, visible } from "./api.js";
-import { ago, bytes, exactTime, milliseconds, number, percent, plural } from "./format.js";
+import { bytes, dateTime, exactTime, milliseconds, number, percent, plural } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
-import { problemNote } from "./pieces.js";
+import { errorCode, problemNote } from "./pieces.js";
 import { savingsPlot, throughputPlot } from "./charts.js";
 import { styles } from "./styles.js";
 
 await styles("plots.css");
 
+/** Between two reports at least; and so many times what the last one took, since a huge request's costs seconds. */
 const LIVE_MS = 10_000;
+const LIVE_TIMES = 20;
 
-/** `live`: read the report every ten seconds, while the tab can be seen. */
+/** `live`: read the report again and again, while the tab can be seen. */
 export class HtFigures extends LitElement {
   static properties = { requestId: { attribute: false }, live: { type: Boolean }, report: { state: true }, problem: { state: true } };
 
@@ -44,9 +46,11 @@ export class HtFigures extends LitElement {
     const { signal } = (this.following = new AbortController());
     try {
       do {
+        const begun = performance.now();
         this.report = await get(`/v1/requests/${this.requestId}/report`, { signal });
         this.problem = null;
-        if (this.live) await new Promise((resolve) => setTimeout(resolve, LIVE_MS));
+        const pause = Math.max(LIVE_MS, LIVE_TIMES * (performance.now() - begun));
+        if (this.live) await new Promise((resolve) => setTimeout(resolve, pause));
         await visible(signal);
       } while (this.live && !signal.aborted);
     } catch (problem) {
@@ -70,7 +74,7 @@ export class HtFigures extends LitElement {
         ${part("failures", "Failures", failuresTable(failures))}
         ${part("hosts", "Image hosts", hostsTables(this.report.hosts))}
       </div>
-      <p class="hint as-of" title=${exactTime(at)}>As of ${ago(at)}.</p>`;
+      <p class="hint as-of" title=${exactTime(at)}>As of ${dateTime(at)}.</p>`;
   }
 
   #again() {
@@ -117,7 +121,7 @@ function failuresTable(failures) {
   const most = Math.max(...failures.map((failure) => failure.images));
   return html`<table>
     <thead><tr><th scope="col">Code</th><th scope="col" class="figures">Images</th><th aria-hidden="true" class="bars"></th></tr></thead>
-    <tbody>${failures.map(({ code, images }) => html`<tr><th scope="row"><code>${code}</code></th><td class="figures">${number(images)}</td><td aria-hidden="true" class="bars">${bar(images / most, "bad")}</td></tr>`)}</tbody></table>`;
+    <tbody>${failures.map(({ code, images }) => html`<tr><th scope="row">${errorCode(code, "image")}</th><td class="figures">${number(images)}</td><td aria-hidden="true" class="bars">${bar(images / most, "bad")}</td></tr>`)}</tbody></table>`;
 }
 
 function hostsTables({ total, slowest, most_failing: failing }) {

@@ -1,5 +1,6 @@
 /** A paged list of one request, read again while it shows what is not settled yet. */
 
+import { visible } from "./api.js";
 import { PagedList } from "./paged.js";
 
 const LEAST_MS = 5000;
@@ -29,9 +30,10 @@ export class RequestPart extends PagedList {
     const finished = Boolean(this.request?.outcome);
     if (this.due !== undefined && !finished) return;
     clearTimeout(this.due);
-    this.due = setTimeout(() => {
+    this.due = setTimeout(async () => {
+      await visible(this.leaving.signal).catch(() => {});
       this.due = undefined;
-      this.load();
+      if (!this.leaving.signal.aborted) this.load();
     }, finished ? 0 : LEAST_MS);
   }
 

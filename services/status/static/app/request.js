@@ -1,7 +1,7 @@
 /** One request: how far it is, what it saved, and its parts. The event stream is the only source of its figures. */
 
-import { del, download, get, post, stream } from "./api.js";
-import { ago, bytes, dateTime, duration, exactTime, fileName, number, percent, plural, rate } from "./format.js";
+import { del, download, get, post, stream, visible } from "./api.js";
+import { bytes, dateTime, duration, exactTime, fileName, number, percent, plural, rate } from "./format.js";
 import { confirmed } from "./dialog.js";
 import { html, LitElement, nothing } from "./lit.js";
 import { notify } from "./notices.js";
@@ -27,6 +27,7 @@ export class HtRequest extends LitElement {
     this.filter = "";
     this.seen = [];
     this.failures = [];
+    this.running = false; // whether it ever ran before the reader's eyes: then nothing moves when it ends
     this.loaded = {};
   }
 
@@ -39,7 +40,7 @@ export class HtRequest extends LitElement {
 
   willUpdate(changed) {
     if (changed.has("requestId")) {
-      Object.assign(this, { request: null, failures: [], problem: null });
+      Object.assign(this, { request: null, failures: [], problem: null, running: false });
       this.#follow();
     }
     if (changed.has("tab") && this.tab in LAZY) this.#need(this.tab);
@@ -65,8 +66,9 @@ export class HtRequest extends LitElement {
     const failed = request.images.failed !== (this.request?.images.failed ?? 0);
     const now = performance.now();
     this.seen = [...this.seen, { at: now, settled: settledOf(request) }].filter(({ at }) => now - at < RATE_MS);
-    if (this.request?.outcome === null && request.outcome) notify(`Finished: ${plural(request.images.completed, "image")} compressed, ${number(request.images.failed)} failed.`);
+    if (this.request?.outcome === null && request.outcome) notify(ending(request));
     this.request = request;
+    this.running ||= request.outcome === null;
     document.title = `${request.outcome ? "" : `${percent(request.progress)} – `}${plural(request.images.total, "image")} – Halftone`;
     if (request.outcome && (failed || this.failuresDue !== undefined)) this.#readFailures();
     else if (failed) this.failuresDue ??= setTimeout(() => this.#readFailures(), this.failures.length ? FAILURES_MS : 0);
@@ -77,6 +79,7 @@ export class HtRequest extends LitElement {
     this.failuresDue = undefined;
     const { signal } = this.following;
     try {
+      await visible(signal);
       this.failures = (await get(`/v1/requests/${this.requestId}/images?status=failed&page_size=${FAILURES_SHOWN}`, { signal })).items;
     } catch (problem) {
       if (!signal.aborted) this.problem = problem;
@@ -146,11 +149,11 @@ export class HtRequest extends LitElement {
     return html`<header class="row apart wide">
       <div class="stack tight"><h1>${plural(request.products, "product")}, ${plural(request.images.total, "image")}</h1>
         <p class="quiet small">Made <time datetime=${request.created_at} title=${exactTime(request.created_at)}>${dateTime(request.created_at)}</time>${request.run > 1 ? ` · run ${number(request.run)}` : ""} · <span class="mono">${request.request_id}</span></p></div>
-      <div class="row">
+      <div class="row acts">
         ${request.outcome === null
           ? html`<button ?disabled=${this.busy} @click=${this.#cancel}>Cancel</button>`
-          : html`${retryable ? html`<button ?disabled=${this.busy} @click=${this.#retry}>Retry ${number(retryable)} ${request.images.cancelled ? "unfinished" : "failed"}</button>` : nothing}
-            <button class="danger" ?disabled=${this.busy} @click=${this.#delete}>Delete</button>`}
+          : html`<button class="danger" ?disabled=${this.busy} @click=${this.#delete}>Delete</button>
+            ${retryable ? html`<button ?disabled=${this.busy} @click=${this.#retry}>Retry ${number(retryable)} ${request.images.cancelled ? "unfinished" : "failed"}</button>` : nothing}`}
         <button ?disabled=${this.busy} @click=${() => this.#download("output.csv", "output.csv")}>Download CSV</button>
         <button class=${request.outcome && request.images.completed ? "primary" : ""} ?disabled=${this.busy || !request.images.completed} @click=${() => this.#download("outputs.zip", "outputs.zip")}>Download ZIP</button>
       </div></header>`;
@@ -163,18 +166,18 @@ export class HtRequest extends LitElement {
     return html`<section class="panel stack" aria-label="Progress">
       <div class="row apart">${requestBadge(request)}<span class="small quiet">${running
         ? html`${number(settledOf(request))} of ${number(images.total)} · ${request.eta_seconds === null ? "time left not known yet" : `${duration(request.eta_seconds)} left`}`
-        : html`<span title=${exactTime(request.finished_at)}>Finished ${ago(request.finished_at)}</span>`}</span></div>
+        : html`<time datetime=${request.finished_at} title=${exactTime(request.finished_at)}>${request.status === "cancelled" ? "Ended" : "Finished"} ${dateTime(request.finished_at)}</time>`}</span></div>
       ${bar(request, "Images done")}
       <dl class="facts">
         ${running
           ? html`<div><dt>Done</dt><dd>${percent(request.progress)}</dd></div><div><dt>Images/s</dt><dd>${rate(this.#rate())}</dd></div>`
-          : html`<div><dt>Compressed</dt><dd>${number(images.completed)}</dd></div><div><dt>Took</dt><dd>${duration(secondsOf(request))}</dd></div>`}
+          : html`<div><dt>Compressed</dt><dd>${number(images.completed)}</dd></div>${images.cancelled ? html`<div><dt>Cancelled</dt><dd>${number(images.cancelled)}</dd></div>` : html`<div><dt>Took</dt><dd>${duration(secondsOf(request))}</dd></div>`}`}
         <div><dt>Failed</dt><dd class=${images.failed ? "failed" : ""}>${number(images.failed)}</dd></div>
         <div><dt>Before</dt><dd>${bytes(sums.source)}</dd></div>
         <div><dt>After</dt><dd>${bytes(sums.rendition)}</dd></div>
         <div><dt>Saved</dt><dd class=${sums.saved_ratio === null ? "" : "saved"}>${percent(sums.saved_ratio)}</dd></div>
       </dl>
-      ${this.#failures()}
+      ${this.running || images.failed ? this.#failures() : nothing}
     </section>`;
   }
 
@@ -186,7 +189,8 @@ export class HtRequest extends LitElement {
 
   #failures() {
     const { failed } = this.request.images;
-    return html`<div class="failures"><div><h2 class="small">Failures</h2>
+    const room = this.running ? FAILURES_SHOWN : Math.min(failed, FAILURES_SHOWN);
+    return html`<div class="failures room-${room}"><div><h2 class="small">Failures</h2>
         ${failed > FAILURES_SHOWN ? html`<a class="small" href="#/requests/${this.requestId}/images?show=failed">All ${number(failed)}</a>` : nothing}</div>
       <ul aria-live="polite">${failed === 0
         ? html`<li class="quiet">${this.request.outcome ? "None." : "None so far."}</li>`
@@ -211,6 +215,11 @@ export class HtRequest extends LitElement {
 
 function settledOf({ images }) {
   return images.completed + images.failed + images.cancelled;
+}
+
+function ending({ status, images }) {
+  const done = `${plural(images.completed, "image")} compressed`;
+  return status === "cancelled" ? `Cancelled: ${done}, ${number(images.cancelled)} left as they were.` : `Finished: ${done}, ${number(images.failed)} failed.`;
 }
 
 function secondsOf(request) {

@@ -2,6 +2,7 @@
 
 import { number } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
+import { errorCode } from "./pieces.js";
 
 const COLUMNS = ["S. No.", "Product Name", "Input Image Urls"];
 
@@ -19,7 +20,7 @@ export class HtRowErrors extends LitElement {
     const cells = COLUMNS.map((name) => (name === error.column ? this.#cell(error) : html`<td class="quiet" aria-hidden="true">…</td>`));
     return html`<tr><th scope="row" class="figures">${error.line === null ? "–" : number(error.line)}</th>
       ${COLUMNS.includes(error.column) ? cells : html`<td colspan="3" class="fault"><mark>${error.value ?? "the whole file"}</mark></td>`}
-      <td class="why">${error.detail}</td></tr>`;
+      <td class="why">${error.detail} ${errorCode(error.code, "row")}</td></tr>`;
   }
 
   #cell(error) {

@@ -33,7 +33,7 @@ dispatch_at BETWEEN now() + %(resend)s - interval '1 s' AND now() + %(resend)s +
 would have moved the timer. Many groups end at once, and the message fills the room of them all. It may be true by
 chance, of a timer that `dispatch` set a minute ago; then the sweeper asks within six seconds."""
 BETWEEN_MARKS = timedelta(seconds=30)
-"""Least time between two marks of how many images are settled: the rate behind `eta_seconds`."""
+"""Least time between two marks of how many images are settled: the rate behind `images_per_second`."""
 LOST = WorkerLost("Five attempts at this image never reported back.")
 
 

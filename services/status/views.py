@@ -118,7 +118,7 @@ def older_view(request: api.Request) -> api.OlderStatus:
 def entity_tag(request: RequestRow, counts: api.Counts, *, public_url: str) -> str:
     """A weak ETag of a request's JSON, from the columns that the JSON is made of, so that a 304 needs no JSON.
 
-    It leaves out the marks: `eta_seconds`, which is made from them, changes with the clock alone.
+    It leaves out the marks: what they give, `eta_seconds` and `images_per_second`, changes with the clock alone.
     """
     return _tag((SHAPE, public_url, request[:MARKS], counts))
 

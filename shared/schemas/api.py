@@ -14,7 +14,7 @@ from shared.errors import ImageError
 from shared.formats import MEDIA_TYPES
 from shared.lifecycle import ImageState, Outcome, RequestStatus, outcome
 from shared.recipe import Mode, TargetFormat
-from shared.schemas.progress import AnyRequest, eta_seconds, progress
+from shared.schemas.progress import AnyRequest, eta_seconds, images_per_second, progress, shown
 from shared.schemas.tables import ProcessingRequest
 
 ROW_ERROR_CODES = (
@@ -26,7 +26,8 @@ ROW_ERROR_CODES = (
 
 def error_codes(kind: type[ImageError]) -> set[str]:
     """The codes of an error class and of all its subclasses."""
-    return set({kind.code} if hasattr(kind, "code") else ()).union(*map(error_codes, kind.__subclasses__()))
+    own = {kind.code} if hasattr(kind, "code") else set()
+    return own.union(*map(error_codes, kind.__subclasses__()))
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -100,6 +101,8 @@ class Links(Shape):
     self: Uri
     products: Uri
     images: Uri
+    rejected: Uri
+    report: Uri
     output_csv: Uri
     outputs_zip: Uri
     events: Uri
@@ -122,12 +125,20 @@ class Request(Shape):
     created_at: Time
     started_at: Time | None
     finished_at: Time | None
-    eta_seconds: Count | None
+    eta_seconds: Count | None = Field(
+        description="Until all images are settled, at `images_per_second`. Null while that is unknown."
+    )
+    images_per_second: float | None = Field(
+        description="Images settled, over about the last minute or since the run started. Null before the first one, "
+        "where nothing was settled of late, and once the request is terminal.",
+        json_schema_extra={"exclusiveMinimum": 0},
+    )
     links: Links
 
     @classmethod
     def of(cls, request: AnyRequest, counts: Counts, *, public_url: str, now: datetime) -> Self:
         status = RequestStatus(request.status)
+        rate = images_per_second(request, counts.settled, now=now)
         return cls(
             request_id=request.id,
             run=request.run,
@@ -148,7 +159,8 @@ class Request(Shape):
             created_at=request.created_at,
             started_at=request.started_at,
             finished_at=request.finished_at,
-            eta_seconds=eta_seconds(request, counts.settled, now=now),
+            eta_seconds=eta_seconds(request, counts.settled, rate=rate),
+            images_per_second=shown(rate),
             links=_links(f"{public_url}/v1/requests/{request.id}"),
         )
 
@@ -271,5 +283,14 @@ def _bytes(counts: Counts) -> ByteCounts:
 
 
 def _links(self_url: str) -> Links:
-    parts = (name for name in Links.model_fields if name != "self")
-    return Links(self=self_url, **{part: f"{self_url}/{part.replace('_', '.')}" for part in parts})  # `output.csv`
+    return Links(
+        self=self_url,
+        products=f"{self_url}/products",
+        images=f"{self_url}/images",
+        rejected=f"{self_url}/rejected",
+        report=f"{self_url}/report",
+        output_csv=f"{self_url}/output.csv",
+        outputs_zip=f"{self_url}/outputs.zip",
+        events=f"{self_url}/events",
+        deliveries=f"{self_url}/deliveries",
+    )

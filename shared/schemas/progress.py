@@ -15,7 +15,8 @@ LONGEST = timedelta(minutes=10)
 class RequestRow(NamedTuple):
     """The columns that the JSON of a request is made from, except its counters: all that a read needs.
 
-    The marks come last: they move with the clock, and nothing but `eta_seconds` depends on them.
+    The marks come last: they move with the clock, and only `eta_seconds` and
+    `images_per_second` depend on them.
     """
 
     id: UUID
@@ -48,13 +49,25 @@ def progress(request: AnyRequest, settled: int) -> float:
     return int(settled / max(request.images, 1) * 10_000) / 10_000
 
 
-def eta_seconds(request: AnyRequest, settled: int, *, now: datetime) -> int | None:
-    """Seconds until all images are settled at the rate of about the last minute; None while the rate is unknown."""
+def images_per_second(request: AnyRequest, settled: int, *, now: datetime) -> float | None:
+    """Images settled a second, over about the last minute or since the start of the run; None while that is unknown.
+
+    It is known from the first settled image on, so that a request of a few seconds has one too.
+    """
     since, done = _mark(request, now=now)
     if RequestStatus(request.status).terminal or since is None or settled <= done or now - since > LONGEST:
         return None
-    elapsed = max((now - since).total_seconds(), 0.001)
-    return round((request.images - settled) * elapsed / (settled - done))
+    return (settled - done) / max((now - since).total_seconds(), 0.001)
+
+
+def eta_seconds(request: AnyRequest, settled: int, *, rate: float | None) -> int | None:
+    """Seconds until all images are settled at that many a second; None while the rate is unknown."""
+    return None if rate is None else round((request.images - settled) / rate)
+
+
+def shown(rate: float | None) -> float | None:
+    """A rate with three digits: more would say more than marks so far apart know."""
+    return None if rate is None else float(f"{rate:.3g}")
 
 
 def _mark(request: AnyRequest, *, now: datetime) -> tuple[datetime | None, int]:

@@ -61,7 +61,7 @@ class ProcessingRequest(SQLModel, table=True):
     cancelled: int = Field(default=0, sa_type=Integer)
     source_bytes: int = Field(default=0, sa_type=BigInteger)
     rendition_bytes: int = Field(default=0, sa_type=BigInteger)
-    # Two marks of how many images were settled when, half a minute apart: the rate behind `eta_seconds`. A run
+    # Two marks of how many images were settled when, half a minute apart: the rate behind `images_per_second`. A run
     # begins with `previous_mark_settled` alone: the images settled before it.
     mark_at: datetime | None = time_column()
     mark_settled: int = Field(default=0, sa_type=Integer)

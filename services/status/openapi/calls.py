@@ -170,7 +170,7 @@ RESPONSES: dict[str, dict[int, Json]] = {
         200: response(
             "With `Retry-After` until it is terminal.", JSON, ref("Request"), headers=("ETag", "Retry-After")
         ),
-        304: response("Unchanged, apart from `eta_seconds`."),
+        304: response("Unchanged, apart from `eta_seconds` and `images_per_second`."),
     },
     "getReport": {
         200: response(

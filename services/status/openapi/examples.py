@@ -33,10 +33,11 @@ def _json(shape: BaseModel) -> Json:
 def _request(status: RequestStatus, *, run: int = 1, completed: int = 0, failed: int = 0) -> dict[str, Any]:
     """The fields of a request of three images."""
     done = completed + failed
+    running = status == RequestStatus.PROCESSING and done > 0
     ended = status in {RequestStatus.COMPLETED, RequestStatus.FAILED, RequestStatus.CANCELLED}
     source, rendition = 461_000 * completed, 156_000 * completed
     path = f"{SERVER}/v1/requests/{ID}"
-    names = ("products", "images", "events", "deliveries")
+    names = ("products", "images", "rejected", "report", "events", "deliveries")
     links = {name: f"{path}/{name}" for name in names}
     return {
         "request_id": ID,
@@ -57,7 +58,8 @@ def _request(status: RequestStatus, *, run: int = 1, completed: int = 0, failed:
         "created_at": BEGUN,
         "started_at": BEGUN + timedelta(milliseconds=120) if status != RequestStatus.PENDING else None,
         "finished_at": BEGUN + timedelta(seconds=4) if ended else None,
-        "eta_seconds": 2 if status == RequestStatus.PROCESSING and done else None,
+        "eta_seconds": 2 if running else None,
+        "images_per_second": 1.14 if running else None,
         "links": api.Links(self=path, output_csv=f"{path}/output.csv", outputs_zip=f"{path}/outputs.zip", **links),
     }
 

@@ -7,7 +7,6 @@ from uuid import UUID
 import pytest
 
 from shared.schemas.api import Counts, counts_of, request_view, timestamp
-from shared.schemas.progress import eta_seconds
 from shared.schemas.tables import ProcessingRequest
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -49,10 +48,13 @@ def test_a_request_reads_as_the_contract_says() -> None:
         "started_at": "2026-03-01T11:59:00.123Z",
         "finished_at": None,
         "eta_seconds": 83,
+        "images_per_second": 21.0,
         "links": {
             "self": f"{URL}/v1/requests/{ID}",
             "products": f"{URL}/v1/requests/{ID}/products",
             "images": f"{URL}/v1/requests/{ID}/images",
+            "rejected": f"{URL}/v1/requests/{ID}/rejected",
+            "report": f"{URL}/v1/requests/{ID}/report",
             "output_csv": f"{URL}/v1/requests/{ID}/output.csv",
             "outputs_zip": f"{URL}/v1/requests/{ID}/outputs.zip",
             "events": f"{URL}/v1/requests/{ID}/events",
@@ -74,7 +76,8 @@ def test_nothing_fetched_has_no_ratio() -> None:
 @pytest.mark.parametrize(("status", "result"), [("completed", "partial"), ("cancelled", "partial")])
 def test_a_finished_request_has_an_outcome_and_nothing_to_wait_for(status: str, result: str) -> None:
     read = view(Counts(completed=2999, failed=1), status=status, finished_at=NOW)
-    assert (read["outcome"], read["eta_seconds"], read["finished_at"]) == (result, None, "2026-03-01T12:00:00.123Z")
+    assert (read["outcome"], read["finished_at"]) == (result, "2026-03-01T12:00:00.123Z")
+    assert (read["eta_seconds"], read["images_per_second"]) == (None, None)
 
 
 def marks(*, ago: float, settled: int) -> dict[str, Any]:
@@ -89,25 +92,29 @@ WAITED_AN_HOUR = {"previous_mark_at": NOW - timedelta(hours=1), "mark_at": NOW, 
 
 
 @pytest.mark.parametrize(
-    ("values", "settled", "seconds"),
+    ("values", "settled", "seconds", "rate"),
     [
-        pytest.param(HALF_A_MINUTE_AGO, 1300, 170, id="from the older mark"),
-        pytest.param(marks(ago=59, settled=1000), 1190, round(1810 * 119 / 1190), id="older until a minute has passed"),
-        pytest.param(marks(ago=60, settled=1000), 1300, round(1700 * 60 / 300), id="then from the younger"),
-        pytest.param(marks(ago=3600, settled=310), 310, None, id="marks of an hour ago say nothing"),
-        pytest.param(marks(ago=3600, settled=310), 311, None, id="marks of an hour ago and one image more"),
-        pytest.param(WAITED_AN_HOUR, 200, None, id="work goes on after an hour"),
-        pytest.param({"previous_mark_settled": 2900}, 2950, 60, id="a new run does not count earlier images"),
-        pytest.param({"started_at": None}, 100, None, id="not started"),
-        pytest.param({"previous_mark_settled": 100}, 100, None, id="no image settled"),
-        pytest.param({"previous_mark_settled": 200}, 100, None, id="fewer images settled"),
-        pytest.param({"started_at": NOW}, 1, 3, id="no division by zero"),
+        pytest.param(HALF_A_MINUTE_AGO, 1300, 170, 10.0, id="from the older mark"),
+        pytest.param(marks(ago=59, settled=1000), 1190, 181, 10.0, id="older until a minute has passed"),
+        pytest.param(marks(ago=60, settled=1000), 1300, 340, 5.0, id="then from the younger"),
+        pytest.param(marks(ago=3600, settled=310), 310, None, None, id="marks of an hour ago say nothing"),
+        pytest.param(marks(ago=3600, settled=310), 311, None, None, id="marks of an hour ago and one image more"),
+        pytest.param(WAITED_AN_HOUR, 200, None, None, id="work goes on after an hour"),
+        pytest.param({"previous_mark_settled": 2900}, 2950, 60, 0.833, id="a new run does not count earlier images"),
+        pytest.param({"started_at": None}, 100, None, None, id="not started"),
+        pytest.param({"previous_mark_settled": 100}, 100, None, None, id="no image settled"),
+        pytest.param({"previous_mark_settled": 200}, 100, None, None, id="fewer images settled"),
+        pytest.param({"started_at": NOW}, 1, 3, 1000.0, id="no division by zero"),
+        pytest.param({"started_at": NOW - timedelta(seconds=2)}, 1, 5998, 0.5, id="known from the first image on"),
+        pytest.param({"started_at": NOW - timedelta(seconds=3)}, 2000, 2, 667.0, id="three digits"),
+        pytest.param({"started_at": NOW - timedelta(seconds=500)}, 7, 213_786, 0.014, id="less than one a second"),
     ],
 )
 def test_the_rest_is_estimated_by_the_rate_of_about_the_last_minute(
-    values: dict[str, Any], settled: int, seconds: int | None
+    values: dict[str, Any], settled: int, seconds: int | None, rate: float | None
 ) -> None:
-    assert eta_seconds(request(**values), settled, now=NOW) == seconds
+    read = view(Counts(completed=settled), **values)
+    assert (read["eta_seconds"], read["images_per_second"]) == (seconds, rate)
 
 
 def test_a_time_is_written_in_utc() -> None:

@@ -128,11 +128,11 @@ def _result(blobs: Blobs, put: Put, batch: Batch, image: FetchedImage, made: Mad
             return outcome if isinstance(outcome, StorageError) else BlobMissing("the source is spoilt")
         if isinstance(outcome, ImageError):
             return failed(image.number, outcome, fetch_ms=image.fetch_ms)
-        info = outcome.info
-        put(output_key(batch.request_id, info.sha256, EXTENSIONS[info.format]), outcome.body)
+        digest = sha256(outcome.body).hexdigest()  # the name under which it is stored: not for the child to say
+        put(output_key(batch.request_id, digest, EXTENSIONS[outcome.info.format]), outcome.body)
     except StorageError as error:
         return error
-    return _completed(image, outcome)
+    return _completed(image, outcome, digest)
 
 
 def _is_whole(blobs: Blobs, batch: Batch, image: FetchedImage, made: Made) -> bool:
@@ -147,12 +147,14 @@ def _is_whole(blobs: Blobs, batch: Batch, image: FetchedImage, made: Made) -> bo
     return False
 
 
-def _completed(image: FetchedImage, made: Rendition) -> Result:
+def _completed(image: FetchedImage, made: Rendition, rendition_sha256: str) -> Result:
     files = {"source": made.source, "rendition": made.info}
     columns = {f"{file}_{name}": getattr(info, name) for file, info in files.items() for name in _FILE_COLUMNS}
     return Result(
         number=image.number,
         state=ImageState.COMPLETED,
+        source_sha256=image.sha256,
+        rendition_sha256=rendition_sha256,
         rendition_quality=made.quality,
         kept_original=made.kept_original,
         fetch_ms=image.fetch_ms,

@@ -2,7 +2,6 @@
 
 import builtins
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Self
 
 
@@ -24,12 +23,10 @@ class FileInfo:
     format: str
     width: int
     height: int
-    sha256: str
 
     @classmethod
     def of(cls, body: builtins.bytes, image_format: str, size: tuple[int, int]) -> Self:
-        digest = sha256(body).hexdigest()
-        return cls(bytes=len(body), format=image_format, width=size[0], height=size[1], sha256=digest)
+        return cls(bytes=len(body), format=image_format, width=size[0], height=size[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,19 +162,20 @@ class Stream:
 
 
 def _packed(number: int, source: bytes, outcome: Outcome) -> tuple[_Header, bytes]:
+    digest = sha256(source).digest()
     if isinstance(outcome, Rendition):
-        return _packed_rendition(number, outcome), outcome.body
-    text, digest = outcome.detail.encode(errors="replace")[:_MOST_TEXT], sha256(source).digest()
+        return _packed_rendition(number, digest, outcome), outcome.body
+    text = outcome.detail.encode(errors="replace")[:_MOST_TEXT]
     if isinstance(outcome, Failure):
         return _Header(number, b"F", digest, len(text), tries=outcome.tries), text
     return _Header(number, b"E", digest, len(text), code=outcome.code.encode()), text
 
 
-def _packed_rendition(number: int, made: Rendition) -> _Header:
+def _packed_rendition(number: int, source_sha256: bytes, made: Rendition) -> _Header:
     return _Header(
         number=number,
         kind=b"R",
-        source_sha256=bytes.fromhex(made.source.sha256),
+        source_sha256=source_sha256,
         size=len(made.body),
         quality=made.quality or 0,
         kept_original=made.kept_original,
@@ -206,15 +207,8 @@ def _rendition(header: _Header, body: bytes) -> Rendition:
         format=_text(header.source_format),
         width=header.source_width,
         height=header.source_height,
-        sha256=header.source_sha256.hex(),
     )
-    info = FileInfo(
-        bytes=len(body),
-        format=_text(header.format),
-        width=header.width,
-        height=header.height,
-        sha256=sha256(body).hexdigest(),  # the name under which it is stored: not for the child to say
-    )
+    info = FileInfo.of(body, _text(header.format), (header.width, header.height))
     for file in (source, info):
         if file.format not in EXTENSIONS or not all(0 < n <= _MOST for n in (file.bytes, file.width, file.height)):
             raise ValueError("the child's answer describes no picture")

@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from services.status import account_routes, docs, events, files, page, routes
+from services.status import account_routes, docs, events, files, page, report, routes
 from services.status.problems import pages
 from services.status.reader import RequestReader
 from services.status.settings import StatusSettings
@@ -15,7 +15,7 @@ from shared.errors import StorageError
 from shared.http.app import application
 from shared.http.connection import Backpressure
 from shared.http.context import Context
-from shared.http.limits import FairSemaphore
+from shared.http.limits import FairSemaphore, QueuedLimit
 from shared.http.problems import Problem
 from shared.settings import from_environment
 
@@ -38,6 +38,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     app.add_exception_handler(StorageError, _storage_away)
     app.state.reader = reader
     app.state.exports = FairSemaphore(files.EXPORTS_AT_ONCE)
+    app.state.reports = QueuedLimit("reports", running=report.AT_ONCE, waiting=report.MAY_WAIT)
     app.state.poller = events.RequestPoller(reader.read_all)
     return app
 

@@ -17,7 +17,7 @@ from services.status import images, paging, params, products, queries, report, v
 from services.status.images import ImageFilter, ImageOrder
 from shared.http.caller import account_of
 from shared.http.context import Context, context_of, id_of
-from shared.http.limits import FairSemaphore, owner_of
+from shared.http.limits import QueuedLimit, owner_of
 from shared.http.problems import not_found
 from shared.lifecycle import ImageState, RequestStatus
 from shared.schemas import api
@@ -96,14 +96,14 @@ def list_images(http_request: HttpRequest) -> Response:
 
 
 async def get_report(http_request: HttpRequest) -> Response:
-    """In turn with the exports: for a million images the database works on it for seconds."""
+    """In turn: for a million images the database works on it for seconds."""
     request = (await params.requested(http_request)).request
     tag = views.report_tag(request.id, request.run, request.status)
     if tag and views.matches(tag, http_request.headers.get("if-none-match")):
         return Response(None, 304, PRIVATE | {"ETag": tag})
-    exports: FairSemaphore = http_request.app.state.exports
+    reports: QueuedLimit = http_request.app.state.reports
     read = partial(report.read, request_id=request.id)
-    async with exports.turn(owner_of(http_request)):
+    async with reports.place(owner_of(http_request)):
         found = await run_in_threadpool(_of_own_request, http_request, request.id, read)
     tag = views.report_tag(request.id, found.run, found.status)  # it may have been retried, or ended, meanwhile
     return answer(found, PRIVATE | ({"ETag": tag} if tag else {}))

@@ -1,10 +1,10 @@
 """The report of a request: figures over all of its images, made by the database."""
 
-import time
+import itertools
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
-from threading import get_ident
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,6 @@ from sqlmodel import Session
 from services.ingest.changes import retry
 from services.status import report
 from services.status.app import create
-from services.status.files import EXPORTS_AT_ONCE
 from services.status.settings import StatusSettings
 from shared.db import Database, execute
 from shared.ids import uuid7
@@ -24,6 +23,7 @@ from shared.schemas.report_api import Report
 from shared.schemas.tables import Image, ProcessingRequest
 from tests.integration.status import seed
 from tests.serving import serving
+from tests.stack import until
 
 
 def settled(seconds: float) -> dict[str, Any]:
@@ -107,11 +107,8 @@ def test_an_image_is_in_the_range_of_what_it_saves(
 def test_hosts_have_the_times_of_their_fetches_and_are_told_apart_as_they_are_spelt(
     database: Database, client: httpx.Client
 ) -> None:
-    urls = (
-        [at("a.example")] * 18
-        + ["HTTP://A.example?x=1", "https://a.example#b"]
-        + [at("a.example:8443"), at("[::1]:80")]
-    )
+    spelt = ["HTTP://A.example?x=1", "https://a.example#b"]
+    urls = [at("a.example")] * 18 + spelt + [at("a.example:8443"), at("[::1]:80")]
     request = finished(
         database,
         *(seed.completed(NOBODY, n, url=url, fetch_ms=n * 10) for n, url in enumerate(urls, 1)),
@@ -278,23 +275,24 @@ def test_a_report_takes_no_more_memory_for_more_images(database: Database) -> No
     assert peak < 1_000_000  # 20,000 rows would be more than 10
 
 
-def test_reports_take_turns_with_the_exports(
+def test_two_reports_are_made_at_once_some_wait_and_others_are_told_to_come_again(
     settings: StatusSettings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request, read, under_way, seen = finished(database), report.read, set[int](), list[int]()
+    request, read, begun, refused = finished(database), report.read, list[UUID](), Event()
 
-    def counted(session: Session, request_id: UUID) -> Report:
-        under_way.add(get_ident())
-        seen.append(len(under_way))
-        try:
-            time.sleep(0.05)
-            return read(session, request_id)
-        finally:
-            under_way.discard(get_ident())
+    def held(session: Session, request_id: UUID) -> Report:
+        begun.append(request_id)
+        assert refused.wait(20)
+        return read(session, request_id)
 
-    monkeypatch.setattr(report, "read", counted)
+    monkeypatch.setattr(report, "read", held)
     with serving(create(settings)) as address, ThreadPoolExecutor(10) as clients:
         url = f"{address}/v1/requests/{request.id}/report"
-        assert {answer.status_code for answer in clients.map(httpx.get, [url] * 10)} == {200}
+        answers = [clients.submit(httpx.get, url, timeout=30) for _ in range(10)]
+        ended = [future.result() for future in itertools.islice(as_completed(answers), 4)]
+        until(lambda: len(begun) == report.AT_ONCE)
+        refused.set()
+        assert {future.result().status_code for future in answers if future.result() not in ended} == {200}
 
-    assert max(seen) == EXPORTS_AT_ONCE
+    told = {(answer.status_code, answer.json()["code"], answer.headers["retry-after"]) for answer in ended}
+    assert told == {(429, "too_many_at_once", "5")}

@@ -13,6 +13,17 @@ def test_the_api_page_shows_its_calls_and_asks_no_other_host(open_tab: Open) -> 
     tab.screenshot("docs")
 
 
+def test_the_api_page_follows_light_and_dark_and_leads_to_the_other_pages(open_tab: Open) -> None:
+    tab = open_tab("/docs")
+    shown = tab.page.locator(".swagger-ui").first
+
+    for scheme, ground in (("dark", "rgb(19, 20, 23)"), ("light", "rgb(251, 251, 250)")):
+        tab.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        expect(shown).to_have_css("background-color", ground)
+    tab.page.get_by_role("link", name="Problems").click()
+    expect(tab.page.get_by_role("heading", level=1)).to_have_text("Problems")
+
+
 def test_a_tab_complains_of_a_refused_script_another_host_and_an_error(open_tab: Open) -> None:
     tab = open_tab("/docs")
     tab.page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: '1'}))")

@@ -5,6 +5,7 @@ They are whole without scripts, and one small style sheet is all that they ask f
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from html import escape
 
 import orjson
@@ -13,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from services.status.problems.registry import IMAGE_ERRORS, PROBLEM_TYPES, ROW_ERRORS, Explained, ProblemType, example
-from shared.http.problems import TITLES, not_found
+from shared.http.problems import TITLES
 
 HEADERS = {
     "Cache-Control": "no-cache",
@@ -56,14 +57,20 @@ IMAGES = """<h1>Image errors</h1>
 <p class="lead">Why an image failed: its <code>error.code</code>. The other images of its request are not affected.</p>
 <p><code>POST /v1/requests/{id}/retry</code> runs the failed images of a finished request again.</p>
 """
+LONGEST_NAME = 100
+UNKNOWN = """<h1>No such problem</h1>
+<p class="lead">No problem of this server is called <code>{name}</code>.</p>
+<p>The code may be misspelt, or of another version. Here are <a href="/docs/problems/">all problems</a>, and those of \
+<a href="/docs/problems/row-errors">rows</a> and of <a href="/docs/problems/image-errors">images</a>.</p>
+{meant}
+"""
 
 
 def get_page(http_request: HttpRequest) -> Response:
-    """The index, or the page of a code."""
+    """The index, or the page of a code; for another name a page that leads on, because a person reads it."""
     name = http_request.path_params.get("name", "")
-    if name not in PAGES:
-        raise not_found("page")
-    return HTMLResponse(PAGES[name], headers=HEADERS)
+    page = PAGES.get(name)
+    return HTMLResponse(page or _unknown(name), 200 if page else 404, HEADERS)
 
 
 def _page(title: str, body: str) -> str:
@@ -107,6 +114,19 @@ def _list(head: str, title: str, known: Mapping[str, Explained]) -> str:
     return _page(title, head + "\n".join(sections))
 
 
+def _unknown(name: str) -> str:
+    shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+    like = get_close_matches(shown, WHERE, n=5)
+    links = "\n".join(f'<li><a href="{WHERE[code]}"><code>{code}</code></a></li>' for code in like)
+    meant = f'<h2>Perhaps you meant</h2>\n<ul class="codes">\n{links}</ul>' if links else ""
+    return _page("No such problem", UNKNOWN.format(name=escape(shown), meant=meant))
+
+
+WHERE = {
+    **{code: f"/docs/problems/row-errors#{code}" for code in ROW_ERRORS},
+    **{code: f"/docs/problems/image-errors#{code}" for code in IMAGE_ERRORS},
+    **{code: f"/docs/problems/{code}" for code in PROBLEM_TYPES},
+}
 PAGES = {
     "": _index(),
     "row-errors": _list(ROWS, "Row errors", ROW_ERRORS),

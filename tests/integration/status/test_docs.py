@@ -23,7 +23,7 @@ def test_docs_are_served_for_people_with_all_that_the_page_asks_for(client: http
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
     assert client.head("/docs").content == b""
-    for path in re.findall(r'(?:src|href)="(/docs/[^"]+)', page.text):
+    for path in re.findall(r'(?:src|href)="(/docs/[^"]+\?[^"]+)', page.text):
         asset = client.get(path)
         assert asset.headers["content-type"] == types[re.sub(r".*(\.\w+)\?.*", r"\1", path)]
         assert asset.headers["x-content-type-options"] == "nosniff"
@@ -49,4 +49,27 @@ def test_a_problem_s_type_leads_to_a_page_that_explains_it(client: httpx.Client)
 
 def test_there_is_an_index_of_problems(client: httpx.Client) -> None:
     assert client.get("/docs/problems").text == client.get("/docs/problems/").text
-    assert client.get("/docs/problems/none").json()["detail"] == "No page with this name."
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("dns_failur", "/docs/problems/image-errors#dns_failure"),
+        ("nul-byte", "/docs/problems/row-errors#nul_byte"),
+        ("conflicts", "/docs/problems/conflict"),
+    ],
+)
+def test_an_unknown_problem_leads_to_those_with_a_like_name(client: httpx.Client, name: str, meant: str) -> None:
+    page = client.get(f"/docs/problems/{name}")
+
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert f'href="{meant}"' in page.text
+    assert 'href="/docs/problems/"' in page.text
+
+
+def test_an_unknown_problem_s_name_is_shown_as_text_and_not_whole(client: httpx.Client) -> None:
+    page = client.get("/docs/problems/" + "<img src=x>{meant}" + "x" * 2000)
+
+    assert page.status_code == 404
+    assert "&lt;img src=x&gt;{meant}xxx" in page.text
+    assert "x" * 101 not in page.text

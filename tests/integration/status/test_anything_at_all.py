@@ -54,5 +54,5 @@ def test_any_question(
     asked = re.sub(r"{\w+:path}", lambda _: quote(rest), asked)
     answer = status.get(f"{asked}?{urlencode(query)}", headers=headers)
     assert answer.status_code < 500, answer.text
-    if answer.status_code >= 400:
+    if answer.status_code >= 400 and not path.startswith("/docs/problems/"):  # those are pages for people
         assert orjson.loads(answer.content)["status"] == answer.status_code

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGTERM
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 import uvloop
 
 from deploy.local.process import die_with_parent
 from tests.bench.pictures import CLASSES, PictureClass, Variants, pictures_of
+from tests.connection import KeptConnection
 from tests.stack import ROOT, reserve_ports
 
 TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
@@ -61,35 +62,26 @@ class Origin:
         self._process.wait(10)
 
 
-class Connection(asyncio.Protocol):
-    """HTTP/1.1 with kept connections; a client sends its next request after the answer."""
-
+class Connection(KeptConnection):
     def __init__(self, answers: dict[bytes, list["Answer"]]) -> None:
+        super().__init__()
         self._answers = answers
-        self._unread = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is none
 
     def data_received(self, data: bytes) -> None:
-        self._unread += data
-        while b"\r\n\r\n" in self._unread:
-            head, _, self._unread = self._unread.partition(b"\r\n\r\n")
+        self.unread += data
+        while b"\r\n\r\n" in self.unread:
+            head, _, self.unread = self.unread.partition(b"\r\n\r\n")
             _, kind, *rest = head.split(b" ", 2)[1].split(b"/")
             if kind not in self._answers:
-                self._write((FAIL,))
+                self.send(FAIL)
                 continue
             answers = self._answers[kind]
             number = int(rest[-1].rpartition(b"-")[2].partition(b".")[0])
             answer = answers[number % len(answers)].parts(number // len(answers))
             if delay := int(rest[0]):
-                asyncio.get_running_loop().call_later(delay / 1000, self._write, answer)
+                asyncio.get_running_loop().call_later(delay / 1000, self.send, *answer)
             else:
-                self._write(answer)
-
-    def _write(self, answer: Sequence[bytes]) -> None:
-        if not self._transport.is_closing():
-            self._transport.writelines(answer)
+                self.send(*answer)
 
 
 class Answer:

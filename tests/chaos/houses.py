@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+
+from tests.connection import KeptConnection
 
 PICTURES, GOOD, SLOW = "127.0.0.21", "127.0.0.22", "127.0.0.23"
 SLOW_SECONDS = 5.0
@@ -26,45 +27,36 @@ class Houses:
     events: Counter[str] = field(default_factory=Counter)
 
 
-class Connection(asyncio.Protocol):
-    """HTTP/1.1 with kept connections; a client sends its next request after the answer."""
-
+class Connection(KeptConnection):
     def __init__(self, houses: Houses, bodies: Sequence[bytes], *, slow: bool) -> None:
+        super().__init__()
         self._houses = houses
         self._bodies = bodies
         self._slow = slow
-        self._unread = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is none
 
     def data_received(self, data: bytes) -> None:
-        self._unread += data
-        while b"\r\n\r\n" in self._unread:
-            head, _, rest = self._unread.partition(b"\r\n\r\n")
+        self.unread += data
+        while b"\r\n\r\n" in self.unread:
+            head, _, rest = self.unread.partition(b"\r\n\r\n")
             first, *lines = head.decode("latin-1").split("\r\n")
             method, path, _ = first.split(" ")
             fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             length = int(fields.get("content-length", 0))
             if len(rest) < length:
                 return
-            self._unread = rest[length:]
+            self.unread = rest[length:]
             self._answer(method, path, fields.get("webhook-id", ""))
 
     def _answer(self, method: str, path: str, event: str) -> None:
         if method == "GET":
             body = self._bodies[sum(path.encode()) % len(self._bodies)]
             head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
-            self._send(head.encode() + body)
+            self.send(head.encode(), body)
         elif self._slow:
-            asyncio.get_running_loop().call_later(SLOW_SECONDS, self._send, OK)
+            asyncio.get_running_loop().call_later(SLOW_SECONDS, self.send, OK)
         else:
             self._houses.events[event] += 1
-            self._send(OK)
-
-    def _send(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
+            self.send(OK)
 
 
 @asynccontextmanager

@@ -90,6 +90,17 @@ def test_the_signature_that_is_shown_is_that_of_the_body_and_the_secret_that_are
     assert json.loads(shown["body"]) == EXAMPLES["WebhookEvent"]["completed"]
 
 
+def test_a_request_links_to_every_call_that_reads_something_of_it() -> None:
+    one = "/v1/requests/{request_id}"
+    reads = {path for path, methods in DOCUMENT["paths"].items() if path.startswith(one) and "get" in methods}
+    request = EXAMPLES["Request"]["completed"]
+
+    links = {link.replace(request["links"]["self"], one) for link in request["links"].values()}
+
+    assert reads - links == {f"{one}/images/{{number}}/source"}
+    assert links <= reads
+
+
 def test_a_problem_is_shown_where_its_status_is() -> None:
     for name, answer in answers():
         status = int(name.split()[-1])

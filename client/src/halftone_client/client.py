@@ -9,8 +9,9 @@ from uuid import uuid4
 
 import httpx
 
-from halftone_client import downloads, events
+from halftone_client.downloads import save, unpack
 from halftone_client.errors import HalftoneError, Incomplete, Refused
+from halftone_client.events import SILENCE, follow
 from halftone_client.idempotency import key_of
 from halftone_client.shapes import (
     Account,
@@ -125,7 +126,7 @@ class Client:
 
     def follow(self, request_id: str) -> Iterator[Request]:
         """The states of a request as they come, the terminal one last."""
-        return events.follow(self._transport, _id(request_id), ask=lambda: self.request(request_id))
+        return follow(self._transport, _id(request_id), ask=lambda: self.request(request_id))
 
     def wait(
         self, request_id: str, *, timeout: float | None = None, watch: Callable[[Request], object] = lambda _: None
@@ -137,10 +138,8 @@ class Client:
 
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        silence = events.SILENCE if timeout is None else min(OFTEN, timeout)
-        for request in events.follow(
-            self._transport, _id(request_id), ask=lambda: self.request(request_id), silence=silence
-        ):
+        silence = SILENCE if timeout is None else min(OFTEN, timeout)
+        for request in follow(self._transport, _id(request_id), ask=lambda: self.request(request_id), silence=silence):
             watch(request)
             if deadline is not None and time.monotonic() > deadline and request["finished_at"] is None:
                 raise TimeoutError(f"the request is not finished after {timeout:g} s: {request['images']}")
@@ -222,10 +221,10 @@ class Client:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         target = f"/v1/requests/{_id(request_id)}/outputs.zip"
-        return self._downloaded(target, lambda chunks, tell: downloads.unpack(chunks, path, tell), advance)
+        return self._downloaded(target, lambda chunks, tell: unpack(chunks, path, tell), advance)
 
     def _saved(self, target: str, path: str | Path, advance: Advance) -> int:
-        return self._downloaded(target, lambda chunks, tell: downloads.save(chunks, Path(path), tell), advance)
+        return self._downloaded(target, lambda chunks, tell: save(chunks, Path(path), tell), advance)
 
     def _downloaded(self, target: str, write: Callable[[Iterator[bytes], Advance], T], advance: Advance) -> T:
         """What `write` gives; one that breaks off is begun again, DOWNLOAD_ATTEMPTS times in all."""
@@ -285,7 +284,7 @@ def _json(answer: httpx.Response) -> Any:
     try:
         return answer.json()
     except ValueError:
-        raise HalftoneError(f"{answer.url.copy_with(query=None)} does not answer as Halftone does") from None
+        raise HalftoneError(f"what answers at {answer.url.copy_with(query=None)} is not Halftone") from None
 
 
 def _id(text: str) -> str:

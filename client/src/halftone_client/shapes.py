@@ -69,6 +69,7 @@ class Request(TypedDict):
     started_at: str | None
     finished_at: str | None
     eta_seconds: int | None
+    images_per_second: NotRequired[float | None]
     links: dict[str, str]
     errors: NotRequired[list[RowError]]
     error_count: NotRequired[int]

@@ -122,7 +122,7 @@ def test_what_is_no_address_is_refused() -> None:
 
 def test_another_service_at_the_address_is_no_crash(host: Origin, client: Client) -> None:
     host.on("/v1/requests/r", body(b"<html>"))
-    with pytest.raises(HalftoneError, match="does not answer as Halftone"):
+    with pytest.raises(HalftoneError, match="is not Halftone"):
         client.request("r")
 
 

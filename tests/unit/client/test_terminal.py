@@ -212,6 +212,12 @@ def test_what_cannot_be_a_key_or_an_id_is_not_sent(host: Origin, tmp_path: Path)
     assert host.hits("/v1/requests") == 0
 
 
+def test_a_file_that_changed_under_its_key_can_be_sent_anew(host: Origin, tmp_path: Path) -> None:
+    host.on("/v1/requests", status(422, b'{"code": "idempotency_key_reused"}'))
+    done = run(host, tmp_path, "submit", "products.csv")
+    assert (done.returncode, "--new" in done.stderr) == (2, True)
+
+
 def test_a_terminal_that_cannot_write_over_a_line_gets_lines(host: Origin, tmp_path: Path) -> None:
     done = REQUEST | {
         "status": "completed",

@@ -103,6 +103,11 @@ def _refused(refusal: Refused, session: Session) -> Failed:
             todo = (f"`{session.again('list')}` shows the requests of your account.",)
         case 404 | 405:
             what, todo = f"{session.url} does not look like Halftone: {what}", ("Check --url or HALFTONE_URL.",)
+        case 422 if refusal.code == "idempotency_key_reused":
+            what, todo = (
+                "The file was changed while it was uploaded before.",
+                ("--new sends it as it is now.",),
+            )
         case 415:
             todo = ("Save it as CSV (UTF-8), with the columns S. No., Product Name, Input Image Urls.",)
         case status if status in BUSY:

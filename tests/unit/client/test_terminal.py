@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -122,10 +122,25 @@ def test_terminated_it_leaves_no_part_of_a_file(host: Origin, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["products.csv"]
 
 
-def started(host: Origin, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def test_under_nohup_it_goes_on(host: Origin, tmp_path: Path) -> None:
+    children: list[subprocess.Popen[str]] = []
+    listed = answered({"items": [REQUEST], "next_page_token": None})
+
+    def hang_up(exchange: Exchange) -> None:
+        children[0].send_signal(signal.SIGHUP)
+        listed(exchange)
+
+    host.on("/v1/requests", hang_up)
+    children.append(started(host, tmp_path, "list", under=("sh", "-c", 'trap "" HUP; exec "$@"', "sh")))
+    with children[0] as process:
+        shown, _ = process.communicate(timeout=60)
+    assert (process.returncode, shown.startswith(ID)) == (0, True)
+
+
+def started(host: Origin, folder: Path, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen[str]:
     env = {**os.environ, "HALFTONE_URL": host.url("")}
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True)
+    command, pipe = [*under, *COMMAND, *arguments], subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

@@ -12,9 +12,10 @@ from halftone_client.cli import exits
 def main() -> None:
     """End the process with the command's exit code, also while it is still loading."""
     try:
-        for number in ("SIGTERM", "SIGHUP"):  # so that a terminal gets its cursor back, and parts of files go
-            if hasattr(signal, number):
-                signal.signal(getattr(signal, number), _end)
+        for name in ("SIGTERM", "SIGHUP"):  # so that a terminal gets its cursor back, and parts of files go
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+                signal.signal(number, _end)
         from halftone_client.cli.app import run  # noqa: PLC0415 - it takes a while
 
         status = run(sys.argv[1:])

@@ -7,23 +7,17 @@ with Client("http://127.0.0.1:8080") as client:
     client.download_csv(request["request_id"], "out.csv")
 """
 
-from halftone_client.client import Client
-from halftone_client.errors import HalftoneError, Incomplete, Refused, Unreachable
-from halftone_client.shapes import TERMINAL, Delivery, Image, Request, RowError, Validation
-from halftone_client.webhooks import WebhookVerificationError, verify_webhook
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "TERMINAL",
-    "Client",
-    "Delivery",
-    "HalftoneError",
-    "Image",
-    "Incomplete",
-    "Refused",
-    "Request",
-    "RowError",
-    "Unreachable",
-    "Validation",
-    "WebhookVerificationError",
-    "verify_webhook",
-]
+if TYPE_CHECKING:
+    from halftone_client.public import *  # noqa: F403 - its __all__
+
+
+def __getattr__(name: str) -> Any:
+    """Load the client when a name of it is asked for: the command must take a Ctrl-C before it has loaded anything."""
+    return getattr(import_module("halftone_client.public"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Self, TypeVar, Unpack, cast
+from typing import IO, Any, Self, Unpack, cast
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import httpx
 
-from halftone_client import downloads, events
-from halftone_client.errors import HalftoneError, Incomplete, Refused
+from halftone_client.downloads import downloaded, save, unpack
+from halftone_client.errors import HalftoneError, Refused
+from halftone_client.events import SILENCE, follow
 from halftone_client.idempotency import key_of
 from halftone_client.shapes import (
     Account,
@@ -22,15 +23,14 @@ from halftone_client.shapes import (
     Redelivery,
     Request,
     RowError,
+    Sort,
     Status,
     Validation,
 )
 from halftone_client.transport import Pause, Transport, pause
 from halftone_client.upload import Advance, Counted, opened
 
-T = TypeVar("T")
 IN_FLIGHT = frozenset({"idempotency_key_in_flight"})
-DOWNLOAD_ATTEMPTS = 3
 OFTEN = 10.0
 """Seconds; below the 15 s between two heartbeats of an event stream."""
 Source = str | Path | IO[bytes]
@@ -51,6 +51,10 @@ class Client:
 
     `key`: an API key (`ht_...`), where the service requires one. `patience`: seconds for which a call is repeated while
     the service asks to come back later (429, 503), `away`: while it does not answer at all.
+
+    Every call raises Refused for an answer of 400 and above (404: there is no such request, or it is another account's)
+    and Unreachable where there is none; an iterator raises them while it is read. An address or a key that cannot be
+    one is a HalftoneError of the constructor.
     """
 
     def __init__(
@@ -121,26 +125,28 @@ class Client:
             return cast("Validation", _json(self._upload(file, {**options, "validate_only": "true"}, {}, advance)))
 
     def request(self, request_id: str) -> Request:
+        """How far a request is."""
         return cast("Request", self._get(f"/v1/requests/{_id(request_id)}"))
 
     def follow(self, request_id: str) -> Iterator[Request]:
         """The states of a request as they come, the terminal one last."""
-        return events.follow(self._transport, _id(request_id), ask=lambda: self.request(request_id))
+        return follow(self._transport, _id(request_id), ask=lambda: self.request(request_id))
 
     def wait(
         self, request_id: str, *, timeout: float | None = None, watch: Callable[[Request], object] = lambda _: None
     ) -> Request:
         """The terminal state of a request; `watch` is called with each state before it, too.
 
+        It follows server-sent events, and asks every two seconds where they do not come through.
+
         Raises:
             TimeoutError: it was not terminal after `timeout` seconds, and up to OFTEN more.
+            Unreachable: the service was away for longer than the client's patience; the request goes on.
 
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        silence = events.SILENCE if timeout is None else min(OFTEN, timeout)
-        for request in events.follow(
-            self._transport, _id(request_id), ask=lambda: self.request(request_id), silence=silence
-        ):
+        silence = SILENCE if timeout is None else min(OFTEN, timeout)
+        for request in follow(self._transport, _id(request_id), ask=lambda: self.request(request_id), silence=silence):
             watch(request)
             if deadline is not None and time.monotonic() > deadline and request["finished_at"] is None:
                 raise TimeoutError(f"the request is not finished after {timeout:g} s: {request['images']}")
@@ -150,11 +156,27 @@ class Client:
         """All requests of the account, newest first; a page is read when it is needed."""
         return cast("Iterator[Request]", self._items("/v1/requests", status=status, page_size=page_size))
 
-    def images(self, request_id: str, *, status: ImageStatus | None = None, page_size: int = 200) -> Iterator[Image]:
-        path = f"/v1/requests/{_id(request_id)}/images"
-        return cast("Iterator[Image]", self._items(path, status=status, page_size=page_size))
+    def images(
+        self,
+        request_id: str,
+        *,
+        status: ImageStatus | None = None,
+        sort: Sort | None = None,
+        kept_original: bool | None = None,
+        page_size: int = 200,
+    ) -> Iterator[Image]:
+        """The images of a request; `-saved` begins with those that became smaller by most bytes."""
+        query = {
+            "status": status,
+            "sort": sort,
+            "kept_original": None if kept_original is None else f"{kept_original}".lower(),
+        }
+        return cast(
+            "Iterator[Image]", self._items(f"/v1/requests/{_id(request_id)}/images", **query, page_size=page_size)
+        )
 
     def products(self, request_id: str) -> Iterator[Product]:
+        """The rows in input order, each with its images."""
         return cast("Iterator[Product]", self._items(f"/v1/requests/{_id(request_id)}/products"))
 
     def rejected(self, request_id: str) -> Iterator[RowError]:
@@ -162,6 +184,7 @@ class Client:
         return cast("Iterator[RowError]", self._items(f"/v1/requests/{_id(request_id)}/rejected"))
 
     def deliveries(self, request_id: str) -> Iterator[Delivery]:
+        """The webhooks of a request, with their bodies and attempts."""
         return cast("Iterator[Delivery]", self._items(f"/v1/requests/{_id(request_id)}/deliveries"))
 
     def retry(self, request_id: str) -> Request:
@@ -169,10 +192,11 @@ class Client:
         return cast("Request", _json(self._transport.call("POST", f"/v1/requests/{_id(request_id)}/retry")))
 
     def cancel(self, request_id: str) -> Request:
+        """Stop a request; Refused with 409 if it is finished."""
         return cast("Request", _json(self._transport.call("POST", f"/v1/requests/{_id(request_id)}/cancel")))
 
     def delete(self, request_id: str) -> None:
-        """Erase rows and files of a request that has ended; one that is gone already is no error."""
+        """Erase rows and files of a request; one that is gone already is no error. Refused with 409 while it runs."""
         try:
             self._transport.call("DELETE", f"/v1/requests/{_id(request_id)}", repeatable=True)
         except Refused as refusal:
@@ -180,9 +204,11 @@ class Client:
                 raise
 
     def redeliver(self, delivery_id: str) -> Redelivery:
+        """Send a webhook again, whatever its status."""
         return cast("Redelivery", _json(self._transport.call("POST", f"/v1/deliveries/{_id(delivery_id)}/redeliver")))
 
     def account(self) -> Account:
+        """Whose key it is, its limits and what counts against them."""
         return cast("Account", self._get("/v1/account"))
 
     def health(self) -> tuple[dict[str, str], float]:
@@ -194,7 +220,13 @@ class Client:
     def download_csv(
         self, request_id: str, path: str | Path, *, details: bool = False, advance: Advance = _nothing
     ) -> int:
-        """Write the output CSV; `details` adds status and errors. The number of bytes."""
+        """Write the output CSV; `details` adds status and errors. The number of bytes.
+
+        Raises:
+            Incomplete: it broke off as often as it was tried; what was at `path` is still there.
+            OSError
+
+        """
         query = "?details=1" if details else ""
         return self._saved(f"/v1/requests/{_id(request_id)}/output.csv{query}", path, advance)
 
@@ -222,25 +254,10 @@ class Client:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         target = f"/v1/requests/{_id(request_id)}/outputs.zip"
-        return self._downloaded(target, lambda chunks, tell: downloads.unpack(chunks, path, tell), advance)
+        return downloaded(self._transport, target, lambda chunks, tell: unpack(chunks, path, tell), advance)
 
     def _saved(self, target: str, path: str | Path, advance: Advance) -> int:
-        return self._downloaded(target, lambda chunks, tell: downloads.save(chunks, Path(path), tell), advance)
-
-    def _downloaded(self, target: str, write: Callable[[Iterator[bytes], Advance], T], advance: Advance) -> T:
-        """What `write` gives; one that breaks off is begun again, DOWNLOAD_ATTEMPTS times in all."""
-        for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
-            done = Tally(advance)
-            try:
-                with self._transport.stream("GET", target) as answer:
-                    return write(answer.iter_bytes(), done)
-            except (httpx.HTTPError, Incomplete) as error:
-                failure = Incomplete(f"the download broke off: {error}")
-                if attempt == DOWNLOAD_ATTEMPTS:
-                    raise failure from None
-            advance(-done.total)
-            self._transport.pause(float(attempt), failure)
-        raise AssertionError("unreachable")
+        return downloaded(self._transport, target, lambda chunks, tell: save(chunks, Path(path), tell), advance)
 
     def _upload(
         self, file: IO[bytes], options: Mapping[str, Any], headers: Mapping[str, str], advance: Advance
@@ -268,24 +285,12 @@ class Client:
                 return
 
 
-class Tally:
-    """Progress that knows how far it came."""
-
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-        self.total = 0
-
-    def __call__(self, amount: int) -> None:
-        self.total += amount
-        self._advance(amount)
-
-
 def _json(answer: httpx.Response) -> Any:
     """Raises HalftoneError for what is no JSON: something else answers at this address."""
     try:
         return answer.json()
     except ValueError:
-        raise HalftoneError(f"{answer.url.copy_with(query=None)} does not answer as Halftone does") from None
+        raise HalftoneError(f"what answers at {answer.url.copy_with(query=None)} is not Halftone") from None
 
 
 def _id(text: str) -> str:

@@ -2,21 +2,55 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from struct import Struct
-from typing import IO
+from typing import IO, TypeVar
 from zlib import crc32
 
+import httpx
+
 from halftone_client.errors import HalftoneError, Incomplete
+from halftone_client.transport import Transport
 from halftone_client.upload import Advance
 
 HEADER = Struct("<4s5H3I2H")  # of a member: PKWARE's APPNOTE 4.3.7
 MEMBER, DIRECTORY, EMPTY = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 STORED = 0
 MISSING = "MISSING.txt"
-BLOCK = 1 << 16
+ATTEMPTS = 3
+T = TypeVar("T")
+
+
+def downloaded(
+    transport: Transport, target: str, write: Callable[[Iterator[bytes], Advance], T], advance: Advance
+) -> T:
+    """What `write` gives; one that breaks off is begun again, ATTEMPTS times in all."""
+    for attempt in range(1, ATTEMPTS + 1):
+        done = Tally(advance)
+        try:
+            with transport.stream("GET", target) as answer:
+                return write(answer.iter_bytes(), done)
+        except (httpx.HTTPError, Incomplete) as error:
+            failure = Incomplete(f"the download broke off: {error}")
+            if attempt == ATTEMPTS:
+                raise failure from None
+        advance(-done.total)
+        transport.pause(float(attempt), failure)
+    raise AssertionError("unreachable")
+
+
+class Tally:
+    """Progress that knows how far it came."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+        self.total = 0
+
+    def __call__(self, amount: int) -> None:
+        self.total += amount
+        self._advance(amount)
 
 
 @contextmanager

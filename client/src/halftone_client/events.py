@@ -12,6 +12,8 @@ from halftone_client.transport import Transport
 
 SILENCE = 40.0
 """Seconds without a byte after which a stream is given up: the service sends a heartbeat every 15 s."""
+FIRST_SILENCE = 5.0
+"""The same until an event came: the service sends the first one at once, a proxy may hold it back."""
 ASKED_BETWEEN_STREAMS = 15
 """How often the request is asked for before events are tried again."""
 EVERY = 2.0
@@ -27,12 +29,13 @@ def follow(
         Unreachable: the service was away for longer than the transport's patience.
 
     """
-    asked = 0
+    asked, came = 0, False
     while True:
-        came = False
         if asked % ASKED_BETWEEN_STREAMS == 0:
+            limit = silence if came else min(silence, FIRST_SILENCE)
+            came = False
             try:
-                for request in _events(transport, request_id, silence):
+                for request in _events(transport, request_id, limit):
                     came = True
                     yield request
                     if request["status"] in TERMINAL:
@@ -52,7 +55,7 @@ def _events(transport: Transport, request_id: str, silence: float) -> Iterator[R
     timeout = httpx.Timeout(silence, connect=5)
     target = f"/v1/requests/{request_id}/events"
     arguments = {"headers": headers, "timeout": timeout}
-    with transport.stream("GET", target, repeatable=False, arguments=lambda: arguments) as answer:
+    with transport.stream("GET", target, once=True, arguments=lambda: arguments) as answer:
         for event in EventSource(answer).iter_sse():
             if event.event in ("progress", "done"):
                 yield cast("Request", event.json())

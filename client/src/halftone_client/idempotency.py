@@ -2,6 +2,7 @@
 
 The same file with the same options and webhook gives the same key in every process, so an upload that was interrupted
 and is started again finds its first request. The service remembers a key for 24 h; after that it is a new upload.
+Halftone's ADR 24 says why.
 """
 
 import hashlib

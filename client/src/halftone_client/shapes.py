@@ -4,6 +4,7 @@ from typing import Literal, NotRequired, TypedDict
 
 Status = Literal["pending", "processing", "completed", "failed", "cancelled"]
 ImageStatus = Literal["pending", "completed", "failed", "cancelled"]
+Sort = Literal["number", "saved", "-saved"]
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -69,6 +70,7 @@ class Request(TypedDict):
     started_at: str | None
     finished_at: str | None
     eta_seconds: int | None
+    images_per_second: NotRequired[float | None]
     links: dict[str, str]
     errors: NotRequired[list[RowError]]
     error_count: NotRequired[int]
@@ -150,7 +152,28 @@ class Delivery(Redelivery):
     attempts: list[Attempt]
 
 
-class Account(TypedDict, total=False):
+class Limits(TypedDict):
+    """None: without limit."""
+
+    calls_per_second: int | None
+    uploads_per_minute: int | None
+    open_requests: int | None
+    images_per_day: int | None
+    stored_bytes: int | None
+
+
+class Usage(TypedDict):
+    open_requests: int
+    images_today: int
+    day_ends_at: str
+    stored_bytes: int
+
+
+class Account(TypedDict):
+    """Whose key it is; `key_id` is None where no key is required."""
+
     name: str
     key_id: str | None
     scopes: list[str]
+    limits: Limits
+    usage: Usage

@@ -7,6 +7,8 @@ only a `repeatable` one (GET, or with an idempotency key) is sent again.
 
 import json
 import random
+import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -48,16 +50,19 @@ class Transport:
         pause: Pause = pause,
     ) -> None:
         self.base_url = base_url.rstrip("/")
+        if key and not (key.isascii() and key.isprintable() and " " not in key):
+            raise HalftoneError("the API key has characters that no key has: copy it whole and alone")
         self.patience = patience
         self.away = away
         self.pause = pause
         headers = {"User-Agent": agent} | ({"Authorization": f"Bearer {key}"} if key else {})
         try:
             host = httpx.URL(self.base_url).host
-            # A proxy of the environment cannot reach this machine's own loopback.
-            self.http = httpx.Client(headers=headers, timeout=silence, trust_env=not _is_loopback(host))
+            # A proxy of the environment cannot reach this machine's own loopback; its certificates hold there, too.
+            trust_env, verify = not _is_loopback(host), httpx.create_ssl_context()
+            self.http = httpx.Client(headers=headers, timeout=silence, trust_env=trust_env, verify=verify)
         except (httpx.InvalidURL, ValueError) as error:
-            raise HalftoneError(f"not an address or a key that can be sent: {error}") from None
+            raise HalftoneError(f"not an HTTP address: {base_url!r}: {error}") from None
         if not host or not self.base_url.startswith(("http://", "https://")):
             raise HalftoneError(f"not an HTTP address: {base_url!r}; it looks like http://127.0.0.1:8080")
 
@@ -84,7 +89,7 @@ class Transport:
             try:
                 answer.read()
             except httpx.HTTPError as error:
-                raise Unreachable(f"{self.base_url} broke off: {_reason(error)}") from None
+                raise Unreachable(f"the service at {self.base_url} broke off: {_reason(error)}") from None
             return answer
 
     @contextmanager
@@ -95,9 +100,10 @@ class Transport:
         *,
         repeatable: bool | None = None,
         again: frozenset[str] = frozenset(),
+        once: bool = False,
         arguments: Callable[[], Mapping[str, Any]] = dict,
     ) -> Iterator[httpx.Response]:
-        """The same, its body not yet read; what breaks off while it is read is not repeated."""
+        """The same, its body not yet read; what breaks off while it is read is not repeated. `once`: never repeated."""
         repeatable = method == "GET" if repeatable is None else repeatable
         begun, attempt = time.monotonic(), 0
         while True:
@@ -108,7 +114,7 @@ class Transport:
                 error = caught
                 wait = _wait(error, attempt, repeatable=repeatable, again=again)
                 allowed = self.patience if isinstance(error, Refused) else self.away
-                if wait is None or time.monotonic() - begun + wait > allowed:
+                if once or wait is None or time.monotonic() - begun + wait > allowed:
                     raise
             attempt += 1
             self.pause(wait, error)
@@ -124,9 +130,11 @@ class Transport:
             if answer.is_error:
                 answer.read()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if found := _tls_error(error):
+                raise NoTls(f"no secure connection to {self.base_url}: {_reason(found)}") from None
             raise NotConnected(f"cannot reach {self.base_url}: {_reason(error)}") from None
         except httpx.HTTPError as error:
-            raise Unreachable(f"{self.base_url} broke off: {_reason(error)}") from None
+            raise Unreachable(f"the service at {self.base_url} broke off: {_reason(error)}") from None
         if answer.is_error:
             raise refusal_of(answer)
         return answer
@@ -134,6 +142,10 @@ class Transport:
 
 class NotConnected(Unreachable):
     """Nothing was sent."""
+
+
+class NoTls(Unreachable):
+    """Nothing was sent, and trying again changes nothing: a certificate, or no TLS at all."""
 
 
 def refusal_of(answer: httpx.Response) -> Refused:
@@ -151,6 +163,8 @@ def _wait(error: Refused | Unreachable, attempt: int, *, repeatable: bool, again
     if isinstance(error, Refused):
         if error.status in AGAIN or error.code in again or (repeatable and error.status in AGAIN_IF_REPEATABLE):
             return backoff if error.retry_after is None else max(error.retry_after, 0.1)
+        return None
+    if isinstance(error, NoTls):
         return None
     return backoff if repeatable or isinstance(error, NotConnected) else None
 
@@ -174,7 +188,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """The first cause, if it is one of TLS."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _reason(error: Exception) -> str:
-    """Httpx's words, without errno numbers."""
+    """The library's words, without errno numbers and lines of C."""
+    if getattr(error, "reason", "") == "WRONG_VERSION_NUMBER":
+        return "what answers there speaks no TLS; http:// may be meant"
     text = str(error).partition("] ")[2] or str(error) or type(error).__name__
+    text = re.sub(r" ?\(?_ssl\.c:\d+\)?:? ?", "", text)
     return text.lower() if text[1:2].islower() else text

@@ -60,6 +60,14 @@ def test_quoted_cells_keep_their_delimiters() -> None:
     assert [line[begin:end] for begin, end in cells(line, ",")] == ["1", "Shoe, red", "x"]
 
 
+def test_a_cell_behind_a_line_break_is_found() -> None:
+    file = io.BytesIO(f'{HEADER}\n1,"Shoe\nin ""red""","http://a\nftp://x"\n2,"open,y\n'.encode())
+    lines = lines_of(file, [2, 5])
+    assert marked(error("Input Image Urls", "ftp://x", url_index=2), lines[2]) == "ftp://x"
+    assert "\n" not in mark(error("Input Image Urls", "ftp://x", url_index=2), lines[2], HEADER, width=WIDE).text
+    assert lines[5] == '2,"open,y'
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lines_are_counted_as_the_service_does(encoding: str, end: str) -> None:

@@ -122,7 +122,7 @@ def test_what_is_no_address_is_refused() -> None:
 
 def test_another_service_at_the_address_is_no_crash(host: Origin, client: Client) -> None:
     host.on("/v1/requests/r", body(b"<html>"))
-    with pytest.raises(HalftoneError, match="does not answer as Halftone"):
+    with pytest.raises(HalftoneError, match="is not Halftone"):
         client.request("r")
 
 
@@ -153,6 +153,31 @@ def test_a_time_limit_holds_where_nothing_happens(host: Origin, client: Client) 
     host.on("/v1/requests/r", answered(RUNNING | {"finished_at": None}))
     with pytest.raises(TimeoutError):
         client.wait("r", timeout=0.2)
+
+
+def test_a_service_without_room_for_a_stream_is_asked_instead(
+    host: Origin, client: Client, pauses: list[float]
+) -> None:
+    host.on("/v1/requests/r/events", status(503, b"{}", headers={"Retry-After": "30"}))
+    host.on("/v1/requests/r", in_turn(answered(RUNNING), answered(REQUEST)))
+    assert list(client.follow("r")) == [RUNNING, REQUEST]
+    assert 30 not in pauses
+    assert host.hits("/v1/requests/r/events") == 1
+
+
+def test_a_proxy_that_holds_events_back_is_found_out_soon(
+    host: Origin, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after the 40 s that a stream may be silent once it has worked."""
+
+    def held_back(exchange: Exchange) -> None:
+        exchange.send(head("200 OK", {"Content-Type": "text/event-stream"}))
+        exchange.pause(60)
+
+    monkeypatch.setattr("halftone_client.events.FIRST_SILENCE", 0.1)
+    host.on("/v1/requests/r/events", held_back)
+    host.on("/v1/requests/r", answered(REQUEST))
+    assert list(client.follow("r")) == [REQUEST]
 
 
 def test_events_are_followed_without_asking(host: Origin, client: Client) -> None:

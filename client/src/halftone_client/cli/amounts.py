@@ -37,6 +37,11 @@ def seconds(count: float) -> str:
     return f"{whole}s"
 
 
+def left(count: int) -> str:
+    """`5s left`: an estimate has no tenths."""
+    return f"{count}s left" if count < 10 else f"{seconds(count)} left"
+
+
 def ago(moment: str, *, now: datetime | None = None) -> str:
     """`3m ago`, in the largest unit alone."""
     passed = max(0, int(((now or datetime.now(UTC)) - at(moment)).total_seconds()))

@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO
@@ -14,6 +14,8 @@ from halftone_client.shapes import RowError
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 DELIMITERS = ",;\t"
 HEADER_ALIASES = {"serialnumber": "sno"}
+LINES_A_ROW = 20
+"""A row of more lines is shown by its first alone."""
 BESIDE = 24
 """Characters that are shown before the mark of a line that is too long."""
 
@@ -28,7 +30,7 @@ class Marked:
 
 
 def lines_of(file: IO[bytes], wanted: Iterable[int]) -> dict[int, str]:
-    """Lines of a text file by number, from 1; reads no further than the last one that is wanted."""
+    """Rows of a text file by the number of their first line, from 1; reads little further than the last one."""
     numbers = {1, *wanted}
     file.seek(0)
     head = file.read(4)
@@ -44,8 +46,20 @@ def lines_of(file: IO[bytes], wanted: Iterable[int]) -> dict[int, str]:
 
 def _picked(file: IO[bytes], encoding: str, numbers: set[int], *, errors: str) -> dict[int, str]:
     blocks = codecs.iterdecode(iter(lambda: file.read(1 << 16), b""), encoding, errors)
-    lines = islice(_lines(blocks), max(numbers))
-    return {number: line for number, line in enumerate(lines, start=1) if number in numbers}
+    near = {number + more for number in numbers for more in range(LINES_A_ROW)}
+    lines = islice(_lines(blocks), max(near))
+    found = {number: line for number, line in enumerate(lines, start=1) if number in near}
+    return {number: _row(found, number) for number in numbers & found.keys()}
+
+
+def _row(lines: Mapping[int, str], number: int) -> str:
+    """The row that begins at a line, which may hold line breaks in quotes; the line alone if they do not end."""
+    row = lines[number]
+    for more in range(number + 1, number + LINES_A_ROW):
+        if row.count('"') % 2 == 0:
+            return row
+        row += "\n" + lines.get(more, "")
+    return lines[number]
 
 
 def _lines(blocks: Iterable[str]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -44,7 +45,7 @@ class Outputs:
     def command(self) -> str:
         """The options again, to be typed."""
         named = (("--output", self.csv), ("--zip", self.zip), ("--images", self.images))
-        return "".join(f" {option} {path}" for option, path in named if path)
+        return "".join(f" {option} {quote(str(path))}" for option, path in named if path)
 
 
 def write(session: Session, request: Request, outputs: Outputs) -> None:

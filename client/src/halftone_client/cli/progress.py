@@ -39,7 +39,7 @@ class Furthest:
 @contextmanager
 def watching(screen: Screen) -> Iterator[Shown]:
     """Something to call with each state of a request."""
-    if screen.err.is_terminal:
+    if is_live(screen):
         with _bar(screen) as progress:
             yield _Bar(progress)
     else:
@@ -55,6 +55,11 @@ def counting(screen: Screen, doing: str, *, total: int | None, in_bytes: bool) -
         yield progress
 
 
+def is_live(screen: Screen) -> bool:
+    """Whether a line can be written over."""
+    return screen.err.is_terminal and not screen.err.is_dumb_terminal
+
+
 def _bar(screen: Screen) -> Progress:
     return Progress(
         SpinnerColumn(style="cyan", finished_text=" "),
@@ -64,7 +69,7 @@ def _bar(screen: Screen) -> Progress:
         console=screen.err,
         expand=True,
         transient=True,
-        disable=not screen.err.is_terminal,
+        disable=not is_live(screen),
     )
 
 
@@ -77,10 +82,10 @@ class _Figures(TextColumn):
         parts.append(
             f"{amount(int(task.completed))}/{amount(int(task.total))}" if task.total else amount(int(task.completed))
         )
-        if task.speed and not task.finished:
-            parts.append(f"{amount(round(task.speed))}/s")
-        if (left := task.fields.get("left")) is not None and not task.finished:
-            parts.append(f"{amounts.seconds(left)} left")
+        if (speed := task.fields.get("speed") or task.speed) and not task.finished:
+            parts.append(f"{speed:.1f}/s" if speed < 9.95 else f"{amount(round(speed))}/s")
+        if (left := task.fields.get("left")) and not task.finished:
+            parts.append(amounts.left(left))
         text = Text("  ".join(parts))
         if failed := task.fields.get("failed"):
             text.append(f"  {failed:,} failed", "red")
@@ -102,6 +107,7 @@ class _Bar:
             completed=self._furthest(request),
             left=request["eta_seconds"],
             failed=counts["failed"],
+            speed=request.get("images_per_second"),
         )
 
 
@@ -118,6 +124,6 @@ class _Lines:
         if state == self._last or (now < self._next and counts["pending"]):
             return
         self._last, self._next = state, now + LINE_EVERY
-        left = "" if request["eta_seconds"] is None else f", {amounts.seconds(request['eta_seconds'])} left"
+        left = f", {amounts.left(request['eta_seconds'])}" if request["eta_seconds"] else ""
         failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
         self._screen.err.print(f"{state[0]:,} of {counts['total']:,} images{failed}{left}")

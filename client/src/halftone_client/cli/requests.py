@@ -106,7 +106,7 @@ def _row(request: Request) -> tuple[str | Text, ...]:
     counts = request["images"]
     return (
         request["request_id"],
-        Text(request["status"], summary.COLOURS[request["status"]]),
+        Text(request["status"], summary.COLOURS.get(request["status"], "")),
         f"{counts['total']:,}",
         f"{(counts['total'] - counts['pending']) / counts['total']:.0%}",
         Text(f"{counts['failed']:,}", "red") if counts["failed"] else "",

@@ -12,9 +12,18 @@ from rich.console import Console, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from halftone_client.cli.streams import is_unicode
+
 WIDEST = 40
 """Columns of a table's cell, except the last one's."""
 OK, WRONG, WARN = ("✓", "green"), ("X", "red"), ("!", "yellow")
+
+
+class Output(Console):
+    """One of both; Rich itself ends the process with 1 where a pipe has no reader."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 class Screen:
@@ -22,8 +31,8 @@ class Screen:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.out = Console(highlight=False, markup=False, soft_wrap=True)
-        self.err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.out = Output(highlight=False, markup=False, soft_wrap=True)
+        self.err = Output(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     @property
     def is_plain(self) -> bool:
@@ -31,15 +40,13 @@ class Screen:
         return self.as_json or not self.out.is_terminal
 
     def json(self, value: Any) -> None:
-        text = json.dumps(value, indent=2 if self.out.is_terminal else None, ensure_ascii=False)
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        indent = 2 if self.out.is_terminal else None
+        _write(json.dumps(value, indent=indent, ensure_ascii=not is_unicode(sys.stdout)))
 
     def plain(self, *cells: object) -> None:
         """One line of a pipe: cells between tabs."""
         line = "\t".join("" if cell is None else " ".join(str(cell).split()) for cell in cells)
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+        _write(line)
 
     def show(self, what: RenderableType = "") -> None:
         """A part of the result, for a person."""
@@ -79,3 +86,8 @@ class Screen:
         for row in cells:
             table.add_row(*row)
         self.out.print(table, soft_wrap=False)
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

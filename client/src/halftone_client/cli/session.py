@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from os import environ
+from shlex import quote
 from typing import Annotated
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import typer
 
@@ -14,7 +16,7 @@ from halftone_client.cli.exits import Failed, fail
 from halftone_client.cli.screen import WARN, Screen
 from halftone_client.client import Client
 from halftone_client.errors import HalftoneError, NoEvents, Refused, Unreachable
-from halftone_client.transport import pause
+from halftone_client.transport import NoTls, pause
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 BUSY = frozenset({429, 502, 503, 504})
@@ -32,6 +34,8 @@ class Session:
     def __init__(self, url: str, *, as_json: bool = False) -> None:
         self.url = url
         self.screen = Screen(as_json=as_json)
+        self.interrupted: tuple[str, ...] = ("Interrupted.",)
+        """What Ctrl-C says: how to go on from here."""
         self._said = ""
 
     @cached_property
@@ -43,7 +47,7 @@ class Session:
     def again(self, command: str) -> str:
         """A command to type, for the same service."""
         return f"halftone {command}" + (
-            f" --url {self.url}" if self.url != environ.get("HALFTONE_URL", DEFAULT_URL) else ""
+            f" --url {quote(self.url)}" if self.url != environ.get("HALFTONE_URL", DEFAULT_URL) else ""
         )
 
     def be_patient(self) -> None:
@@ -59,16 +63,26 @@ class Session:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Errors of the client as ends of the command."""
+        """Errors of the client and Ctrl-C as ends of the command."""
         try:
             yield
+        except KeyboardInterrupt:
+            fail(*self.interrupted, code=exits.INTERRUPTED)
         except Refused as refusal:
             raise _refused(refusal, self) from None
+        except NoTls as error:
+            fail(
+                _sentence(error),
+                "Check the address; SSL_CERT_FILE names the file of certificates to trust.",
+                code=exits.AWAY,
+            )
         except Unreachable as error:
             todo = f"Is it running there? `{self.again('doctor')}` looks closer; --url or HALFTONE_URL names another."
             fail(_sentence(error), todo, code=exits.AWAY)
         except HalftoneError as error:
             fail(_sentence(error))
+        except BrokenPipeError:
+            raise
         except OSError as error:
             name = f"{error.filename}: " if error.filename else ""
             fail(f"{name}{error.strerror or error}")
@@ -85,10 +99,15 @@ def _refused(refusal: Refused, session: Session) -> Failed:
             todo = ("Set HALFTONE_API_KEY=ht_…; the operator makes one with `make key NAME=shop`.",)
         case 403:
             todo = ("The operator makes another key with `make key NAME=shop SCOPES=read,write`.",)
-        case 404 if refusal.code == "not_found":
+        case 404 if refusal.code == "not_found" and not urlsplit(session.url).path.strip("/"):
             todo = (f"`{session.again('list')}` shows the requests of your account.",)
         case 404 | 405:
             what, todo = f"{session.url} does not look like Halftone: {what}", ("Check --url or HALFTONE_URL.",)
+        case 422 if refusal.code == "idempotency_key_reused":
+            what, todo = (
+                "The file was changed while it was uploaded before.",
+                ("--new sends it as it is now.",),
+            )
         case 415:
             todo = ("Save it as CSV (UTF-8), with the columns S. No., Product Name, Input Image Urls.",)
         case status if status in BUSY:
@@ -105,4 +124,8 @@ def id_of(text: str) -> str:
     """The id in what a person copied: the id, or an address of the request or of its page."""
     parts = urlsplit(text.strip())
     path = parts.fragment or parts.path
-    return path.rstrip("/").partition("requests/")[2].partition("/")[0] or path.strip("/")
+    found = path.rstrip("/").partition("requests/")[2].partition("/")[0] or path.strip("/")
+    try:
+        return str(UUID(found))
+    except ValueError:
+        fail(f"{text!r} is no id of a request.", "`halftone list` shows the requests of your account.")

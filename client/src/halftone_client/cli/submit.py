@@ -88,6 +88,8 @@ def submit(
     options = _options(quality, mode, format, max_side, webhook, skip_invalid=skip_invalid)
     with opened(file) as manifest, session.failures():
         submitted = _send(session, manifest, options, name=_named(file), new=new)
+        watch = session.again(f"watch {submitted['request_id']}{outputs.command()}")
+        session.interrupted = ("Interrupted; the service goes on without you.", f"Watch it: {watch}")
         _say_accepted(session, submitted, name=_named(file))
         if wait or outputs:
             request = session.client.request(submitted["request_id"]) if submitted["replayed"] else submitted
@@ -175,7 +177,9 @@ def _options(
         options["format"] = target.value
     if max_side is not None:
         options["max_side"] = max_side
-    if webhook:
+    if webhook is not None:
+        if not webhook:
+            fail("--webhook is empty.")
         options["webhook_url"] = webhook
     if skip_invalid:
         options["on_invalid"] = "skip"
@@ -194,12 +198,11 @@ def _uploading(session: Session, manifest: IO[bytes]) -> Iterator[Callable[[int]
 
 
 def _send(session: Session, manifest: IO[bytes], options: Options, *, name: str, new: bool) -> Submitted:
+    todo = "`halftone list` shows whether it arrived." if new else "Type it again: what arrived is not done twice."
+    session.interrupted = ("Interrupted while uploading.", todo)
     try:
         with _uploading(session, manifest) as advance:
             return session.client.submit(manifest, new=new, advance=advance, **options)
-    except KeyboardInterrupt:
-        todo = "Type it again without --new" if new else "Type the same command again"
-        fail("Interrupted while uploading.", f"{todo}: what arrived already is not done twice.", code=exits.INTERRUPTED)
     except Refused as refusal:
         if not refusal.errors:
             raise

@@ -88,7 +88,7 @@ def _fields(client: Client, request: Request) -> list[tuple[str, str | Text]]:
         ("Quality", f"{recipe}{side}"),
         ("Created", amounts.ago(request["created_at"]) + (f", run {request['run']}" if request["run"] > 1 else "")),
     ]
-    if left is not None and not request["finished_at"]:
+    if left and not request["finished_at"]:
         fields.append(("Left", amounts.seconds(left)))
     if request["webhook_url"]:
         fields.append(("Webhook", request["webhook_url"]))

@@ -7,6 +7,7 @@ only a `repeatable` one (GET, or with an idempotency key) is sent again.
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from halftone_client.errors import HalftoneError, Refused, Unreachable
 AGAIN = frozenset({429, 503})
 AGAIN_IF_REPEATABLE = frozenset({502, 504})
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+KEY = re.compile(r"[!-~]+", re.ASCII)
 Pause = Callable[[float, HalftoneError], None]
 
 
@@ -51,13 +53,18 @@ class Transport:
         self.patience = patience
         self.away = away
         self.pause = pause
+        key = (key or "").strip()  # a file that it was read from ends with a line end
+        if key and not KEY.fullmatch(key):  # it would stand in the library's error
+            raise HalftoneError("not a key that can be sent: it has a space, a line end or a letter that is not ASCII")
         headers = {"User-Agent": agent} | ({"Authorization": f"Bearer {key}"} if key else {})
         try:
             host = httpx.URL(self.base_url).host
+            if httpx.URL(self.base_url).userinfo:  # messages name the address
+                raise HalftoneError("an address with a name or a password in it is not taken")
             # A proxy of the environment cannot reach this machine's own loopback.
             self.http = httpx.Client(headers=headers, timeout=silence, trust_env=not _is_loopback(host))
         except (httpx.InvalidURL, ValueError) as error:
-            raise HalftoneError(f"not an address or a key that can be sent: {error}") from None
+            raise HalftoneError(f"not an address that can be called: {error}") from None
         if not host or not self.base_url.startswith(("http://", "https://")):
             raise HalftoneError(f"not an HTTP address: {base_url!r}; it looks like http://127.0.0.1:8080")
 

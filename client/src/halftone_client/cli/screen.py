@@ -12,18 +12,23 @@ from rich.console import Console, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from halftone_client.harmless import harmless, harmless_json
+
 WIDEST = 40
 """Columns of a table's cell, except the last one's."""
 OK, WRONG, WARN = ("✓", "green"), ("X", "red"), ("!", "yellow")
 
 
 class Screen:
-    """`as_json`: stdout gets one JSON document and nothing else."""
+    """`as_json`: stdout gets one JSON document and nothing else.
+
+    What it is given may come from strangers: nothing in it is markup, and it controls no terminal.
+    """
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.out = Console(highlight=False, markup=False, soft_wrap=True)
-        self.err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @property
     def is_plain(self) -> bool:
@@ -32,28 +37,28 @@ class Screen:
 
     def json(self, value: Any) -> None:
         text = json.dumps(value, indent=2 if self.out.is_terminal else None, ensure_ascii=False)
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{harmless_json(text)}\n")
         sys.stdout.flush()
 
     def plain(self, *cells: object) -> None:
         """One line of a pipe: cells between tabs."""
-        line = "\t".join("" if cell is None else " ".join(str(cell).split()) for cell in cells)
+        line = "\t".join("" if cell is None else harmless(" ".join(str(cell).split())) for cell in cells)
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
     def show(self, what: RenderableType = "") -> None:
         """A part of the result, for a person."""
-        self.out.print(what)
+        self.out.print(harmless(what) if isinstance(what, str) else what)
 
     def say(self, symbol: tuple[str, str], text: str, *more: str) -> None:
         """What happened, in a line, and further ones below it."""
         mark, colour = symbol
-        self.err.print(Text.assemble((mark, colour), " ", text))
+        self.err.print(Text.assemble((mark, colour), " ", harmless(text)))
         for line in more:
-            self.err.print(f"  {line}")
+            self.err.print(f"  {harmless(line)}")
 
     def note(self, text: str) -> None:
-        self.err.print(Text(text, "dim"))
+        self.err.print(Text(harmless(text), "dim"))
 
     def fields(self, pairs: Iterable[tuple[str, str | Text]]) -> None:
         """Names and values, aligned."""
@@ -61,12 +66,12 @@ class Screen:
         table.add_column(style="dim")
         table.add_column(overflow="fold")
         for name, value in pairs:
-            table.add_row(name, value)
+            table.add_row(name, _cell(value))
         self.out.print(table, soft_wrap=False)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: str = "") -> None:
         """`right`: the columns (between spaces) whose cells are numbers. The last one is cut to fit."""
-        cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+        cells = [[_cell(cell) for cell in row] for row in rows]
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim underline")
         used = 0
         for place, column in enumerate(columns):
@@ -79,3 +84,10 @@ class Screen:
         for row in cells:
             table.add_row(*row)
         self.out.print(table, soft_wrap=False)
+
+
+def _cell(content: str | Text) -> Text:
+    """A Text has one style, that of all of it."""
+    if isinstance(content, str):
+        return Text(harmless(content))
+    return Text(harmless(content.plain), content.style)

@@ -1,5 +1,6 @@
 """Alembic's entry: runs the migrations against DATABASE_URL, one process at a time; then sees to roles and secret."""
 
+import time
 from datetime import timedelta
 
 import psycopg
@@ -16,14 +17,36 @@ from shared.schemas.accounts import BOTH_SIGN
 from shared.settings import exit_with, from_environment
 
 LOCK = 0x68616C66  # "half": two stacks that start at once migrate one after the other
+LOCK_SECONDS, PAUSE_SECONDS, ATTEMPTS = 1, 2, 300
+"""A change of a table waits for those who read it, a backup for hours, and all others wait behind it: so it waits for
+less than a call does, and tries again."""
+IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 def run() -> None:
-    """Migrate in one transaction, under an advisory lock."""
+    """Migrate as soon as no table that has to be changed is held by a long transaction; for ten minutes at least."""
     settings = from_environment(MigrationSettings)
-    url = make_url(settings.database_url).set(drivername="postgresql+psycopg")
-    with _connect(create_engine(url)) as connection, connection.begin():
+    engine = create_engine(make_url(settings.database_url).set(drivername="postgresql+psycopg"))
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _migrate(engine, settings)
+        except OperationalError as error:
+            if not isinstance(error.orig, IN_USE):
+                raise
+            if attempt == ATTEMPTS:
+                exit_with(["a table stays in use (a backup, a long report?): nothing was migrated, start again later"])
+            if attempt == 1:
+                print("a table that the migration changes is in use: it waits for its turn", flush=True)
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def _migrate(engine: Engine, settings: MigrationSettings) -> None:
+    """In one transaction, under an advisory lock."""
+    with _connect(engine) as connection, connection.begin():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
         context.configure(connection=connection, target_metadata=SQLModel.metadata)
         with context.begin_transaction():
             context.run_migrations()

@@ -1,7 +1,7 @@
 """What strangers wrote is text on the page: names, addresses, answers of hosts and receivers, the address bar."""
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -9,8 +9,9 @@ from playwright.sync_api import Page, expect
 from deploy.demo.catalogue import manifest
 from tests.browser.conftest import Open
 from tests.browser.shop import Shop, picture
-from tests.browser.steps import compare, finished, upload
+from tests.browser.steps import compare, finished, give_key, upload
 from tests.origin import Behaviour, Exchange, Origin, body
+from tests.stack import Stack
 
 RUNS = "window.pwned=1"
 MARKUP = f"<img src=x onerror={RUNS}><b class=injected>b</b>"
@@ -116,3 +117,26 @@ def test_an_address_asks_for_nothing_but_a_request(open_tab: Open, address: str)
     expect(tab.page.get_by_role("heading", name=re.compile("There is no such (page|request)"))).to_be_visible()
     assert_text_alone(tab.page)
     assert tab.asked(r"/v1/(?!requests(\?|/0199aaaa-0000-7000-8000-000000000000/(images|events)))") == []
+
+
+def test_the_key_stays_in_the_tab_and_goes_to_the_service_alone(open_tab: Open, keyed: Stack) -> None:
+    tab = open_tab("/#/requests", base_url=keyed.base_url)
+    page, key = tab.page, keyed.key("hostile-content")
+    tab.expect_error(r"40[13] ")
+    asked: dict[str, str | None] = {}
+    page.on("request", lambda request: asked.update({urlsplit(request.url).path: request.headers.get("authorization")}))
+    give_key(page, "ht_\u2026\n")
+    expect(page.get_by_text("That key was not accepted")).to_be_visible()
+    give_key(page, f"\u200b{key}\n")
+    expect(page.get_by_role("heading", name="No requests yet")).to_be_visible()
+    page.goto("/#/account")
+    expect(page.get_by_role("heading", name="Usage")).to_be_visible()
+    assert asked["/v1/account"] == f"Bearer {key}"
+    assert {path for path, sent in asked.items() if sent and not path.startswith("/v1/")} == set()
+    kept = page.evaluate(
+        "[JSON.stringify(localStorage), document.cookie, location.href, document.documentElement.outerHTML]"
+    )
+    assert not [text for text in kept if key in text]
+    with page.expect_popup() as opened:
+        page.evaluate("window.open('/', '_blank', 'noopener')")
+    assert opened.value.evaluate("sessionStorage.length") == 0

@@ -17,26 +17,29 @@ from shared.schemas.accounts import BOTH_SIGN
 from shared.settings import exit_with, from_environment
 
 LOCK = 0x68616C66  # "half": two stacks that start at once migrate one after the other
-LOCK_SECONDS = 2
-"""How long a change of a table may wait for those who read it: all who come later wait behind it."""
-PAUSE_SECONDS = 2.0
-TRIES = 60
+LOCK_SECONDS, PAUSE_SECONDS, ATTEMPTS = 1, 2, 300
+"""A change of a table waits for those who read it, a backup for hours, and all others wait behind it: so it waits for
+less than a call does, and tries again."""
+IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 def run() -> None:
-    """Migrate, also while the services work: a change that does not get its table makes room and tries again."""
+    """Migrate as soon as no table that has to be changed is held by a long transaction; for ten minutes at least."""
     settings = from_environment(MigrationSettings)
     engine = create_engine(make_url(settings.database_url).set(drivername="postgresql+psycopg"))
-    for _ in range(TRIES):
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             _migrate(engine, settings)
         except OperationalError as error:
-            if not isinstance(error.orig, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+            if not isinstance(error.orig, IN_USE):
                 raise
+            if attempt == ATTEMPTS:
+                exit_with(["a table stays in use (a backup, a long report?): nothing was migrated, start again later"])
+            if attempt == 1:
+                print("a table that the migration changes is in use: it waits for its turn", flush=True)
             time.sleep(PAUSE_SECONDS)
         else:
             return
-    exit_with([f"DATABASE_URL: a long transaction holds a table, and {TRIES} tries to change it were in vain"])
 
 
 def _migrate(engine: Engine, settings: MigrationSettings) -> None:

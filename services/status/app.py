@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from services.status import account_routes, docs, events, files, page, report, routes
+from services.status import account_routes, docs, events, files, page, routes
 from services.status.problems import pages
 from services.status.reader import RequestReader
 from services.status.settings import StatusSettings
@@ -38,7 +38,7 @@ def create(settings: StatusSettings | None = None) -> Starlette:
     app.add_exception_handler(StorageError, _storage_away)
     app.state.reader = reader
     app.state.exports = FairSemaphore(files.EXPORTS_AT_ONCE)
-    app.state.reports = QueuedLimit("reports", running=report.AT_ONCE, waiting=report.MAY_WAIT)
+    app.state.long_reads = QueuedLimit("reports and sorted lists", running=routes.LONG_READS, waiting=routes.MAY_WAIT)
     app.state.poller = events.RequestPoller(reader.read_all)
     return app
 

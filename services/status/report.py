@@ -25,9 +25,6 @@ from shared.schemas.report_api import (
     ThroughputPoint,
 )
 
-AT_ONCE = 2
-"""Reports that the database makes for this process; each of a million images keeps one of its processors busy."""
-MAY_WAIT = 8
 LONGEST_SECONDS = 120
 """A million images take some 3 s, but a busy machine or a cold disk may need many times that."""
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)

@@ -26,6 +26,8 @@ from shared.schemas.tables import Image, RejectedRow
 T = TypeVar("T")
 Item = api.Shape | dict[str, Any]
 PRIVATE = {"Cache-Control": "private, no-cache"}
+LONG_READS, MAY_WAIT = 2, 8
+"""Reports and lists for which the database reads all images of a request; each keeps one of its processors busy."""
 
 
 def list_requests(http_request: HttpRequest) -> Response:
@@ -75,7 +77,8 @@ def list_rejected(http_request: HttpRequest) -> Response:
     return _list(http_request, read, _number_token, lambda row: row.error)
 
 
-def list_images(http_request: HttpRequest) -> Response:
+async def list_images(http_request: HttpRequest) -> Response:
+    """In turn with the reports where all images may have to be read for one page."""
     public_url = context_of(http_request, Context).settings.public_url
     order = params.sort_of(http_request)
     kept_original = params.optional_boolean_of(http_request, "kept_original")
@@ -89,10 +92,14 @@ def list_images(http_request: HttpRequest) -> Response:
 
     if order is ImageOrder.NUMBER:
         read = partial(images.list_images, only=only, after=params.after_of(http_request))
-        return _list(http_request, read, _number_token, view)
-    after = params.saved_after_of(http_request, order)
-    read = partial(images.list_images_by_saved, order=order, only=only, after=after)
-    return _list(http_request, read, saved_token, view)
+        listed = partial(_list, http_request, read, _number_token, view)
+    else:
+        after = params.saved_after_of(http_request, order)
+        read = partial(images.list_images_by_saved, order=order, only=only, after=after)
+        listed = partial(_list, http_request, read, saved_token, view)
+    if order is ImageOrder.NUMBER and kept_original is None:
+        return await run_in_threadpool(listed)
+    return await _in_turn(http_request, listed)
 
 
 async def get_report(http_request: HttpRequest) -> Response:
@@ -101,12 +108,17 @@ async def get_report(http_request: HttpRequest) -> Response:
     tag = views.report_tag(request.id, request.run, request.status)
     if tag and views.matches(tag, http_request.headers.get("if-none-match")):
         return Response(None, 304, PRIVATE | {"ETag": tag})
-    reports: QueuedLimit = http_request.app.state.reports
     read = partial(report.read, request_id=request.id)
-    async with reports.place(owner_of(http_request)):
-        found = await run_in_threadpool(_of_own_request, http_request, request.id, read)
+    found = await _in_turn(http_request, partial(_of_own_request, http_request, request.id, read))
     tag = views.report_tag(request.id, found.run, found.status)  # it may have been retried, or ended, meanwhile
     return answer(found, PRIVATE | ({"ETag": tag} if tag else {}))
+
+
+async def _in_turn(http_request: HttpRequest, read: Callable[[], T]) -> T:
+    """With few others at a time: each holds a connection, and the database, for as long as a large request takes."""
+    long_reads: QueuedLimit = http_request.app.state.long_reads
+    async with long_reads.place(owner_of(http_request)):
+        return await run_in_threadpool(read)
 
 
 def list_deliveries(http_request: HttpRequest) -> Response:

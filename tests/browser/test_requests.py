@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.shop import Shop, picture
@@ -127,3 +127,18 @@ def test_a_bad_key_is_told_and_a_good_one_is_kept_in_the_tab_only(open_tab: Open
     expect(tab.page.get_by_role("heading", name="No requests yet")).to_be_visible()
     kept = tab.page.evaluate("[Object.keys(sessionStorage), Object.keys(localStorage), document.cookie]")
     assert kept == [["halftone.key"], [], ""]
+
+
+def test_the_view_that_was_asked_for_last_is_shown(open_tab: Open) -> None:
+    page = open_tab("/docs").page
+    late: list[Route] = []
+    page.route("**/app/new-request.js", lambda route: late.append(route))  # noqa: PLW0108 - Playwright marks it
+    page.goto("/#/", wait_until="commit")
+    expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+    page.evaluate("location.hash = '#/requests'")
+    expect(page.get_by_role("heading", name="Requests", exact=True)).to_be_visible()
+    late[0].continue_()
+    page.evaluate("customElements.whenDefined('ht-new-request').then(() => null)")
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    expect(page.get_by_role("heading", name="Requests", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="New request")).to_have_count(0)

@@ -75,6 +75,20 @@ def test_an_example_sends_the_key_and_says_why_an_upload_is_refused(closed: Stac
     assert "/docs/problems/invalid_manifest" in refused.stdout + refused.stderr
 
 
+def test_the_key_is_no_argument_of_a_command(tmp_path: Path) -> None:
+    """Others on the machine see those; a curl of ours notes its own."""
+    curl = tmp_path / "curl"
+    curl.write_text('#!/bin/sh\necho "$@" >>arguments\ncat >>input\n')
+    curl.chmod(0o755)
+    (tmp_path / "products.csv").touch()
+
+    run("upload.sh", tmp_path, HALFTONE_API_KEY="ht_id_secret", PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+    assert "products.csv" in (tmp_path / "arguments").read_text()
+    assert "secret" not in (tmp_path / "arguments").read_text()
+    assert "Authorization: Bearer ht_id_secret\n" in (tmp_path / "input").read_text()
+
+
 @each_upload
 def test_the_readme_and_the_docs_have_the_example_itself(stack: Stack, name: str) -> None:
     text = (EXAMPLES / name).read_text(encoding="utf-8")

@@ -4,11 +4,12 @@ import json
 import os
 import queue
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,28 @@ def test_a_receiver_takes_a_delivery(
     assert [attempt["status_code"] for attempt in found["attempts"]] == [204]
 
 
+@each_language
+def test_a_receiver_lives_on_after_what_no_service_sends(stack: Stack, receivers: Path, name: str) -> None:
+    """An upload that breaks off ended the one in JavaScript."""
+    host, port = stack.hosts[4].split(":")
+    with receiver(receivers, name, place=stack.hosts[4], secret=WRONG) as running:
+        for head in ("Content-Length: 100", "Content-Length: 99999999999", "Content-Length: -1", "X-No: length"):
+            with socket.create_connection((host, int(port)), timeout=10) as connection:
+                connection.sendall(f"POST /hook HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\nhalf".encode())
+        with suppress(httpx.TransportError):  # it may close the connection before it was all sent
+            assert httpx.post(running.url, content=b"x" * 5_000_000, timeout=30).status_code == 400
+        until(lambda: answers(running.url))
+
+
+def test_the_receiver_in_python_waits_for_no_body_that_is_no_event(stack: Stack, receivers: Path) -> None:
+    host, port = stack.hosts[4].split(":")
+    with receiver(receivers, "webhook.py", place=stack.hosts[4], secret=WRONG):
+        for length in ("99999999999", "-1"):
+            with socket.create_connection((host, int(port)), timeout=8) as connection:
+                connection.sendall(f"POST /hook HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode())
+                assert connection.recv(20).startswith(b"HTTP/1.0 400")
+
+
 def test_a_delivery_is_what_the_openapi_document_shows(stack: Stack, http: httpx.Client, origin: Origin) -> None:
     document = http.get("/openapi.json").json()
     (operation,) = (webhook["post"] for webhook in document["webhooks"].values())
@@ -163,7 +186,7 @@ def test_a_receiver_refuses_what_is_old_or_was_changed(stack: Stack, receivers: 
     old = signed_headers("event-1", body, secrets=[secret], now=now - timedelta(minutes=6))
     early = signed_headers("event-1", body, secrets=[secret], now=now + timedelta(minutes=6))
     fresh = signed_headers("event-1", body, secrets=[secret], now=now)
-    with receiver(receivers, name, place=stack.hosts[1], secret=secret) as running:
+    with receiver(receivers, name, place=stack.hosts[3], secret=secret) as running:
         assert httpx.post(running.url, content=body, headers=fresh).status_code == 204
         assert running.line() == "request.completed 1 event-1"
         for headers, sent in ((old, body), (early, body), (fresh, body + " "), (fresh | {"webhook-id": "2"}, body)):

@@ -12,6 +12,7 @@ from zlib import crc32
 import httpx
 
 from halftone_client.errors import HalftoneError, Incomplete
+from halftone_client.harmless import UNSAFE
 from halftone_client.transport import Transport
 from halftone_client.upload import Advance
 
@@ -19,6 +20,7 @@ HEADER = Struct("<4s5H3I2H")  # of a member: PKWARE's APPNOTE 4.3.7
 MEMBER, DIRECTORY, EMPTY = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 STORED = 0
 MISSING = "MISSING.txt"
+PICTURES = (".jpg", ".png", ".webp", ".avif", ".gif")
 ATTEMPTS = 3
 T = TypeVar("T")
 
@@ -55,7 +57,14 @@ class Tally:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside `path` that takes its name if all goes well, and is gone otherwise."""
+    """A temporary file beside `path` that takes its name if all goes well, and is gone otherwise.
+
+    What is no file (`/dev/null`, a pipe) is written to: root could replace it, for the whole machine.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as special:
+            yield special
+        return
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:40]}.", delete=False) as part:
         try:
             yield part
@@ -72,11 +81,13 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
 
 def save(chunks: Iterator[bytes], path: Path, advance: Advance) -> int:
     """Write the chunks to `path`; the number of bytes."""
+    size = 0
     with replaced(path) as part:
         for chunk in chunks:
             part.write(chunk)
             advance(len(chunk))
-        return part.tell()
+            size += len(chunk)
+    return size
 
 
 def unpack(chunks: Iterator[bytes], folder: Path, advance: Advance) -> list[str]:
@@ -109,15 +120,15 @@ def unpack(chunks: Iterator[bytes], folder: Path, advance: Advance) -> list[str]
 
 
 def safe_name(name: str) -> str:
-    """`name`, which comes from outside, if it is that of a file in a folder and nothing else.
+    """`name`, which comes from outside, if it is that of a picture in a folder and nothing else.
 
     Raises:
-        HalftoneError: it would lead elsewhere.
+        HalftoneError: it would lead elsewhere, or take the place of something else than a picture.
 
     """
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if path.name != name or name in (".", "..") or "\0" in name or ":" in name:
-            raise HalftoneError(f"the archive has a member with an unsafe name: {name!r}")
+    one_part = all(path.name == name for path in (PurePosixPath(name), PureWindowsPath(name)))
+    if not one_part or name.startswith(".") or not name.endswith(PICTURES) or ":" in name or UNSAFE.search(name):
+        raise HalftoneError(f"the archive has a member with an unsafe name: {name!r}")
     return name
 
 

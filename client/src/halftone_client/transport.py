@@ -24,6 +24,7 @@ from halftone_client.errors import HalftoneError, Refused, Unreachable
 AGAIN = frozenset({429, 503})
 AGAIN_IF_REPEATABLE = frozenset({502, 504})
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+KEY = re.compile(r"[!-~]+", re.ASCII)
 Pause = Callable[[float, HalftoneError], None]
 
 
@@ -50,7 +51,8 @@ class Transport:
         pause: Pause = pause,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        if key and not (key.isascii() and key.isprintable() and " " not in key):
+        key = (key or "").strip()  # a file that it was read from ends with a line end
+        if key and not KEY.fullmatch(key):  # it would stand in the library's error
             raise HalftoneError("the API key has characters that no key has: copy it whole and alone")
         self.patience = patience
         self.away = away
@@ -58,6 +60,8 @@ class Transport:
         headers = {"User-Agent": agent} | ({"Authorization": f"Bearer {key}"} if key else {})
         try:
             host = httpx.URL(self.base_url).host
+            if httpx.URL(self.base_url).userinfo:  # messages name the address
+                raise HalftoneError("an address with a name or a password in it is not taken")
             # A proxy of the environment cannot reach this machine's own loopback; its certificates hold there, too.
             trust_env, verify = not _is_loopback(host), httpx.create_ssl_context()
             self.http = httpx.Client(headers=headers, timeout=silence, trust_env=trust_env, verify=verify)

@@ -1,13 +1,24 @@
 """Images by what they save, and by whether the source's image data was kept."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 from uuid import UUID
 
 import httpx
 import pytest
+from sqlmodel.sql.expression import SelectOfScalar
 
+from services.status import images
+from services.status.app import create
+from services.status.images import ImageFilter
+from services.status.routes import LONG_READS
+from services.status.settings import StatusSettings
 from shared.db import Database
+from shared.schemas.tables import Image
 from tests.integration.status import seed
 from tests.integration.status.conftest import read_all
+from tests.serving import serving
 
 SAVED = {1: 600, 2: None, 3: -50, 4: 600, 5: 0, 6: None, 7: 900, 8: 600, 9: None}
 """By image: 2 has failed, 6 and 9 are pending."""
@@ -93,3 +104,26 @@ def test_an_order_or_a_filter_that_does_not_exist_is_refused(
     answer = client.get(f"/v1/requests/{with_savings(database)}/images", params=params)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+
+
+@pytest.mark.parametrize("query", ["sort=saved", "sort=-saved", "kept_original=true"])
+def test_pages_for_which_all_images_are_read_take_turns_with_the_reports(
+    settings: StatusSettings, database: Database, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """One account would hold all connections to the database: another's read took seconds."""
+    request_id, filtered, under_way, seen = with_savings(database), images._images, set[int](), list[int]()
+
+    def counted(request_id: UUID, only: ImageFilter) -> SelectOfScalar[Image]:
+        under_way.add(get_ident())
+        seen.append(len(under_way))
+        time.sleep(0.05)
+        under_way.discard(get_ident())
+        return filtered(request_id, only)
+
+    monkeypatch.setattr(images, "_images", counted)
+    with serving(create(settings)) as address, ThreadPoolExecutor(6) as clients:
+        url = f"{address}/v1/requests/{request_id}/images?{query}"
+        assert {answer.status_code for answer in clients.map(httpx.get, [url] * 6)} == {200}
+
+    assert len(seen) == 6
+    assert max(seen) <= LONG_READS

@@ -1,4 +1,5 @@
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,36 @@ def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> None
     with pytest.raises(HalftoneError, match="unsafe name"):
         unpack(pieces(archive({name: b"x"})), folder, ignored)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Makefile", ".bashrc", ".a.jpg", "run.sh", "a.jpg.sh", "1_\x1b[2J.jpg", "1_\u202egpj.jpg"]
+)
+def test_only_pictures_are_written_and_their_names_are_plain(tmp_path: Path, name: str) -> None:
+    """A service that is not what it seems must not replace what stands in the folder."""
+    with pytest.raises(HalftoneError, match="unsafe name"):
+        unpack(pieces(archive({name: b"x"})), tmp_path, ignored)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "mine")
+    unpack(pieces(archive({"a.jpg": b"new"})), tmp_path, ignored)
+    assert ((tmp_path / "mine").read_bytes(), (tmp_path / "a.jpg").read_bytes()) == (b"mine", b"new")
+
+
+def test_what_is_no_file_is_written_to_and_stays_what_it_is(tmp_path: Path) -> None:
+    """`--zip /dev/null`, by root."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert save(iter([b"ab", b"c"]), path, ignored) == 3
+        assert os.read(reader, 9) == b"abc"
+    finally:
+        os.close(reader)
+    assert path.is_fifo()
 
 
 def test_what_is_not_ours_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from deploy.demo.origin import head
 from halftone_client import Client, HalftoneError, Incomplete, Refused, Unreachable
 from halftone_client.shapes import Request
-from tests.origin import Behaviour, Exchange, Origin, body, close_at_once, garbage, reset_after, status
+from tests.origin import Behaviour, Exchange, Origin, body, close_at_once, garbage, redirect, reset_after, status
 from tests.stack import reserve_ports
 
 REQUEST = {"request_id": "r", "run": 1, "status": "completed", "images": {"total": 1, "pending": 0}}
@@ -19,6 +19,16 @@ MANIFEST = b"S. No.,Product Name,Input Image Urls\n1,Shoe,http://a.example/b.jpg
 
 def answered(value: object, **headers: str) -> Behaviour:
     return body(json.dumps(value).encode(), headers=headers)
+
+
+def noting(headers: list[dict[str, str]], behaviour: Behaviour) -> Behaviour:
+    """Also keeps the headers that came."""
+
+    def answer(exchange: Exchange) -> None:
+        headers.append(dict(exchange.request.headers))
+        behaviour(exchange)
+
+    return answer
 
 
 def in_turn(*behaviours: Behaviour) -> Behaviour:
@@ -210,3 +220,37 @@ def test_a_list_is_read_page_by_page_as_it_is_needed(host: Origin, client: Clien
     assert next(images)["number"] == 1
     assert host.hits("/v1/requests/r/images") == 1
     assert [image["number"] for image in images] == [2, 3]
+
+
+@pytest.mark.parametrize("key", ["ht_a\nht_secret", "ht_a secret", "ht_secret\u2026", "ht_\x1bsecret"])
+def test_a_key_that_cannot_be_sent_is_in_no_message(host: Origin, key: str) -> None:
+    with pytest.raises(HalftoneError) as caught:
+        Client(host.url(""), key=key, away=0).account()
+    assert "secret" not in str(caught.value)
+
+
+def test_the_line_end_of_a_file_is_no_part_of_the_key(host: Origin) -> None:
+    came: list[dict[str, str]] = []
+    host.on("/v1/account", noting(came, answered({})))
+    with Client(host.url(""), key="ht_a_b\n") as client:
+        client.account()
+    assert came[0]["authorization"] == "Bearer ht_a_b"
+
+
+@pytest.mark.parametrize("address", ["http://shop:secret@127.0.0.1:1", "ftp://shop:secret@a.example"])
+def test_a_password_in_the_address_is_in_no_message(address: str) -> None:
+    with pytest.raises(HalftoneError) as caught:
+        Client(address, away=0).account()
+    assert "secret" not in str(caught.value)
+
+
+def test_the_key_does_not_follow_a_redirect_to_another_host(host: Origin) -> None:
+    first: list[dict[str, str]] = []
+    second: list[dict[str, str]] = []
+    with Origin(port=reserve_ports(1)[0]) as other:
+        other.on("/v1/account", noting(second, answered({})))
+        host.on("/v1/account", noting(first, redirect(other.url("/v1/account"))))
+        with Client(host.url(""), key="ht_a_b") as client:
+            client.account()
+    assert "authorization" in first[0]
+    assert "authorization" not in second[0]

@@ -9,6 +9,7 @@ from typing import IO
 
 from rich.cells import cell_len
 
+from halftone_client.harmless import in_place
 from halftone_client.shapes import RowError
 
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -75,8 +76,8 @@ def _lines(blocks: Iterable[str]) -> Iterator[str]:
 def mark(error: RowError, line: str, header: str, *, width: int) -> Marked:
     """Where in its line the error is; the whole cell if the value is not found in it."""
     begin, end = _place(error, line, header)
-    before = "".join(" " if ord(one) < 32 else one for one in line[:begin])
-    shown = "".join(" " if ord(one) < 32 else one for one in line)
+    line = in_place(line)
+    shown, before = line, line[:begin]
     if cell_len(shown) > width:
         start = max(0, begin - BESIDE) if cell_len(shown[:end]) >= width - 1 else 0
         shown, before = ("…" if start else "") + shown[start:], ("…" if start else "") + before[start:]

@@ -8,6 +8,7 @@ from rich.text import Text
 from halftone_client.cli import amounts
 from halftone_client.cli.carets import lines_of, mark
 from halftone_client.cli.screen import WRONG, Screen
+from halftone_client.harmless import harmless
 from halftone_client.shapes import RowError
 
 SHOWN = 20
@@ -27,7 +28,7 @@ def print_marked(screen: Screen, errors: Sequence[RowError], manifest: IO[bytes]
     screen.say(WRONG, f"{name} has {amounts.many(count, 'error')}")
     for error in shown:
         screen.err.print()
-        screen.err.print(Text.assemble((f"  {_place(error)}", "bold"), error["detail"]))
+        screen.err.print(Text.assemble((f"  {_place(error)}", "bold"), harmless(error["detail"])))
         if (line := lines.get(error["line"] or 0)) is not None:
             _print_line(screen, error, line, lines.get(1, ""))
     screen.err.print()

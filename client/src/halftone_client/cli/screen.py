@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from halftone_client.cli.streams import is_unicode
+from halftone_client.harmless import harmless, harmless_json
 
 WIDEST = 40
 """Columns of a table's cell, except the last one's."""
@@ -27,12 +28,15 @@ class Output(Console):
 
 
 class Screen:
-    """`as_json`: stdout gets one JSON document and nothing else."""
+    """`as_json`: stdout gets one JSON document and nothing else.
+
+    What it is given may come from strangers: nothing in it is markup, and it controls no terminal.
+    """
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.out = Output(highlight=False, markup=False, soft_wrap=True)
-        self.err = Output(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.out = Output(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self.err = Output(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @property
     def is_plain(self) -> bool:
@@ -41,26 +45,26 @@ class Screen:
 
     def json(self, value: Any) -> None:
         indent = 2 if self.out.is_terminal else None
-        _write(json.dumps(value, indent=indent, ensure_ascii=not is_unicode(sys.stdout)))
+        _write(harmless_json(json.dumps(value, indent=indent, ensure_ascii=not is_unicode(sys.stdout))))
 
     def plain(self, *cells: object) -> None:
         """One line of a pipe: cells between tabs."""
-        line = "\t".join("" if cell is None else " ".join(str(cell).split()) for cell in cells)
+        line = "\t".join("" if cell is None else harmless(" ".join(str(cell).split())) for cell in cells)
         _write(line)
 
     def show(self, what: RenderableType = "") -> None:
         """A part of the result, for a person."""
-        self.out.print(what)
+        self.out.print(harmless(what) if isinstance(what, str) else what)
 
     def say(self, symbol: tuple[str, str], text: str, *more: str) -> None:
         """What happened, in a line, and further ones below it."""
         mark, colour = symbol
-        self.err.print(Text.assemble((mark, colour), " ", text))
+        self.err.print(Text.assemble((mark, colour), " ", harmless(text)))
         for line in more:
-            self.err.print(f"  {line}")
+            self.err.print(f"  {harmless(line)}")
 
     def note(self, text: str) -> None:
-        self.err.print(Text(text, "dim"))
+        self.err.print(Text(harmless(text), "dim"))
 
     def fields(self, pairs: Iterable[tuple[str, str | Text]]) -> None:
         """Names and values, aligned."""
@@ -68,12 +72,12 @@ class Screen:
         table.add_column(style="dim")
         table.add_column(overflow="fold")
         for name, value in pairs:
-            table.add_row(name, value)
+            table.add_row(name, _cell(value))
         self.out.print(table, soft_wrap=False)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: str = "") -> None:
         """`right`: the columns (between spaces) whose cells are numbers. The last one is cut to fit."""
-        cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+        cells = [[_cell(cell) for cell in row] for row in rows]
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim underline")
         used = 0
         for place, column in enumerate(columns):
@@ -91,3 +95,10 @@ class Screen:
 def _write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def _cell(content: str | Text) -> Text:
+    """A Text has one style, that of all of it."""
+    if isinstance(content, str):
+        return Text(harmless(content))
+    return Text(harmless(content.plain), content.style)

@@ -63,7 +63,7 @@ class Service extends EventTarget {
 
   /** @param {string} key */
   setKey(key) {
-    sessionStorage.setItem(KEY, key.trim());
+    sessionStorage.setItem(KEY, key.replace(/[^!-~]/g, "")); // what no header holds would look like a service that is away
     const asking = this.#asking;
     this.#asking = null;
     asking?.resolve();

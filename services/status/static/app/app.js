@@ -43,9 +43,11 @@ export class HtApp extends LitElement {
   }
 
   async #go({ focus }) {
-    const route = routeOf(location.hash);
+    const route = (this.going = routeOf(location.hash));
     const moved = route.view !== this.route?.view || route.id !== this.route?.id;
-    this.failed = await route.load().then(() => false, () => true);
+    const failed = await route.load().then(() => false, () => true);
+    if (route !== this.going) return; // the address is another one by now
+    this.failed = failed;
     this.route = route;
     if (moved) document.title = `${route.title} – Halftone`;
     await this.updateComplete;

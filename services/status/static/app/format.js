@@ -14,6 +14,9 @@ const AGES = [
   [7 * 86_400, 86_400, "day"],
 ];
 
+/** They would show gpj.exe as exe.jpg, and turn what stands beside it. */
+const TURNING = /[\p{Cc}\p{Bidi_Control}]/u;
+
 /** @param {number | null | undefined} value "12,345" */
 export function number(value) {
   return value == null ? NONE : WHOLE.format(value);
@@ -86,7 +89,8 @@ export function fileName(url) {
   if (parts === null) return url;
   const name = parts.pathname.split("/").filter(Boolean).at(-1) ?? parts.host;
   try {
-    return decodeURIComponent(name);
+    const decoded = decodeURIComponent(name);
+    return TURNING.test(decoded) ? name : decoded;
   } catch {
     return name;
   }

@@ -6,12 +6,21 @@ import { Webhook } from "standardwebhooks";
 const { WEBHOOK_SECRET, PORT = "9000" } = process.env;
 const webhook = new Webhook(WEBHOOK_SECRET);
 
-createServer(async (request, response) => {
+/** The body as it came: the signature is over these bytes. */
+async function read(request) {
   const chunks = [];
-  for await (const chunk of request) chunks.push(chunk);
-  const body = Buffer.concat(chunks).toString("utf8"); // as it came: the signature is over these bytes
+  let size = 0;
+  for await (const chunk of request) {
+    size += chunk.length;
+    if (size > 1_000_000) throw new Error("an event is some kB");
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+createServer(async (request, response) => {
   try {
-    const event = webhook.verify(body, request.headers);
+    const event = webhook.verify(await read(request), request.headers);
     // A delivery may come twice, with the same webhook-id. Answer soon, and work on it afterwards.
     console.log(`${event.type} ${event.data.request_id} ${request.headers["webhook-id"]}`);
     response.writeHead(204).end();

@@ -62,7 +62,7 @@ export class HtAccount extends LitElement {
 
   #administration({ scopes, key_id: own }) {
     if (!scopes.includes("admin")) {
-      return html`<section class="panel" aria-labelledby="no-admin"><h2 id="no-admin">Keys, signing secret and audit log</h2>
+      return html`<section class="panel stack tight" aria-labelledby="no-admin"><h2 id="no-admin">Keys, signing secret and audit log</h2>
         <p class="quiet">They are shown to keys that may <code>admin</code>. This one may not. Whoever runs this Halftone makes such a key with <code>make key NAME=${this.account.name} SCOPES=read,write,admin</code>.</p></section>`;
     }
     return html`<ht-keys .own=${own} @changed=${this.#changed}></ht-keys>
@@ -109,10 +109,10 @@ function usage({ limits, usage: used }) {
   return html`<section class="panel stack usage" aria-labelledby="usage"><h2 id="usage">Usage</h2>
     <dl class="meters">
       ${meter("Requests under way", used.open_requests, limits.open_requests, number)}
-      ${meter("Images today", used.images_today, limits.images_per_day, number, html`<span title=${exactTime(used.day_ends_at)}>starts again from 0 on ${dateTime(used.day_ends_at)}</span>`)}
+      ${meter("Images today", used.images_today, limits.images_per_day, number, html`<span title=${exactTime(used.day_ends_at)}>Starts again from 0 on ${dateTime(used.day_ends_at)}</span>`)}
       ${meter("Bytes of renditions", used.stored_bytes, limits.stored_bytes, bytes)}
     </dl>
-    <p class="quiet small">At most ${limits.calls_per_second === null ? "any number of" : number(limits.calls_per_second)} calls per second and ${limits.uploads_per_minute === null ? "any number of" : number(limits.uploads_per_minute)} uploads per minute.</p></section>`;
+    <p class="quiet small">${pace("Calls", limits.calls_per_second, "per second")} ${pace("Uploads", limits.uploads_per_minute, "per minute")}</p></section>`;
 }
 
 function meter(name, value, limit, shown, hint = nothing) {
@@ -121,6 +121,10 @@ function meter(name, value, limit, shown, hint = nothing) {
   return html`<div><dt class="small">${name}</dt><dd class="amount">${shown(value)} <span class="quiet">${of}</span></dd>
     <dd><svg class="meter ${share >= 90 ? "full" : ""}" ?data-none=${limit === null} aria-hidden="true"><rect class="ground" width="100%" height="100%"></rect><rect class="filled" width="${share}%" height="100%"></rect></svg></dd>
     ${hint === nothing ? nothing : html`<dd class="hint">${hint}</dd>`}</div>`;
+}
+
+function pace(what, limit, time) {
+  return limit === null ? `${what}: no limit.` : `${what}: at most ${number(limit)} ${time}.`;
 }
 
 /** @param {string[]} scopes */

@@ -12,7 +12,6 @@ import "./viewer.js";
 
 const TABS = { products: "Products", images: "Images", figures: "Figures", deliveries: "Webhooks" };
 const LAZY = { figures: () => import("./plots.js"), deliveries: () => import("./deliveries.js") };
-const RATE_MS = 15_000;
 const FAILURES_MS = 3000;
 const FAILURES_SHOWN = 3;
 
@@ -25,7 +24,6 @@ export class HtRequest extends LitElement {
   constructor() {
     super();
     this.filter = "";
-    this.seen = [];
     this.failures = [];
     this.running = false; // whether it ever ran before the reader's eyes: then nothing moves when it ends
     this.loaded = {};
@@ -54,7 +52,6 @@ export class HtRequest extends LitElement {
   async #follow() {
     this.following?.abort();
     const { signal } = (this.following = new AbortController());
-    this.seen = [];
     try {
       await stream(`/v1/requests/${this.requestId}/events`, (event) => this.#take(event.data), { signal });
     } catch (problem) {
@@ -64,8 +61,6 @@ export class HtRequest extends LitElement {
 
   #take(request) {
     const failed = request.images.failed !== (this.request?.images.failed ?? 0);
-    const now = performance.now();
-    this.seen = [...this.seen, { at: now, settled: settledOf(request) }].filter(({ at }) => now - at < RATE_MS);
     if (this.request?.outcome === null && request.outcome) notify(ending(request));
     this.request = request;
     this.running ||= request.outcome === null;
@@ -170,7 +165,7 @@ export class HtRequest extends LitElement {
       ${bar(request, "Images done")}
       <dl class="facts">
         ${running
-          ? html`<div><dt>Done</dt><dd>${percent(request.progress)}</dd></div><div><dt>Images/s</dt><dd>${rate(this.#rate())}</dd></div>`
+          ? html`<div><dt>Done</dt><dd>${percent(request.progress)}</dd></div><div><dt>Images/s</dt><dd>${rate(request.images_per_second)}</dd></div>`
           : html`<div><dt>Compressed</dt><dd>${number(images.completed)}</dd></div>${images.cancelled ? html`<div><dt>Cancelled</dt><dd>${number(images.cancelled)}</dd></div>` : html`<div><dt>Took</dt><dd>${duration(secondsOf(request))}</dd></div>`}`}
         <div><dt>Failed</dt><dd class=${images.failed ? "failed" : ""}>${number(images.failed)}</dd></div>
         <div><dt>Before</dt><dd>${bytes(sums.source)}</dd></div>
@@ -179,12 +174,6 @@ export class HtRequest extends LitElement {
       </dl>
       ${this.running || images.failed ? this.#failures() : nothing}
     </section>`;
-  }
-
-  /** Settled images a second, over the last 15 s of this page. */
-  #rate() {
-    const [first, last] = [this.seen[0], this.seen.at(-1)];
-    return first && last.at - first.at > 900 ? (1000 * (last.settled - first.settled)) / (last.at - first.at) : null;
   }
 
   #failures() {

@@ -41,9 +41,7 @@ def test_an_upload_that_falls_silent_is_refused(
     monkeypatch.setattr(body, "MIN_RATE", 0.001)
     with begun(address, path) as connection:
         answer = b""
-        while (
-            b"slow_upload" not in answer
-        ):  # its end comes some seconds later: what is not read would be lost by a reset
+        while b"slow_upload" not in answer:  # the connection ends some seconds later
             answer += (more := connection.recv(1 << 16))
             assert more, answer
     assert answer.startswith(b"HTTP/1.1 " + status)

@@ -65,12 +65,12 @@ test-fast: $(READY) ## run the tests that start no server
 	$(PY) -m pytest -q -n 2 tests/unit tests/contracts
 
 browser-pictures: $(READY) ## make the README's pictures of the web page anew
+	@$(PY) -m tests.programs chromium
 	$(PY) -m tests.browser.pictures
 
 browser-test: $(READY) ## drive the web page with the system's Chromium; screenshots go to .test/browser
-	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || test "$$(id -u)" != 0 || \
-		{ apt-get -qq update && apt-get -qq install --no-install-recommends -y chromium >/dev/null; }
-	$(PY) -m pytest -q -m browser tests/browser
+	@$(PY) -m tests.programs chromium
+	$(PY) -m pytest -n 2 --dist loadfile -m browser tests/browser
 
 chaos: $(READY) ## break one part after the other and check that nothing is lost
 	$(PY) -m tests.chaos run --minutes 15 --seeds 20

@@ -49,16 +49,24 @@ def workspace(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def servers(workspace: Path) -> Iterator[Stack]:
+def cluster(workspace: Path) -> Path:
+    """The folder of a stack that was started for the first time and stopped, for `Stack(like=...)`."""
+    with Stack(workspace / "cluster", servers_only=True) as stack:
+        assert stack.log().count("bringing the tables up to date") == 1
+    return stack.data_dir
+
+
+@pytest.fixture(scope="session")
+def servers(workspace: Path, cluster: Path) -> Iterator[Stack]:
     """PostgreSQL and Valkey, nothing else; its database `halftone` is migrated and the template of all others."""
-    with Stack(workspace / "servers", servers_only=True) as stack:
+    with Stack(workspace / "servers", servers_only=True, like=cluster) as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
-def stack(workspace: Path) -> Iterator[Stack]:
+def stack(workspace: Path, cluster: Path) -> Iterator[Stack]:
     """Everything, through the gateway, with two workers."""
-    with Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}) as stack:
+    with Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}, like=cluster) as stack:
         yield stack
 
 

@@ -83,7 +83,10 @@ def pings(redis_url: str) -> bool:
 
 
 class Stack:
-    """`hosts` are `127.0.0.1:port`, free, from which images may come and to which webhooks may go."""
+    """`hosts` are `127.0.0.1:port`, free, from which images may come and to which webhooks may go.
+
+    `like`: the folder of a stopped stack, with a copy of which the first start takes half the time.
+    """
 
     def __init__(
         self,
@@ -92,8 +95,10 @@ class Stack:
         servers_only: bool = False,
         env: Mapping[str, str] | None = None,
         module: str = "deploy.local",
+        like: Path | None = None,
     ) -> None:
         self.data_dir = folder
+        self._like = like
         self.log_path = folder.with_suffix(".log")
         self.port, *self.host_ports = reserve_ports(9)
         self.hosts = [f"127.0.0.1:{port}" for port in self.host_ports]
@@ -124,6 +129,8 @@ class Stack:
         """Start and wait until all of it is ready; start again what was killed."""
         if self._process is not None:
             self._process.wait(STOP_WITHIN)
+        if self._like is not None and not self.data_dir.exists():
+            subprocess.run(["cp", "-a", self._like, self.data_dir], check=True)  # the cluster's owner may be nobody
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,

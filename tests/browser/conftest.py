@@ -1,7 +1,6 @@
 """A real stack, an image host with real pictures, and tabs of the system's Chromium that forgive nothing."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests import programs
 from tests.api import Client
 from tests.browser.shop import Shop
 from tests.browser.tab import Tab
@@ -16,10 +16,10 @@ from tests.origin import Origin
 from tests.stack import FOLDER, Stack
 
 SCREENSHOTS = FOLDER / "browser"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# As root Chromium starts only without its sandbox. The others keep it from asking Google's hosts at every start.
+# They keep it from asking Google's hosts at every start. Playwright adds --no-sandbox, without which neither root nor a
+# container could start it; it shows our own page only.
 FLAGS = [
-    *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic", "--disable-sync"),
+    *("--disable-dev-shm-usage", "--disable-gpu", "--disable-quic", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--no-first-run"),
 ]
 
@@ -27,17 +27,9 @@ Open = Callable[..., Tab]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs all of these: they share a stack and a browser."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
-def chromium_path() -> str:
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    assert path is not None, "no Chromium: apt-get install chromium"
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +38,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     home = str(tmp_path_factory.mktemp("home"))
     env = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS, env=dict(env))
+        browser = playwright.chromium.launch(executable_path=programs.path("chromium"), args=FLAGS, env=dict(env))
         yield browser
         browser.close()
 
@@ -69,9 +61,10 @@ def api(stack: Stack) -> Client:
 
 
 @pytest.fixture(scope="session")
-def keyed(workspace: Path) -> Iterator[Stack]:
+def keyed(workspace: Path, cluster: Path) -> Iterator[Stack]:
     """Everything, with API keys required."""
-    with Stack(workspace / "keyed", env={"HALFTONE_WORKERS": "1", "HALFTONE_AUTH": "required"}) as stack:
+    env = {"HALFTONE_WORKERS": "1", "HALFTONE_AUTH": "required"}
+    with Stack(workspace / "keyed", env=env, like=cluster) as stack:
         yield stack
 
 

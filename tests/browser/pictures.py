@@ -8,7 +8,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from deploy.demo import catalogue, pictures
-from tests.browser.conftest import FLAGS, chromium_path
+from tests import programs
+from tests.browser.conftest import FLAGS
 from tests.browser.steps import compare, finished, upload
 from tests.origin import Origin
 from tests.stack import ROOT, Stack
@@ -23,7 +24,7 @@ def main() -> int:
     with TemporaryDirectory(prefix="halftone-") as folder, sync_playwright() as playwright:
         Path(folder).chmod(0o755)  # PostgreSQL runs as another user
         with Stack(Path(folder) / "stack") as stack, Origin(port=stack.host_ports[0]) as origin:
-            browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=programs.path("chromium"), args=FLAGS)
             page = browser.new_page(base_url=stack.base_url, viewport={"width": 1280, "height": 860})
             page.emulate_media(reduced_motion="reduce")
             take(page, origin)

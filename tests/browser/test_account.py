@@ -100,3 +100,4 @@ def test_without_keys_the_account_says_that_none_is_asked_for(open_tab: Open) ->
     tab = open_tab("/#/account")
 
     expect(tab.page.get_by_text("This Halftone asks for no key")).to_be_visible()
+    tab.look("account-open")

@@ -1,5 +1,6 @@
 """The page that shows the API, in a browser."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
@@ -10,7 +11,18 @@ def test_the_api_page_shows_its_calls_and_asks_no_other_host(open_tab: Open) -> 
 
     expect(tab.page.locator(".opblock").first).to_be_visible()
     assert tab.page.locator(".opblock").count() > 15
-    tab.screenshot("docs")
+    tab.look("docs", whole=False)
+
+
+@pytest.mark.parametrize("page", ["problems/", "problems/invalid_manifest", "problems/image-errors"])
+def test_what_explains_problems_is_usable_by_all_and_fits_a_phone(open_tab: Open, page: str) -> None:
+    tab = open_tab(f"/docs/{page}")
+
+    expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
+    assert tab.barriers() == []
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    assert tab.overflow() == 0
+    tab.look(f"docs-{page.strip('/')}")
 
 
 def test_the_api_page_follows_light_and_dark_and_leads_to_the_other_pages(open_tab: Open) -> None:

@@ -106,6 +106,7 @@ def test_the_page_goes_on_when_the_service_was_away(open_tab: Open, shop: Shop, 
     tab.page.get_by_role("link", name="Images").click()
     expect(away).to_be_visible(timeout=60_000)
     assert tab.barriers() == []
+    tab.look("away", whole=False)
 
     tab.page.context.set_offline(False)
     expect(away).to_be_hidden(timeout=60_000)
@@ -125,6 +126,7 @@ def test_a_bad_key_is_told_and_a_good_one_is_kept_in_the_tab_only(open_tab: Open
     ask.get_by_label("Key", exact=True).fill(keyed.key("page"))
     ask.get_by_role("button", name="Continue").click()
     expect(tab.page.get_by_role("heading", name="No requests yet")).to_be_visible()
+    tab.look("requests-none")
     kept = tab.page.evaluate("[Object.keys(sessionStorage), Object.keys(localStorage), document.cookie]")
     assert kept == [["halftone.key"], [], ""]
 

@@ -31,11 +31,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="session")
-def closed(workspace: Path) -> Iterator[Stack]:
+def closed(workspace: Path, cluster: Path) -> Iterator[Stack]:
     """Everything, with API keys required, generous rates, and all that is ever logged."""
     rates = {"HALFTONE_CALLS_PER_SECOND": "100000", "HALFTONE_UPLOADS_PER_MINUTE": "100000"}
     env = {"HALFTONE_WORKERS": "1", "HALFTONE_AUTH": "required", "HALFTONE_LOG_LEVEL": "debug", **rates}
-    with Stack(workspace / "closed", env=env) as stack:
+    with Stack(workspace / "closed", env=env, like=cluster) as stack:
         yield stack
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.stack import FOLDER, ROOT
 
 PACKAGES = ROOT / "tests/receivers"
-MISSING = "{} is not installed: the examples in JavaScript are tested with Node.js 20 or newer and its npm."
 
 
 def program(name: str) -> str:
     """The path of `node` or `npm`."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.fail(MISSING.format(name))
-    return found
+    try:
+        return programs.path(name)
+    except programs.MissingProgram as missing:
+        pytest.fail(str(missing))
 
 
 def install(folder: Path) -> None:

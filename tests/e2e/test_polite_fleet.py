@@ -37,9 +37,9 @@ class Crowd:
 
 
 @pytest.fixture(scope="module")
-def stack(workspace: Path) -> Iterator[Stack]:
+def stack(workspace: Path, cluster: Path) -> Iterator[Stack]:
     env = {"HALFTONE_WORKERS": "2", "HALFTONE_HOST_FETCHES": str(LIMIT), "HALFTONE_SWEEP_SECONDS": "0.5"}
-    with Stack(workspace / "polite", env=env) as stack:
+    with Stack(workspace / "polite", env=env, like=cluster) as stack:
         yield stack
 
 

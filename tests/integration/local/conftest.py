@@ -16,8 +16,8 @@ def folder(workspace: Path) -> Path:
 
 
 @pytest.fixture
-def stack(folder: Path) -> Iterator[Stack]:
-    with Stack(folder, servers_only=True) as stack:
+def stack(folder: Path, cluster: Path) -> Iterator[Stack]:
+    with Stack(folder, servers_only=True, like=cluster) as stack:
         yield stack
 
 

@@ -12,8 +12,8 @@ from tests.stack import STOP_WITHIN, Stack, until
 SERVICES = ("ingest", "worker-1", "notifier", "status")
 
 
-def test_services_share_a_parent_and_are_restarted_one_by_one(folder: Path) -> None:
-    with Stack(folder) as stack:
+def test_services_share_a_parent_and_are_restarted_one_by_one(folder: Path, cluster: Path) -> None:
+    with Stack(folder, like=cluster) as stack:
         before = {name: stack.pid(name) for name in SERVICES}
         (parent,) = {psutil.Process(pid).ppid() for pid in before.values() if pid}
         assert psutil.Process(parent).ppid() == stack.state()["pid"]
@@ -24,9 +24,9 @@ def test_services_share_a_parent_and_are_restarted_one_by_one(folder: Path) -> N
         assert psutil.Process(stack.pid("status")).ppid() == parent
 
 
-def test_secrets_of_the_environment_reach_no_service(folder: Path) -> None:
+def test_secrets_of_the_environment_reach_no_service(folder: Path, cluster: Path) -> None:
     secrets = {"HALFTONE_KEY": "ht_of-a-person", "HALFTONE_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
-    with Stack(folder, env={**secrets, "HALFTONE_STATUS_PASSWORD": "of-status"}) as stack:
+    with Stack(folder, env={**secrets, "HALFTONE_STATUS_PASSWORD": "of-status"}, like=cluster) as stack:
         shown = {name: Path(f"/proc/{stack.pid(name)}/environ").read_bytes() for name in stack.names()}
         assert {
             name for name, found in shown.items() if any(value.encode() in found for value in secrets.values())

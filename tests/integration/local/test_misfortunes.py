@@ -82,9 +82,9 @@ def test_a_killed_server_leaves_no_shared_memory_outside_its_data_folder(stack: 
     assert "/dev/shm/" not in mapped
 
 
-def test_frozen_processes_are_killed_at_a_stop(folder: Path) -> None:
+def test_frozen_processes_are_killed_at_a_stop(folder: Path, cluster: Path) -> None:
     """How long it may take at most, the unit test of the tiers adds up."""
-    with Stack(folder) as stack:
+    with Stack(folder, like=cluster) as stack:
         for name in ("gateway", "worker-1", "postgres"):
             stack.kill(name, signal.SIGSTOP)
 

@@ -84,9 +84,8 @@ def test_the_log_before_is_kept(stopped: Stack, folder: Path) -> None:
 
 
 def test_the_second_start_finds_the_tables_current_and_runs_no_migration(stack: Stack) -> None:
-    stack.stop()
-    stack.start()
-    assert stack.log().count("bringing the tables up to date") == 1
+    """The first one was that of the fixture `cluster`, which looks for this line too."""
+    assert "bringing the tables up to date" not in stack.log()
 
 
 def test_a_start_sees_to_roles_and_grants_though_the_tables_are_current(stack: Stack) -> None:
@@ -97,7 +96,7 @@ def test_a_start_sees_to_roles_and_grants_though_the_tables_are_current(stack: S
         connection.execute("ALTER ROLE halftone_ingest NOLOGIN")
     stack.stop()
     stack.start()
-    assert stack.log().count("bringing the tables up to date") == 1
+    assert "bringing the tables up to date" not in stack.log()
     with psycopg.connect(stack.database_url) as connection:
         allowed = connection.execute(
             "SELECT has_table_privilege('halftone_status', 'image', 'SELECT'),"

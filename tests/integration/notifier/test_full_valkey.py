@@ -20,6 +20,7 @@ from shared import broker
 from shared.broker import Broker, metrics
 from shared.broker.queues import QUEUE
 from shared.db import Database
+from shared.ids import uuid7
 from shared.messages import DispatchRequest
 from tests.integration.notifier.test_still_queued import age, consume_dispatch
 from tests.integration.seed import add_request, group_row, pass_time, sql
@@ -94,8 +95,8 @@ def test_what_a_full_valkey_refuses_is_sent_when_there_is_room_and_logged_once(
         assert lines == ["message_not_sent"]
     for _ in range(20):
         consume_dispatch(connected, database)
+        age(connected, database, uuid7(), 31)
         for request_id in requests:
-            age(connected, database, request_id, 31 / len(requests))
             pass_time(database, request_id, 31)
         sweeping.run_once()
     on_their_way = images_on_their_way(connected)

@@ -38,11 +38,13 @@ def age(connected: Broker, database: Database, request_id: UUID, seconds: float)
     pass_time(database, request_id, seconds)
     sql(database, "UPDATE broker_epoch SET begun_at = begun_at - make_interval(secs => %(seconds)s)", seconds=seconds)
     probe: Any = connected.probe
-    for key in probe.keys(QUEUE + "*"):
-        for index, raw in enumerate(probe.lrange(key, 0, -1)):
-            message = orjson.loads(raw)
-            message["message_timestamp"] -= round(seconds * 1000)
-            probe.lset(key, index, orjson.dumps(message))
+    with probe.pipeline(transaction=False) as changes:
+        for key in probe.keys(QUEUE + "*"):
+            for index, raw in enumerate(probe.lrange(key, 0, -1)):
+                message = orjson.loads(raw)
+                message["message_timestamp"] -= round(seconds * 1000)
+                changes.lset(key, index, orjson.dumps(message))
+        changes.execute()
     for key in probe.keys("halftone:barrier:*"):
         probe.pexpire(key, max(1, probe.pttl(key) - round(seconds * 1000)))
 

@@ -18,6 +18,10 @@ export class HtAudit extends PagedList {
     return html`<section class="panel stack" aria-labelledby="audit"><h2 id="audit">Audit log</h2>${super.render()}</section>`;
   }
 
+  renderEmpty() {
+    return html`<p class="quiet">Nothing yet. Each change of keys or of the signing secret is listed here, with who made it.</p>`;
+  }
+
   renderItems(entries) {
     return html`<div class="scroll" tabindex="0" role="group" aria-labelledby="audit"><table class="audit cards">
       <thead><tr><th scope="col">When</th><th scope="col">What</th><th scope="col">On</th><th scope="col">By</th><th scope="col">Details</th></tr></thead>

@@ -58,6 +58,10 @@ export class HtKeys extends PagedList {
       ${replaces && replaces === this.own ? html`<p class="small">This tab still uses the old one. <button class="link small" @click=${() => this.#use(key)}>Use the new one here</button></p>` : nothing}`;
   }
 
+  renderEmpty() {
+    return html`<p class="quiet">The keys you make are listed here. ${this.own === null ? "None is needed while this Halftone asks for none." : nothing}</p>`;
+  }
+
   renderItems(keys) {
     return html`<div class="scroll" tabindex="0" role="group" aria-labelledby="keys"><table class="keys cards">
       <thead><tr><th scope="col">Key</th><th scope="col">State</th><th scope="col">May</th><th scope="col">Made</th><th scope="col">Last used</th><th scope="col">Expires</th><th scope="col"><span class="visually-hidden">Actions</span></th></tr></thead>

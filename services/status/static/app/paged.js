@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { number } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
+import { againLabel } from "./pieces.js";
 
 /** Subclasses give `source` (path and query, without the token) and `renderItems()`. */
 export class PagedList extends LitElement {
@@ -61,7 +62,7 @@ export class PagedList extends LitElement {
   }
 
   renderProblem() {
-    return html`<div class="empty" role="alert"><p>${this.problem.detail ?? String(this.problem)}</p><button type="button" @click=${() => this.restart()}>Try again</button></div>`;
+    return html`<div class="empty" role="alert"><p>${this.problem.detail ?? String(this.problem)}</p><button type="button" @click=${() => this.restart()}>${againLabel(this.problem)}</button></div>`;
   }
 
   renderLoading() {

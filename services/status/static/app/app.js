@@ -76,7 +76,7 @@ export class HtApp extends LitElement {
       <div role="status" class="away" ?hidden=${!service.away}>
         ${service.away ? "Halftone cannot be reached. This page goes on by itself as soon as it is back." : nothing}
       </div>
-      <main id="main" tabindex="-1">${this.#view()}</main>
+      <main id="main" tabindex="-1" aria-label=${this.route?.title ?? nothing}>${this.#view()}</main>
       <div role="status" class="notice" ?data-shown=${this.notice !== ""}>${this.notice}</div>
       <ht-key-dialog .reason=${service.asking}></ht-key-dialog>`;
   }

@@ -1,6 +1,6 @@
 /** What was done with the account, its keys and its signing secret, newest first. */
 
-import { ago, exactTime } from "./format.js";
+import { ago, dateTime, exactTime } from "./format.js";
 import { html } from "./lit.js";
 import { PagedList } from "./paged.js";
 
@@ -34,7 +34,7 @@ export class HtAudit extends PagedList {
 
 function details({ detail }) {
   const given = Object.entries(detail).filter(([, value]) => value !== null);
-  return given.map(([name, value]) => html`<span class="detail">${name}: ${[value].flat().join(", ")}</span> `);
+  return given.map(([name, value]) => html`<span class="detail">${name.replaceAll("_", " ")}: ${name.endsWith("_at") || name.endsWith("_until") ? dateTime(value) : [value].flat().join(", ")}</span> `);
 }
 
 customElements.define("ht-audit", HtAudit);

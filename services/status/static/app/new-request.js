@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 import { bytes, number, plural } from "./format.js";
 import { classMap, html, LitElement, live, nothing } from "./lit.js";
+import { notify } from "./notices.js";
 import { againLabel, problemNote } from "./pieces.js";
 import "./requests.js";
 import "./row-errors.js";
@@ -72,7 +73,8 @@ export class HtNewRequest extends LitElement {
 
   #drop(event) {
     this.#hover(event, false);
-    const [file] = event.dataTransfer.files;
+    const [file, ...others] = event.dataTransfer.files;
+    if (others.length > 0) notify(`One request takes one file: ${file.name} was taken.`);
     if (file) this.#take(file.name, file);
     else if (event.dataTransfer.getData("text")) this.#paste(event.dataTransfer.getData("text"));
   }
@@ -102,6 +104,12 @@ export class HtNewRequest extends LitElement {
     this.checking = false;
   }
 
+  async #again() {
+    await this.#take(this.manifest.name, this.manifest.body);
+    await this.updateComplete;
+    this.querySelector(".result button")?.focus();
+  }
+
   async #send(event) {
     event.preventDefault();
     if (!this.checked || this.sending) return;
@@ -113,7 +121,8 @@ export class HtNewRequest extends LitElement {
     try {
       const headers = { "Content-Type": "text/csv", "Idempotency-Key": this.key };
       const request = await post(`/v1/requests?${query}`, { body: this.manifest.body, headers });
-      location.hash = `#/requests/${request.request_id}`;
+      if (this.isConnected) location.hash = `#/requests/${request.request_id}`;
+      else notify("Your request is made; it stands first under Requests.");
     } catch (problem) {
       this.problem = await explained(problem, this.manifest.body);
       await this.updateComplete;
@@ -187,7 +196,7 @@ export class HtNewRequest extends LitElement {
       ${this.checked?.errors.length ? html`<ht-row-errors .errors=${this.checked.errors} .count=${this.checked.error_count}></ht-row-errors>` : nothing}
       ${problemNote(this.checked?.errors.length || refusedOption(this.problem) ? null : this.problem)}
       ${this.#sendable() ? this.#submit() : nothing}
-      ${this.problem && !this.checked && isPassing(this.problem) ? html`<div><button type="button" @click=${() => this.#take(this.manifest.name, this.manifest.body)}>${againLabel(this.problem, "Check again")}</button></div>` : nothing}
+      ${this.problem && !this.checked && isPassing(this.problem) ? html`<div><button type="button" @click=${this.#again}>${againLabel(this.problem, "Check again")}</button></div>` : nothing}
     </section>`;
   }
 

@@ -125,6 +125,7 @@ export class HtNewRequest extends LitElement {
       else notify("Your request is made; it stands first under Requests.");
     } catch (problem) {
       this.problem = await explained(problem, this.manifest.body);
+      if (this.problem.code === "unreadable") this.checked = null; // it was another file
       await this.updateComplete;
       this.querySelector("[aria-invalid=true]")?.focus();
     }
@@ -269,7 +270,7 @@ function isPassing({ status }) {
 async function explained(problem, body) {
   if (problem.status !== 0) return problem;
   const isReadable = await body.slice(0, 1).arrayBuffer().then(() => true, () => false);
-  return isReadable ? problem : { detail: "This file cannot be read. It is a folder, or was changed or moved since you gave it: give it again." };
+  return isReadable ? problem : { code: "unreadable", detail: "This file cannot be read. It is a folder, or was changed or moved since you gave it: give it again." };
 }
 
 /** @param {number} current */

@@ -18,8 +18,11 @@ def tab(open_tab: Open) -> Tab:
 
 
 def give(page: Page, csv: bytes | Path) -> None:
-    given = csv if isinstance(csv, Path) else {"name": "shop.csv", "mimeType": "text/csv", "buffer": csv}
-    page.locator("input[type=file]").set_input_files(given)
+    field = page.locator("input[type=file]")
+    if isinstance(csv, Path):
+        field.set_input_files(csv)
+    else:
+        field.set_input_files({"name": "shop.csv", "mimeType": "text/csv", "buffer": csv})
 
 
 def compress(page: Page) -> Locator:

@@ -75,8 +75,9 @@ def open_tab(chromium: Browser, stack: Stack, request: pytest.FixtureRequest) ->
     with ExitStack() as closing:
         tabs: list[Tab] = []
 
-        def opened(path: str, *, base_url: str = stack.base_url) -> Tab:
-            context = closing.enter_context(chromium.new_context(base_url=base_url, reduced_motion="reduce"))
+        def opened(path: str, *, base_url: str = stack.base_url, touch: bool = False) -> Tab:
+            made = chromium.new_context(base_url=base_url, has_touch=touch, reduced_motion="reduce")
+            context = closing.enter_context(made)
             context.set_default_timeout(20_000)
             tabs.append(Tab(context.new_page(), base_url, SCREENSHOTS))
             tabs[-1].page.goto(path)

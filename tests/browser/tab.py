@@ -1,6 +1,7 @@
 """A page of the browser under watch: what it complains of, whom it asks, who can use it, and how it looks."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -61,31 +62,34 @@ class Tab:
 
     def look(self, name: str, *, whole: bool = True) -> None:
         """Keep screenshots at both widths, light and dark: `NAME-WIDTH-SCHEME.png`."""
-        before = self.page.viewport_size
-        for scheme in SCHEMES:
-            self.page.emulate_media(color_scheme=scheme)
-            for width, height in (WIDE, PHONE):
-                self.page.set_viewport_size({"width": width, "height": height})
-                self.screenshot(f"{name}-{width}-{scheme}", whole=whole)
-        self.page.emulate_media(color_scheme="light")
-        if before is not None:
-            self.page.set_viewport_size(before)
+        for state in self._states():
+            self.screenshot(f"{name}-{state}", whole=whole)
 
     def screenshot(self, name: str, *, whole: bool = True) -> None:
         self._screenshots.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=self._screenshots / f"{re.sub(r'[^a-z0-9-]+', '-', name)}.png", full_page=whole)
 
     def barriers(self) -> list[str]:
-        """What axe finds serious or critical, light and dark: the rule, and where."""
+        """What axe finds serious or critical, at both widths, light and dark: the rule, and where."""
         found: list[str] = []
-        for scheme in SCHEMES:
-            self.page.emulate_media(color_scheme=scheme)
+        for state in self._states():
             violations: list[dict[str, Any]] = Axe().run(self.page).response["violations"]
             for violation in violations:
                 if violation["impact"] in SERIOUS:
-                    found += [f"{scheme}: {violation['id']}: {node['html'][:200]}" for node in violation["nodes"]]
-        self.page.emulate_media(color_scheme="light")
+                    found += [f"{state}: {violation['id']}: {node['html'][:200]}" for node in violation["nodes"]]
         return found
+
+    def _states(self) -> Iterator[str]:
+        """Puts the page into each width and scheme, and back: `WIDTH-SCHEME`."""
+        before = self.page.viewport_size
+        for scheme in SCHEMES:
+            self.page.emulate_media(color_scheme=scheme)
+            for width, height in (WIDE, PHONE):
+                self.page.set_viewport_size({"width": width, "height": height})
+                yield f"{width}-{scheme}"
+        self.page.emulate_media(color_scheme="light")
+        if before is not None:
+            self.page.set_viewport_size(before)
 
     def overflow(self) -> int:
         """By how many pixels the page is wider than its window."""

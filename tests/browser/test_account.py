@@ -100,4 +100,35 @@ def test_without_keys_the_account_says_that_none_is_asked_for(open_tab: Open) ->
     tab = open_tab("/#/account")
 
     expect(tab.page.get_by_text("This Halftone asks for no key")).to_be_visible()
+    expect(tab.page.get_by_text("None is needed while this Halftone asks for none.")).to_be_visible()
+    expect(tab.page.get_by_text("is listed here, with who made it")).to_be_visible()
     tab.look("account-open")
+
+
+def test_who_gives_no_key_is_offered_to_enter_one(open_tab: Open, keyed: Stack) -> None:
+    tab = open_tab("/#/requests", base_url=keyed.base_url)
+    tab.expect_error("401 ")
+    key = tab.page.get_by_label("Key", exact=True)
+    expect(key).to_be_focused()
+    tab.page.keyboard.press("Escape")
+    expect(tab.page.get_by_role("main", name="Requests")).to_be_focused()
+    tab.page.get_by_role("button", name="Enter a key").click()
+    expect(key).to_be_focused()
+
+
+def test_the_focus_goes_on_where_what_held_it_is_gone(tab: Tab) -> None:
+    page = tab.page
+    start = page.get_by_role("button", name="New key")
+    for end in ("Cancel", "I have kept it"):
+        start.press("Enter")
+        if end != "Cancel":
+            page.get_by_role("button", name="Make the key").press("Enter")
+        page.get_by_role("button", name=end).press("Enter")
+        expect(start).to_be_focused()
+    revoke = page.get_by_role("button", name="Revoke").first
+    revoke.press("Enter")
+    page.keyboard.press("Escape")
+    expect(revoke).to_be_focused()
+    revoke.press("Enter")
+    page.get_by_role("button", name="Revoke it").press("Enter")
+    expect(start).to_be_focused()

@@ -1,10 +1,10 @@
 /** The account: what it uses and may use, its keys and its signing secret, and what was done with them. */
 
 import { get, post, service } from "./api.js";
-import { confirmed } from "./dialog.js";
+import { confirmed, keepFocus } from "./dialog.js";
 import { bytes, dateTime, exactTime, number } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
-import { problemNote } from "./pieces.js";
+import { againLabel, problemNote } from "./pieces.js";
 import { styles } from "./styles.js";
 import "./audit.js";
 import "./keys.js";
@@ -44,8 +44,14 @@ export class HtAccount extends LitElement {
     }
   }
 
+  async #again() {
+    await this.#read();
+    await this.updateComplete;
+    keepFocus();
+  }
+
   render() {
-    if (this.problem) return html`<div class="stack"><h1>Account</h1>${problemNote(this.problem)}<div><button @click=${this.#read}>Try again</button></div></div>`;
+    if (this.problem) return html`<div class="stack"><h1>Account</h1>${problemNote(this.problem)}<div><button @click=${this.#again}>${againLabel(this.problem)}</button></div></div>`;
     const account = this.account;
     return html`<div class="stack loose">
       <header class="stack tight"><h1>Account${account ? html` <span class="quiet">${account.name}</span>` : nothing}</h1>${account ? this.#who(account) : html`<p class="skeleton">…</p>`}</header>
@@ -76,10 +82,15 @@ export class HtAccount extends LitElement {
       <p class="quiet">Every webhook is signed with it. <a href="/docs">The API page</a> says how a receiver verifies that.</p>
       ${problemNote(this.refused)}
       ${this.secret
-        ? html`<ht-once .value=${this.secret.signing_secret} .heading=${"The new signing secret"} @kept=${() => { this.secret = null; }}>
+        ? html`<ht-once .value=${this.secret.signing_secret} .heading=${"The new signing secret"} @kept=${this.#kept}>
           </ht-once><p class="small quiet">The old one signs too until ${dateTime(this.secret.previous_until)}.</p>`
         : nothing}
     </section>`;
+  }
+
+  #kept() {
+    this.secret = null;
+    this.querySelector("[aria-labelledby=signing] button").focus();
   }
 
   #changed() {
@@ -110,7 +121,7 @@ function usage({ limits, usage: used }) {
     <dl class="meters">
       ${meter("Requests under way", used.open_requests, limits.open_requests, number)}
       ${meter("Images today", used.images_today, limits.images_per_day, number, html`<span title=${exactTime(used.day_ends_at)}>Starts again from 0 on ${dateTime(used.day_ends_at)}</span>`)}
-      ${meter("Bytes of renditions", used.stored_bytes, limits.stored_bytes, bytes)}
+      ${meter("Stored renditions", used.stored_bytes, limits.stored_bytes, bytes)}
     </dl>
     <p class="quiet small">${pace("Calls", limits.calls_per_second, "per second")} ${pace("Uploads", limits.uploads_per_minute, "per minute")}</p></section>`;
 }

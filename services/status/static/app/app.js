@@ -76,7 +76,7 @@ export class HtApp extends LitElement {
       <div role="status" class="away" ?hidden=${!service.away}>
         ${service.away ? "Halftone cannot be reached. This page goes on by itself as soon as it is back." : nothing}
       </div>
-      <main id="main" tabindex="-1">${this.#view()}</main>
+      <main id="main" tabindex="-1" aria-label=${this.route?.title ?? nothing}>${this.#view()}</main>
       <div role="status" class="notice" ?data-shown=${this.notice !== ""}>${this.notice}</div>
       <ht-key-dialog .reason=${service.asking}></ht-key-dialog>`;
   }
@@ -97,7 +97,7 @@ export class HtApp extends LitElement {
       case "requests": return html`<ht-requests></ht-requests>`;
       case "request": return html`<ht-request .requestId=${this.route.id} .tab=${this.route.tab} .filter=${this.route.show}></ht-request>`;
       case "account": return html`<ht-account></ht-account>`;
-      case "unknown": return html`<div class="empty"><h1>There is no such page</h1><a href="#/">Make a request</a></div>`;
+      case "unknown": return html`<div class="empty"><h1>There is no such page</h1><p>The address may be mistyped.</p><a class="button" href="#/">New request</a></div>`;
       default: return nothing;
     }
   }

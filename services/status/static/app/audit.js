@@ -1,6 +1,6 @@
 /** What was done with the account, its keys and its signing secret, newest first. */
 
-import { ago, exactTime } from "./format.js";
+import { ago, dateTime, exactTime } from "./format.js";
 import { html } from "./lit.js";
 import { PagedList } from "./paged.js";
 
@@ -18,6 +18,10 @@ export class HtAudit extends PagedList {
     return html`<section class="panel stack" aria-labelledby="audit"><h2 id="audit">Audit log</h2>${super.render()}</section>`;
   }
 
+  renderEmpty() {
+    return html`<p class="quiet">Nothing yet. Each change of keys or of the signing secret is listed here, with who made it.</p>`;
+  }
+
   renderItems(entries) {
     return html`<div class="scroll" tabindex="0" role="group" aria-labelledby="audit"><table class="audit cards">
       <thead><tr><th scope="col">When</th><th scope="col">What</th><th scope="col">On</th><th scope="col">By</th><th scope="col">Details</th></tr></thead>
@@ -30,7 +34,7 @@ export class HtAudit extends PagedList {
 
 function details({ detail }) {
   const given = Object.entries(detail).filter(([, value]) => value !== null);
-  return given.map(([name, value]) => html`<span class="detail">${name}: ${[value].flat().join(", ")}</span> `);
+  return given.map(([name, value]) => html`<span class="detail">${name.replaceAll("_", " ")}: ${name.endsWith("_at") || name.endsWith("_until") ? dateTime(value) : [value].flat().join(", ")}</span> `);
 }
 
 customElements.define("ht-audit", HtAudit);

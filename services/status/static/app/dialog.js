@@ -8,6 +8,12 @@ const REASONS = {
   refused: "That key was not accepted. It may be mistyped, expired or revoked.",
 };
 
+/** Where what had the focus is gone, goes on at the view: a screen reader would start at the top of the page. */
+export function keepFocus() {
+  const held = document.activeElement;
+  if (held === document.body || !held.checkVisibility()) document.querySelector("main")?.focus({ preventScroll: true });
+}
+
 /** Asks for the key while `reason` is set. */
 export class HtKeyDialog extends LitElement {
   static properties = { reason: {} };
@@ -20,7 +26,7 @@ export class HtKeyDialog extends LitElement {
 
   render() {
     return html`
-      <dialog aria-labelledby="key-title" @cancel=${this.#refuse}>
+      <dialog aria-labelledby="key-title" @cancel=${this.#refuse} @close=${keepFocus}>
         <form class="stack" @submit=${this.#give}>
           <h2 id="key-title">API key</h2>
           <p id="key-reason" class=${this.reason === "refused" ? "error-text" : "quiet"}>${REASONS[this.reason] ?? nothing}</p>

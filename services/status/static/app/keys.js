@@ -48,14 +48,18 @@ export class HtKeys extends PagedList {
       <fieldset class="stack tight"><legend class="label">What it may do</legend>
         ${SCOPES.map(([scope, name, text]) => html`<label class="scope"><input type="checkbox" name="scopes" value=${scope} ?checked=${scope !== "admin"}> ${name} <span class="quiet">${text}</span></label>`)}</fieldset>
       <div class="field"><label for="life">It expires</label><select id="life" name="life">${LIVES.map(([days, name]) => html`<option value=${days}>${name}</option>`)}</select></div>
-      <div class="row"><button class="primary">Make the key</button><button type="button" @click=${() => { this.making = false; }}>Cancel</button></div>
+      <div class="row"><button class="primary">Make the key</button><button type="button" @click=${this.#done}>Cancel</button></div>
     </form>`;
   }
 
   #shownOnce() {
     const { key, replaces } = this.made;
-    return html`<ht-once .value=${key} .heading=${"The new key"} @kept=${() => { this.made = null; }}></ht-once>
+    return html`<ht-once .value=${key} .heading=${"The new key"} @kept=${this.#done}></ht-once>
       ${replaces && replaces === this.own ? html`<p class="small">This tab still uses the old one. <button class="link small" @click=${() => this.#use(key)}>Use the new one here</button></p>` : nothing}`;
+  }
+
+  renderEmpty() {
+    return html`<p class="quiet">The keys you make are listed here. ${this.own === null ? "None is needed while this Halftone asks for none." : nothing}</p>`;
   }
 
   renderItems(keys) {
@@ -103,9 +107,16 @@ export class HtKeys extends PagedList {
     });
   }
 
+  /** Takes away what is open; the focus goes to the button that opens the next. */
+  #done() {
+    this.made = null;
+    this.making = false;
+    this.querySelector("button").focus();
+  }
+
   #use(key) {
     service.setKey(key);
-    this.made = null;
+    this.#done();
     notify("This tab uses the new key.");
     this.dispatchEvent(new Event("changed"));
   }
@@ -119,6 +130,8 @@ export class HtKeys extends PagedList {
       this.refused = problem;
     }
     await this.load();
+    await this.updateComplete;
+    if (document.activeElement === document.body) this.querySelector("button").focus();
     this.dispatchEvent(new Event("changed"));
   }
 }

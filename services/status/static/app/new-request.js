@@ -3,7 +3,8 @@
 import { post } from "./api.js";
 import { bytes, number, plural } from "./format.js";
 import { classMap, html, LitElement, live, nothing } from "./lit.js";
-import { problemNote } from "./pieces.js";
+import { notify } from "./notices.js";
+import { againLabel, problemNote } from "./pieces.js";
 import "./requests.js";
 import "./row-errors.js";
 
@@ -21,6 +22,8 @@ const FORMATS = {
   webp: ["WebP", "Smaller than JPEG, with transparency; shown by all current browsers."],
   avif: ["AVIF", "The smallest, and the slowest to make."],
 };
+const STEPS = ["Drop your CSV", "Press Compress", "Open an image beside its original"];
+const LABELS = { webhook_url: "Webhook", max_side: "Longest side" };
 
 export class HtNewRequest extends LitElement {
   static properties = {
@@ -70,7 +73,8 @@ export class HtNewRequest extends LitElement {
 
   #drop(event) {
     this.#hover(event, false);
-    const [file] = event.dataTransfer.files;
+    const [file, ...others] = event.dataTransfer.files;
+    if (others.length > 0) notify(`One request takes one file: ${file.name} was taken.`);
     if (file) this.#take(file.name, file);
     else if (event.dataTransfer.getData("text")) this.#paste(event.dataTransfer.getData("text"));
   }
@@ -91,12 +95,19 @@ export class HtNewRequest extends LitElement {
     const { signal } = (this.check = new AbortController());
     try {
       this.checked = await post("/v1/requests?validate_only=true", { body, headers: { "Content-Type": "text/csv" }, signal });
-    } catch (problem) {
+    } catch (error) {
+      const problem = await explained(error, body);
       if (signal.aborted) return;
       this.problem = problem;
       if (problem.errors?.length) this.checked = { valid: false, products: 0, images: 0, errors: problem.errors, error_count: problem.errorCount };
     }
     this.checking = false;
+  }
+
+  async #again() {
+    await this.#take(this.manifest.name, this.manifest.body);
+    await this.updateComplete;
+    this.querySelector(".result button")?.focus();
   }
 
   async #send(event) {
@@ -110,9 +121,13 @@ export class HtNewRequest extends LitElement {
     try {
       const headers = { "Content-Type": "text/csv", "Idempotency-Key": this.key };
       const request = await post(`/v1/requests?${query}`, { body: this.manifest.body, headers });
-      location.hash = `#/requests/${request.request_id}`;
+      if (this.isConnected) location.hash = `#/requests/${request.request_id}`;
+      else notify("Your request is made; it stands first under Requests.");
     } catch (problem) {
-      this.problem = problem;
+      this.problem = await explained(problem, this.manifest.body);
+      if (this.problem.code === "unreadable") this.checked = null; // it was another file
+      await this.updateComplete;
+      this.querySelector("[aria-invalid=true]")?.focus();
     }
     this.sending = false;
   }
@@ -120,13 +135,14 @@ export class HtNewRequest extends LitElement {
   #set(name, value) {
     this.options = { ...this.options, [name]: value };
     this.key = null;
+    if (refusedOption(this.problem) === name) this.problem = null;
   }
 
   render() {
     return html`<div class="stack loose">
       <div class="stack tight">
         <h1>New request</h1>
-        <p class="quiet">Drop a CSV of product images, press Compress, then open any image to see it beside its original.</p>
+        ${steps(this.checked && this.#sendable() ? 2 : 1)}
       </div>
       <form class="new" @submit=${this.#send}>
         <div class="stack given">${this.#input()}${this.#result()}</div>
@@ -145,7 +161,7 @@ export class HtNewRequest extends LitElement {
         </div></div>
       ${this.pasting ? this.#textarea() : this.#file()}
       <p class="hint">A CSV with the columns <code>S. No.</code>, <code>Product Name</code> and <code>Input Image Urls</code>; several addresses in one cell are separated by commas.
-        <button type="button" class="link" @click=${this.#sample}>Try a sample</button> or <a href="/app/sample.csv" download="products.csv">download it</a>.</p>
+        <button type="button" class="link" @click=${this.#sample}>Try a sample</button> or <a href="/app/sample.csv" download="products.csv">download it</a>; its pictures come from the internet.</p>
     </section>`;
   }
 
@@ -175,19 +191,24 @@ export class HtNewRequest extends LitElement {
   }
 
   #result() {
-    const filled = this.checking || this.checked !== null;
+    const filled = this.checking || this.checked !== null || this.problem !== null;
     return html`<section class=${classMap({ result: true, stack: true, panel: filled })} aria-label="The check">
       <div role="status">${this.checking ? html`<p class="quiet">Checking ${this.manifest.name}…</p>` : nothing}${this.checked ? this.#verdict() : nothing}</div>
       ${this.checked?.errors.length ? html`<ht-row-errors .errors=${this.checked.errors} .count=${this.checked.error_count}></ht-row-errors>` : nothing}
-      ${problemNote(this.checked?.errors.length ? null : this.problem)}
-      ${this.checked && (this.checked.valid || this.checked.images > 0) ? this.#submit() : nothing}
+      ${problemNote(this.checked?.errors.length || refusedOption(this.problem) ? null : this.problem)}
+      ${this.#sendable() ? this.#submit() : nothing}
+      ${this.problem && !this.checked && isPassing(this.problem) ? html`<div><button type="button" @click=${this.#again}>${againLabel(this.problem, "Check again")}</button></div>` : nothing}
     </section>`;
   }
 
+  #sendable() {
+    return this.checked !== null && (this.checked.valid || this.checked.images > 0);
+  }
+
   #verdict() {
-    const { valid, products, images, error_count: count } = this.checked;
+    const { valid, products, images, errors, error_count: count } = this.checked;
     if (valid) return html`<p class="verdict"><span class="badge good">Ready</span> ${plural(products, "product")}, ${plural(images, "image")} <span class="quiet small">Nothing is stored yet.</span></p>`;
-    return html`<p class="verdict"><span class="badge bad">${plural(count, "error")}</span> <span class="small">Nothing is stored. Correct the marked cells and give the file again${images > 0 ? ", or leave those rows out" : ""}.</span></p>`;
+    return html`<p class="verdict"><span class="badge bad">${plural(count, "error")}</span> <span class="small">Nothing is stored. ${advice(errors, images > 0)}</span></p>`;
   }
 
   #submit() {
@@ -199,6 +220,7 @@ export class HtNewRequest extends LitElement {
   #options() {
     const { mode, quality, format, max_side: side, webhook_url: webhook } = this.options;
     const input = (name) => (event) => this.#set(name, event.target.value);
+    const refused = (name) => refusedOption(this.problem) === name;
     return html`<fieldset class="options panel">
       <legend><h2>Options</h2></legend>
       <div class="field"><label for="quality">Quality <output for="quality">${number(Number(quality))}${mode === "absolute" ? "" : " %"}</output></label>
@@ -207,13 +229,53 @@ export class HtNewRequest extends LitElement {
       ${select("mode", "Quality means", mode, MODES, input("mode"))}
       ${select("format", "Format", format, FORMATS, input("format"))}
       <div class="field"><label for="side">Longest side <span class="quiet">(optional)</span></label>
-        <div class="row"><input id="side" type="number" min="1" max="65535" step="1" inputmode="numeric" placeholder="as it is" .value=${live(side)} @input=${input("max_side")} aria-describedby="side-hint"> px</div>
+        <div class="row"><input id="side" type="number" min="1" max="65535" step="1" inputmode="numeric" placeholder="as it is" .value=${live(side)} @input=${input("max_side")} aria-invalid=${refused("max_side")} aria-describedby="side-error side-hint"> px</div>
+        ${this.#refusal("max_side", "side-error")}
         <p class="hint" id="side-hint">Larger images are scaled down to it; smaller ones are left alone.</p></div>
       <div class="field"><label for="webhook">Webhook <span class="quiet">(optional)</span></label>
-        <input id="webhook" type="url" placeholder="https://shop.example/hooks" .value=${live(webhook)} @input=${input("webhook_url")} aria-describedby="webhook-hint">
+        <input id="webhook" type="url" placeholder="https://shop.example/hooks" .value=${live(webhook)} @input=${input("webhook_url")} aria-invalid=${refused("webhook_url")} aria-describedby="webhook-error webhook-hint">
+        ${this.#refusal("webhook_url", "webhook-error")}
         <p class="hint" id="webhook-hint">Gets one signed POST when every image is done.</p></div>
     </fieldset>`;
   }
+
+  /** What the service says against an option, in the page's own words for it. */
+  #refusal(name, id) {
+    const reason = refusedOption(this.problem) === name ? this.problem.detail.replace(OPTION, "").replace(/; it was '.*?'\./s, ".") : "";
+    return html`<p class="error-text" id=${id} role="alert" ?hidden=${reason === ""}>${reason && `${LABELS[name]} ${reason}`}</p>`;
+  }
+}
+
+/** What to do about the errors of a CSV. @param {object[]} errors @param {boolean} some Whether some rows are right. */
+function advice(errors, some) {
+  if (errors.some(({ code }) => code === "missing_header")) return html`The first line must name the columns: add <code>S. No., Product Name, Input Image Urls</code> above the products and give the file again.`;
+  if (errors.every(({ line }) => line === null)) return "Give another file.";
+  return `Correct the marked cells and give the file again${some ? ", or leave those rows out" : ""}.`;
+}
+
+const OPTION = /^The option (\w+) /;
+
+/** The option with a field of its own that a problem is about. */
+function refusedOption(problem) {
+  const name = problem?.code === "invalid_option" ? OPTION.exec(problem.detail)?.[1] : null;
+  return name in LABELS ? name : null;
+}
+
+/** Whether the same file may well be taken the next time. */
+function isPassing({ status }) {
+  return [0, 401, 429].includes(status) || status >= 500;
+}
+
+/** A file that the browser cannot read looks like a service that cannot be reached. */
+async function explained(problem, body) {
+  if (problem.status !== 0) return problem;
+  const isReadable = await body.slice(0, 1).arrayBuffer().then(() => true, () => false);
+  return isReadable ? problem : { code: "unreadable", detail: "This file cannot be read. It is a folder, or was changed or moved since you gave it: give it again." };
+}
+
+/** @param {number} current */
+function steps(current) {
+  return html`<ol class="path">${STEPS.map((text, index) => html`<li aria-current=${index + 1 === current ? "step" : "false"} ?data-done=${index + 1 < current}><span class="number" aria-hidden="true">${index + 1 < current ? "✓" : index + 1}</span> ${text}${index + 1 < current ? html`<span class="visually-hidden"> (done)</span>` : nothing}</li>`)}</ol>`;
 }
 
 function select(id, label, chosen, choices, change) {

@@ -1,8 +1,10 @@
 /** A list of the API, a page at a time: 50 items are held, and the tokens of the pages before. */
 
 import { get } from "./api.js";
+import { keepFocus } from "./dialog.js";
 import { number } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
+import { againLabel } from "./pieces.js";
 
 /** Subclasses give `source` (path and query, without the token) and `renderItems()`. */
 export class PagedList extends LitElement {
@@ -61,7 +63,7 @@ export class PagedList extends LitElement {
   }
 
   renderProblem() {
-    return html`<div class="empty" role="alert"><p>${this.problem.detail ?? String(this.problem)}</p><button type="button" @click=${() => this.restart()}>Try again</button></div>`;
+    return html`<div class="empty" role="alert"><p>${this.problem.detail ?? String(this.problem)}</p><button type="button" @click=${this.#again}>${againLabel(this.problem)}</button></div>`;
   }
 
   renderLoading() {
@@ -81,6 +83,12 @@ export class PagedList extends LitElement {
       <span class="quiet small">Page ${number(this.number)}</span>
       <button ?disabled=${next === null} @click=${() => this.#step([...this.tokens, next])}>Next</button>
     </nav>`;
+  }
+
+  async #again() {
+    await this.restart();
+    await this.updateComplete;
+    keepFocus();
   }
 
   async #step(tokens) {

@@ -62,6 +62,11 @@ export function errorCode(code, of) {
   return html`<a class="code" href="/docs/problems/${of}-errors#${code}"><code>${code}</code></a>`;
 }
 
+/** What the button is called that tries again: without a key it asks for one. */
+export function againLabel(problem, text = "Try again") {
+  return problem.status === 401 ? "Enter a key" : text;
+}
+
 /** @param {unknown} problem */
 export function problemNote(problem) {
   return problem ? html`<p class="note bad" role="alert">${problem.detail ?? String(problem)}</p>` : nothing;

@@ -131,7 +131,7 @@ export class HtRequest extends LitElement {
 
   #missing() {
     return html`<div class="empty"><h1>${this.problem.status === 404 ? "There is no such request" : "The request could not be read"}</h1>
-      <p>${this.problem.detail ?? String(this.problem)}</p><a class="button" href="#/requests">All requests</a></div>`;
+      <p>${this.problem.status === 404 ? "It may have been deleted, or the address is mistyped." : (this.problem.detail ?? String(this.problem))}</p><a class="button" href="#/requests">All requests</a></div>`;
   }
 
   #waiting() {

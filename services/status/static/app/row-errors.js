@@ -18,14 +18,14 @@ export class HtRowErrors extends LitElement {
 
   #row(error) {
     const cells = COLUMNS.map((name) => (name === error.column ? this.#cell(error) : html`<td class="quiet" aria-hidden="true">…</td>`));
-    return html`<tr><th scope="row" class="figures">${error.line === null ? "–" : number(error.line)}</th>
+    return html`<tr><th scope="row" class="figures">${error.line === null ? nothing : html`<span class="narrow-only">Line </span>`}${error.line === null ? "–" : number(error.line)}</th>
       ${COLUMNS.includes(error.column) ? cells : html`<td colspan="3" class="fault"><mark>${error.value ?? "the whole file"}</mark></td>`}
       <td class="why">${error.detail} ${errorCode(error.code, "row")}</td></tr>`;
   }
 
   #cell(error) {
     const which = error.url_index === null ? nothing : html` <span class="quiet">(address ${number(error.url_index)})</span>`;
-    return html`<td class="fault"><mark>${error.value || (error.code === "missing_header" ? "missing" : "empty")}</mark>${which}</td>`;
+    return html`<td class="fault"><span class="narrow-only quiet" aria-hidden="true">${error.column}</span><mark>${error.value || (error.code === "missing_header" ? "missing" : "empty")}</mark>${which}</td>`;
   }
 }
 

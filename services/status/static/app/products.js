@@ -14,6 +14,10 @@ export class HtProducts extends RequestPart {
     return this.page?.items.some((product) => product.images.some((image) => image.status === "pending"));
   }
 
+  get images() {
+    return this.page.items.flatMap((product) => product.images);
+  }
+
   renderItems(products) {
     return html`<div class="panel flush"><table class="products">
       <caption class="visually-hidden">Products</caption>

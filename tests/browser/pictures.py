@@ -16,6 +16,7 @@ from tests.stack import ROOT, Stack
 FOLDER = ROOT / "docs" / "pictures"
 MOST_BYTES = 250_000
 COLOURS = 256
+ZOOMS = 2  # after 100%: what the compression took away is seen
 
 
 def main() -> int:
@@ -47,6 +48,9 @@ def take(page: Page, origin: Origin) -> None:
     save(page, "request")
     shown = compare(page, "armchair-front.jpg")
     expect(shown.get_by_role("slider")).to_be_visible()
+    for button in ("100%", *["Zoom in"] * ZOOMS):
+        shown.get_by_role("button", name=button).click()
+    page.mouse.move(0, 0)
     page.wait_for_load_state("networkidle")
     save(page, "compare")
 

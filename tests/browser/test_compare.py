@@ -170,10 +170,14 @@ def test_the_images_of_a_page_are_stepped_through_by_keys(tab: Tab) -> None:
     keyboard = tab.page.keyboard
 
     keyboard.press("ArrowRight")
-    expect(title).to_have_text("tiny.jpg")  # past gone.jpg, which has no rendition
-    expect(tab.page.get_by_role("status").filter(has_text="5 of 5")).to_have_text("tiny.jpg, 5 of 5")
+    expect(title).to_have_text("gone.jpg")
+    expect(shown).to_contain_text("answered 404")
     keyboard.press("ArrowRight")
     expect(title).to_have_text("tiny.jpg")
+    expect(tab.page.get_by_role("status").filter(has_text="6 of 6")).to_have_text("tiny.jpg, 6 of 6")
+    keyboard.press("ArrowRight")
+    expect(title).to_have_text("tiny.jpg")
+    keyboard.press("ArrowLeft")
     keyboard.press("ArrowLeft")
     expect(title).to_have_text("scarf.jpg")
 
@@ -226,15 +230,13 @@ def test_an_original_that_is_no_longer_kept_is_said_to_be_gone(tab: Tab, stack: 
     tab.look("compare-gone", whole=False)
 
 
-def test_an_image_that_failed_says_why(tab: Tab, api: Client, request_id: str) -> None:
-    (failed,) = api.items(f"/v1/requests/{request_id}/images", status="failed")
-    tab.page.evaluate(
-        """async ([image, requestId]) => {
-          await import("/app/compare.js");
-          const shown = Object.assign(document.createElement("ht-compare"), {image, requestId});
-          document.querySelector("main").append(shown);
-        }""",
-        [failed, request_id],
+def test_an_image_that_failed_says_why(tab: Tab) -> None:
+    tab.page.get_by_role("button", name="Why gone.jpg failed").click()
+    shown = tab.page.get_by_role("dialog", name="gone.jpg")
+    expect(shown).to_contain_text("answered 404")
+    expect(shown.get_by_role("link", name="http_status")).to_have_attribute(
+        "href", "/docs/problems/image-errors#http_status"
     )
-    expect(tab.page.locator("ht-compare")).to_contain_text("http_status")
     assert tab.asked("/source") == []
+    assert tab.barriers() == []
+    tab.look("compare-failed", whole=False)

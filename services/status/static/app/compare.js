@@ -3,7 +3,7 @@
 import { ApiProblem, blobUrl } from "./api.js";
 import { bytes, number, percent } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
-import { renditionPath, savedRatio } from "./pieces.js";
+import { errorCode, renditionPath, savedRatio } from "./pieces.js";
 import { styles } from "./styles.js";
 import { Viewport } from "./viewport.js";
 
@@ -114,7 +114,7 @@ export class HtCompare extends LitElement {
   render() {
     if (!this.image) return nothing;
     const { rendition, status, error } = this.image;
-    if (status === "failed") return this.#without("This image failed", `${error?.code}: ${error?.detail ?? ""}`);
+    if (status === "failed") return this.#without("This image failed", html`${error?.detail ?? ""} ${errorCode(error?.code, "image")}`);
     if (!rendition) return this.#without(status === "cancelled" ? "This image was cancelled" : "This image is not compressed yet", "");
     return html`
       <figure class="compare">
@@ -125,7 +125,8 @@ export class HtCompare extends LitElement {
   }
 
   #without(heading, text) {
-    return html`<div class="compare-none"><p><strong>${heading}</strong></p>${text && html`<p class="small">${text}</p>`}</div>`;
+    return html`<div class="compare-none" tabindex="-1"><p><strong>${heading}</strong></p>${text && html`<p class="small">${text}</p>`}
+      <p class="small"><a href=${this.image.url} target="_blank" rel="noreferrer">Open the original's address</a></p></div>`;
   }
 
   #stage() {
@@ -140,13 +141,14 @@ export class HtCompare extends LitElement {
             ? html`<p class="note bad">The compressed picture could not be loaded.</p>`
             : html`<img src=${renditionPath(this.image)} alt="Compressed picture of ${this.image.url}" draggable="false" @error=${() => { this.lost = true; }}>`}
         </div>
+        ${both ? html`<span class="tag left" aria-hidden="true">Original</span>` : nothing}
+        ${this.lost ? nothing : html`<span class="tag right" aria-hidden="true">Compressed</span>`}
         ${both ? this.#handle() : nothing}
       </div>`;
   }
 
   #handle() {
     return html`
-      <span class="tag left" aria-hidden="true">Original</span><span class="tag right" aria-hidden="true">Compressed</span>
       <div class="divider" role="slider" tabindex="0" aria-label="Divider between original and compressed picture"
         aria-orientation="horizontal" aria-valuemin="0" aria-valuemax="100" @keydown=${this.#onDividerKey}>
         <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true"><path d="M9 7l-5 5 5 5M15 7l5 5-5 5" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"/></svg>

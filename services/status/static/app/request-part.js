@@ -42,9 +42,9 @@ export class RequestPart extends PagedList {
     return [];
   }
 
-  /** Shows an image beside its original; from there, the others of this page that have two sides. */
+  /** Shows an image beside its original; from there, the others of this page that are done or failed. */
   open(image) {
-    const among = this.images.filter((other) => other.output_url);
+    const among = this.images.filter((other) => other.output_url || other.status === "failed");
     this.dispatchEvent(new CustomEvent("open-image", { bubbles: true, detail: { image, among } }));
   }
 }

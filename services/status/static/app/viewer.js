@@ -56,8 +56,11 @@ export class HtViewer extends LitElement {
     </div>`;
   }
 
-  #step(by) {
+  async #step(by) {
     this.image = this.among[this.among.indexOf(this.image) + by] ?? this.image;
+    await this.updateComplete;
+    await this.querySelector("ht-compare")?.updateComplete;
+    if (!this.contains(document.activeElement)) this.querySelector(".stage, .compare-none")?.focus(); // the frame went with the image before
   }
 
   #onKey(event) {

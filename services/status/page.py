@@ -29,7 +29,7 @@ MEDIA_TYPES = {
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types lit-html; img-src 'self' blob: data:"
+    "require-trusted-types-for 'script'; trusted-types lit-html; img-src 'self' blob:"
 )
 FILES = {
     path.relative_to(STATIC).as_posix(): path.read_bytes()

@@ -17,6 +17,7 @@ from tests.stack import ROOT, Stack
 FOLDER = ROOT / "docs" / "pictures"
 MOST_BYTES = 250_000
 COLOURS = 256
+ZOOMS = 2  # after 100%: what the compression took away is seen
 
 
 def main() -> int:
@@ -48,6 +49,9 @@ def take(page: Page, origin: Origin) -> None:
     save(page, "request")
     shown = compare(page, "armchair-front.jpg")
     expect(shown.get_by_role("slider")).to_be_visible()
+    for button in ("100%", *["Zoom in"] * ZOOMS):
+        shown.get_by_role("button", name=button).click()
+    page.mouse.move(0, 0)
     page.wait_for_load_state("networkidle")
     save(page, "compare")
 

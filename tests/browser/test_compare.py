@@ -4,11 +4,13 @@ import psycopg
 import pytest
 from playwright.sync_api import Locator, expect
 
+from deploy.demo.catalogue import manifest
 from tests.api import Client
 from tests.browser.conftest import Open
 from tests.browser.shop import Shop
 from tests.browser.steps import compare
 from tests.browser.tab import Tab
+from tests.pictures import encode, photo
 from tests.stack import Stack
 
 COUNT_BLOBS = """
@@ -30,6 +32,20 @@ def request_id(api: Client, shop: Shop) -> str:
 @pytest.fixture
 def tab(open_tab: Open, request_id: str) -> Tab:
     return open_tab(f"/#/requests/{request_id}")
+
+
+SHAPES = {"tall": (300, 4000), "wide": (4000, 300), "icon": (64, 64), "dot": (1, 1)}
+
+
+@pytest.fixture
+def shapes_id(api: Client, shop: Shop) -> str:
+    """A finished request whose pictures have every shape."""
+    for name, (width, height) in SHAPES.items():
+        shop.origin.add(f"/{name}.png", encode(photo(width, height, seed=1), "png"))
+    urls = [shop.origin.url(f"/{name}.png") for name in SHAPES]
+    request_id: str = api.upload(manifest([("1", "Shapes", urls)]))["request_id"]
+    api.finished(request_id)
+    return request_id
 
 
 def divider(shown: Locator) -> Locator:
@@ -119,6 +135,74 @@ def test_two_fingers_zoom(tab: Tab) -> None:
     assert after["width"] == pytest.approx(2 * before["width"], rel=0.01)
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_picture_of_any_shape_is_fitted_without_enlarging_it(open_tab: Open, shapes_id: str, width: int) -> None:
+    tab = open_tab(f"/#/requests/{shapes_id}")
+    tab.page.set_viewport_size({"width": width, "height": 860})
+    shown = compare(tab.page, "tall.png")
+    output = shown.get_by_role("group", name="Zoom").locator("output")
+    for name, size in SHAPES.items():
+        expect(tab.page.get_by_role("heading", name=f"{name}.png")).to_be_visible()
+        divider(shown)
+        stage, picture = shown.locator(".stage").bounding_box(), shown.locator(".after img").bounding_box()
+        tags = [tag.bounding_box() for tag in shown.locator(".tag").all()]
+        assert stage is not None
+        assert picture is not None
+        assert tags[0] is not None
+        assert tags[1] is not None
+        scale = min(1, stage["width"] / size[0], stage["height"] / size[1])
+        assert [picture["width"], picture["height"]] == pytest.approx([side * scale for side in size], abs=1)
+        assert picture["x"] + picture["width"] / 2 == pytest.approx(stage["x"] + stage["width"] / 2, abs=1)
+        assert tags[0]["x"] + tags[0]["width"] + 44 < tags[1]["x"]  # the divider's handle is between them
+        shown.get_by_role("button", name="100%").click()
+        expect(output).to_have_text("100%")
+        shown.get_by_role("button", name="Fit").click()
+        expect(output).to_have_text(f"{round(scale * 100)}%")
+        assert tab.overflow() == 0
+        tab.screenshot(f"shape-{name}-{width}", whole=False)
+        tab.page.keyboard.press("ArrowRight")
+
+
+def test_the_images_of_a_page_are_stepped_through_by_keys(tab: Tab) -> None:
+    shown = compare(tab.page, "scarf.jpg")
+    slider = divider(shown)
+    title = tab.page.locator("#viewer-title")
+    keyboard = tab.page.keyboard
+
+    keyboard.press("ArrowRight")
+    expect(title).to_have_text("gone.jpg")
+    expect(shown).to_contain_text("answered 404")
+    keyboard.press("ArrowRight")
+    expect(title).to_have_text("tiny.jpg")
+    expect(tab.page.get_by_role("status").filter(has_text="6 of 6")).to_have_text("tiny.jpg, 6 of 6")
+    keyboard.press("ArrowRight")
+    expect(title).to_have_text("tiny.jpg")
+    keyboard.press("ArrowLeft")
+    keyboard.press("ArrowLeft")
+    expect(title).to_have_text("scarf.jpg")
+
+    for key in "+++":
+        keyboard.press(key)
+    keyboard.press("ArrowRight")  # moves what is larger than its frame
+    expect(title).to_have_text("scarf.jpg")
+    keyboard.press("0")
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuenow", "52")
+    expect(title).to_have_text("scarf.jpg")
+    keyboard.press("Escape")
+    expect(shown).to_have_count(0)
+    expect(tab.page.get_by_role("button", name="Compare scarf.jpg")).to_be_focused()
+
+
+def test_the_comparison_closes_when_the_address_leads_elsewhere(tab: Tab) -> None:
+    tab.page.get_by_role("link", name="Images", exact=True).click()
+    expect(tab.page.locator("ht-images")).to_be_visible()
+    compare(tab.page, "scarf.jpg")
+    tab.page.go_back()
+    expect(tab.page.locator("ht-products")).to_be_visible()
+    expect(tab.page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_one_original_at_a_time_is_in_memory_and_none_when_it_is_closed(open_tab: Open, request_id: str) -> None:
     tab = open_tab("/")
     tab.page.add_init_script(COUNT_BLOBS)
@@ -146,15 +230,13 @@ def test_an_original_that_is_no_longer_kept_is_said_to_be_gone(tab: Tab, stack: 
     tab.look("compare-gone", whole=False)
 
 
-def test_an_image_that_failed_says_why(tab: Tab, api: Client, request_id: str) -> None:
-    (failed,) = api.items(f"/v1/requests/{request_id}/images", status="failed")
-    tab.page.evaluate(
-        """async ([image, requestId]) => {
-          await import("/app/compare.js");
-          const shown = Object.assign(document.createElement("ht-compare"), {image, requestId});
-          document.querySelector("main").append(shown);
-        }""",
-        [failed, request_id],
+def test_an_image_that_failed_says_why(tab: Tab) -> None:
+    tab.page.get_by_role("button", name="Why gone.jpg failed").click()
+    shown = tab.page.get_by_role("dialog", name="gone.jpg")
+    expect(shown).to_contain_text("answered 404")
+    expect(shown.get_by_role("link", name="http_status")).to_have_attribute(
+        "href", "/docs/problems/image-errors#http_status"
     )
-    expect(tab.page.locator("ht-compare")).to_contain_text("http_status")
     assert tab.asked("/source") == []
+    assert tab.barriers() == []
+    tab.look("compare-failed", whole=False)

@@ -26,6 +26,27 @@ new PerformanceObserver((list) => {
 }).observe({ type: "layout-shift", buffered: true });
 """
 
+OVERHEAR = """
+window.told = "";
+const ask = window.fetch;
+window.fetch = async (...asked) => {
+  const answer = await ask(...asked);
+  if (!answer.url.endsWith("/events")) return answer;
+  const [ours, theirs] = answer.body.tee();
+  const hearing = new WritableStream({ write: (part) => { told += part; } });
+  ours.pipeThrough(new TextDecoderStream()).pipeTo(hearing).catch(() => {});
+  return new Response(theirs, answer);
+};
+window.lastRate = () => {
+  const line = told.slice(0, told.lastIndexOf("\\n")).split("\\n").findLast((one) => one.startsWith("data:"));
+  return line && JSON.parse(line.slice(5)).images_per_second;
+};
+"""
+SHOWS_LAST_RATE = """async (shown) => {
+  const { rate } = await import("/app/format.js");
+  return lastRate() != null && rate(lastRate()) === shown.textContent;
+}"""
+
 
 class Gate:
     """Lets the host answer so many times."""
@@ -78,6 +99,19 @@ def test_figures_grow_without_going_back_and_nothing_moves(open_tab: Open, shop:
     assert 5 in steps
     assert sum(tab.page.evaluate("shifts")) < 0.02  # the buttons that take the place of Cancel
     assert len(tab.asked("/events$")) == 1
+
+
+def test_the_images_a_second_are_the_event_stream_s(open_tab: Open, shop: Shop, gate: Gate) -> None:
+    tab = open_tab("/")
+    tab.page.add_init_script(OVERHEAR)
+    tab.page.reload()
+    upload(tab.page, shop.csv())
+    shown = tab.page.locator(".facts div").filter(has_text="Images/s").locator("dd")
+    expect(shown).to_have_text("\N{EN DASH}")
+    assert tab.page.evaluate("lastRate()") is None
+
+    gate.let(4)
+    tab.page.wait_for_function(SHOWS_LAST_RATE, arg=shown.element_handle())
 
 
 def test_a_request_is_cancelled_after_a_question_and_taken_up_again(open_tab: Open, shop: Shop, gate: Gate) -> None:

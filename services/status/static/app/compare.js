@@ -3,7 +3,7 @@
 import { ApiProblem, blobUrl } from "./api.js";
 import { bytes, number, percent } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
-import { renditionPath, savedRatio } from "./pieces.js";
+import { errorCode, renditionPath, savedRatio } from "./pieces.js";
 import { styles } from "./styles.js";
 import { Viewport } from "./viewport.js";
 
@@ -12,7 +12,9 @@ await styles("compare.css");
 const STEP = 2;
 const LARGE_STEP = 10;
 const ZOOM_STEP = 1.5;
-const PAN_STEP = 0.1;
+const PAN_STEP = 0.1; // of the stage
+const SMALL = 160; // CSS pixels: the divider's knob would hide what is to be compared
+const COARSE = matchMedia("(pointer: coarse)");
 const DIVIDER_KEYS = {
   ArrowLeft: (at) => at - STEP,
   ArrowDown: (at) => at - STEP,
@@ -39,7 +41,7 @@ export class HtCompare extends LitElement {
 
   /** Where the divider stands, in percent of the stage's width. */
   #divider = 50;
-  #view = new Viewport();
+  #view = new Viewport(1, 1);
   #pointers = new Map();
   #shown = null;
   #loading = new AbortController();
@@ -76,9 +78,7 @@ export class HtCompare extends LitElement {
   updated() {
     const stage = this.querySelector(".stage");
     if (stage === null) return;
-    const { width, height } = this.image.rendition;
-    stage.style.aspectRatio = width && height ? `${width} / ${height}` : "";
-    stage.style.setProperty("--ratio", String(width && height ? width / height : 1.5));
+    stage.style.setProperty("--ratio", String(this.#view.picture[0] / this.#view.picture[1]));
     this.#place();
   }
 
@@ -87,7 +87,7 @@ export class HtCompare extends LitElement {
     this.source = { state: "waiting", url: "", why: "" };
     this.lost = false;
     this.#divider = 50;
-    this.#view = new Viewport();
+    this.#view = new Viewport(this.image?.rendition?.width ?? 600, this.image?.rendition?.height ?? 400);
     this.#pointers.clear();
   }
 
@@ -114,7 +114,7 @@ export class HtCompare extends LitElement {
   render() {
     if (!this.image) return nothing;
     const { rendition, status, error } = this.image;
-    if (status === "failed") return this.#without("This image failed", `${error?.code}: ${error?.detail ?? ""}`);
+    if (status === "failed") return this.#without("This image failed", html`${error?.detail ?? ""} ${errorCode(error?.code, "image")}`);
     if (!rendition) return this.#without(status === "cancelled" ? "This image was cancelled" : "This image is not compressed yet", "");
     return html`
       <figure class="compare">
@@ -125,13 +125,14 @@ export class HtCompare extends LitElement {
   }
 
   #without(heading, text) {
-    return html`<div class="compare-none"><p><strong>${heading}</strong></p>${text && html`<p class="small">${text}</p>`}</div>`;
+    return html`<div class="compare-none" tabindex="-1"><p><strong>${heading}</strong></p>${text && html`<p class="small">${text}</p>`}
+      <p class="small"><a href=${this.image.url} target="_blank" rel="noreferrer">Open the original's address</a></p></div>`;
   }
 
   #stage() {
     const both = this.source.state === "shown";
     return html`
-      <div class="stage" tabindex="0" role="group" aria-label="Picture: plus and minus zoom, arrow keys move it" data-both=${both}
+      <div class="stage" tabindex="0" role="group" autofocus aria-label="Picture: plus, minus and 0 zoom; arrow keys move it where it is larger than its frame" data-both=${both}
         @keydown=${this.#onPanKey} @dblclick=${this.#onDoubleClick} @wheel=${this.#onWheel} @pointerdown=${this.#onDown} @pointermove=${this.#onMove}
         @pointerup=${this.#onUp} @pointercancel=${this.#onUp}>
         ${both ? html`<div class="side before"><img src=${this.source.url} alt="Original of ${this.image.url}" draggable="false" @error=${this.#onUnreadable}></div>` : nothing}
@@ -140,13 +141,14 @@ export class HtCompare extends LitElement {
             ? html`<p class="note bad">The compressed picture could not be loaded.</p>`
             : html`<img src=${renditionPath(this.image)} alt="Compressed picture of ${this.image.url}" draggable="false" @error=${() => { this.lost = true; }}>`}
         </div>
+        ${both ? html`<span class="tag left" aria-hidden="true">Original</span>` : nothing}
+        ${this.lost ? nothing : html`<span class="tag right" aria-hidden="true">Compressed</span>`}
         ${both ? this.#handle() : nothing}
       </div>`;
   }
 
   #handle() {
     return html`
-      <span class="tag left" aria-hidden="true">Original</span><span class="tag right" aria-hidden="true">Compressed</span>
       <div class="divider" role="slider" tabindex="0" aria-label="Divider between original and compressed picture"
         aria-orientation="horizontal" aria-valuemin="0" aria-valuemax="100" @keydown=${this.#onDividerKey}>
         <svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true"><path d="M9 7l-5 5 5 5M15 7l5 5-5 5" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"/></svg>
@@ -156,7 +158,7 @@ export class HtCompare extends LitElement {
   #said() {
     const said = {
       waiting: "Loading the original…",
-      shown: "Drag the divider, or use the arrow keys on it.",
+      shown: COARSE.matches ? "Drag the divider. Pinch to zoom." : "Drag the divider, or use the arrow keys on it. + and − zoom.",
       gone: "The original is no longer kept.",
       failed: `The original cannot be shown: ${this.source.why}`,
     };
@@ -169,8 +171,8 @@ export class HtCompare extends LitElement {
         <button aria-label="Zoom out" @click=${() => this.#zoomBy(1 / ZOOM_STEP)}>−</button>
         <output class="small" aria-label="Size of the picture's pixels on the screen"></output>
         <button aria-label="Zoom in" @click=${() => this.#zoomBy(ZOOM_STEP)}>+</button>
-        <button @click=${() => this.#zoomTo(1)}>Fit</button>
-        <button @click=${() => this.#zoomTo(1 / this.#scale())}>100%</button>
+        <button @click=${() => this.#zoomTo(this.#view.fit)}>Fit</button>
+        <button @click=${() => this.#zoomTo(1)}>100%</button>
       </div>`;
   }
 
@@ -197,18 +199,13 @@ export class HtCompare extends LitElement {
     this.source = { state: "failed", url: "", why: `this browser does not read ${format}.` };
   }
 
-  /** CSS pixels of the screen for a pixel of the picture, where it fits the stage. */
-  #scale() {
-    return this.querySelector(".stage").clientWidth / (this.image.rendition.width || 1);
-  }
-
-  #zoomTo(zoom, atX, atY) {
-    this.#view.zoomTo(zoom, atX, atY);
+  #zoomTo(scale, atX, atY) {
+    this.#view.zoomTo(scale, atX, atY);
     this.#place();
   }
 
   #zoomBy(factor, atX, atY) {
-    this.#zoomTo(this.#view.zoom * factor, atX, atY);
+    this.#zoomTo(this.#view.scale * factor, atX, atY);
   }
 
   #split(at) {
@@ -220,13 +217,14 @@ export class HtCompare extends LitElement {
   #place() {
     const stage = this.querySelector(".stage");
     if (stage === null) return;
-    const { zoom, x, y } = this.#view;
-    const scale = zoom * this.#scale();
-    const properties = { "--zoom": zoom, "--x": `${x * 100}%`, "--y": `${y * 100}%`, "--divider": `${this.#divider}%` };
-    for (const [name, value] of Object.entries(properties)) stage.style.setProperty(name, String(value));
-    stage.toggleAttribute("data-zoomed", zoom > 1);
+    this.#view.resize(stage.clientWidth, stage.clientHeight);
+    const { box, scale, movable } = this.#view;
+    for (const [name, value] of Object.entries(box)) stage.style.setProperty(`--${name}`, `${value}px`);
+    stage.style.setProperty("--divider", `${this.#divider}%`);
+    stage.toggleAttribute("data-movable", movable);
+    stage.toggleAttribute("data-small", Math.min(box.width, box.height) < SMALL);
     stage.toggleAttribute("data-pixels", scale >= 2);
-    this.querySelector(".zooming output").value = `${number(Math.round(scale * 100))}%`;
+    this.querySelector(".zooming output").value = `${number(Math.round(scale * 100) || 1)}%`;
     const divider = this.querySelector(".divider");
     divider?.setAttribute("aria-valuenow", String(Math.round(this.#divider)));
     divider?.setAttribute("aria-valuetext", `${Math.round(this.#divider)}% original`);
@@ -242,11 +240,11 @@ export class HtCompare extends LitElement {
 
   #onPanKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const pan = this.#view.zoom > 1 ? PAN_KEYS[event.key] : undefined;
-    if (pan) this.#view.moveBy(...pan);
+    const pan = this.#view.movable ? PAN_KEYS[event.key] : undefined;
+    if (pan) this.#view.moveByParts(...pan);
     else if (event.key === "+" || event.key === "=") this.#zoomBy(ZOOM_STEP);
     else if (event.key === "-") this.#zoomBy(1 / ZOOM_STEP);
-    else if (event.key === "0") this.#zoomTo(1);
+    else if (event.key === "0") this.#zoomTo(this.#view.fit);
     else return;
     event.preventDefault();
     this.#place();
@@ -254,7 +252,8 @@ export class HtCompare extends LitElement {
 
   #onDoubleClick(event) {
     const [x, y] = this.#at(event);
-    this.#zoomTo(this.#view.zoom > 1 ? 1 : Math.max(2, 1 / this.#scale()), x, y);
+    const { scale, fit } = this.#view;
+    this.#zoomTo(scale > fit ? fit : Math.max(2 * scale, 1), x, y);
   }
 
   /** As in maps and drawing programs: the plain wheel scrolls the page, with Ctrl (and by a pinch) it zooms. */
@@ -264,10 +263,10 @@ export class HtCompare extends LitElement {
     this.#zoomBy(Math.exp(-event.deltaY / 200), ...this.#at(event));
   }
 
-  /** Where a pointer is from the stage's middle, in parts of its width and height. */
+  /** Where a pointer is from the stage's middle, in CSS pixels. */
   #at(event) {
     const box = this.querySelector(".stage").getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width - 0.5, (event.clientY - box.top) / box.height - 0.5];
+    return [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
   }
 
   #onDown(event) {
@@ -275,7 +274,7 @@ export class HtCompare extends LitElement {
     event.currentTarget.setPointerCapture(event.pointerId);
     const onDivider = event.target.closest(".divider") !== null;
     const [x, y] = this.#at(event);
-    this.#pointers.set(event.pointerId, { x, y, divides: onDivider || this.#view.zoom === 1 });
+    this.#pointers.set(event.pointerId, { x, y, divides: onDivider || !this.#view.movable });
     if (onDivider) event.target.closest(".divider").focus();
   }
 
@@ -287,8 +286,8 @@ export class HtCompare extends LitElement {
     const [dx, dy] = [x - from.x, y - from.y];
     Object.assign(from, { x, y });
     if (this.#pointers.size === 2) this.#zoomBy(this.#spread() / before, ...this.#middle());
-    else if (from.divides) this.#split((x + 0.5) * 100);
-    else this.#view.moveBy(dx, dy);
+    else if (from.divides) this.#split(50 + (100 * x) / event.currentTarget.clientWidth);
+    else this.#view.moveTo(this.#view.x + dx, this.#view.y + dy);
     this.#place();
   }
 
@@ -299,7 +298,7 @@ export class HtCompare extends LitElement {
   /** How far two fingers are apart. */
   #spread() {
     const [one, other] = [...this.#pointers.values()];
-    return other ? Math.hypot(one.x - other.x, one.y - other.y) || 0.01 : 1;
+    return other ? Math.hypot(one.x - other.x, one.y - other.y) || 1 : 1;
   }
 
   #middle() {

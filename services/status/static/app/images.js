@@ -29,6 +29,10 @@ export class HtImages extends RequestPart {
     return this.filter !== "" || this.page?.items.some((image) => image.status === "pending");
   }
 
+  get images() {
+    return this.page.items;
+  }
+
   willUpdate(changed) {
     if (changed.has("filter") && !changed.has("requestId")) this.restart();
     super.willUpdate(changed);

@@ -39,13 +39,15 @@ export function renditionPath(image) {
   return image.output_url ? new URL(image.output_url).pathname : null;
 }
 
-/** A small picture that opens the comparison; or why there is none. */
+/** A small picture that opens the comparison, or a sign that tells why there is none. */
 export function thumbnail(image, open) {
   const name = fileName(image.url);
   const path = renditionPath(image);
+  if (image.status === "failed") {
+    return html`<button class="thumb failed" title="${name}: ${image.error.detail ?? image.error.code}" @click=${() => open(image)} aria-label="Why ${name} failed, image ${image.number}">!</button>`;
+  }
   if (path === null) {
-    const text = image.status === "failed" ? image.error.code : image.status;
-    return html`<span class="thumb none ${image.status}" title="${name}: ${image.error?.detail ?? text}"><span aria-hidden="true">${image.status === "pending" ? "" : image.status === "failed" ? "!" : "–"}</span><span class="visually-hidden">${name}: ${text}</span></span>`;
+    return html`<span class="thumb none ${image.status}" title="${name}: ${image.status}"><span aria-hidden="true">${image.status === "pending" ? "" : "–"}</span><span class="visually-hidden">${name}: ${image.status}</span></span>`;
   }
   return html`<button class="thumb" title=${name} @click=${() => open(image)} aria-label="Compare ${name}, image ${image.number}">
     <ht-thumb src=${path}></ht-thumb></button>`;

@@ -14,12 +14,16 @@ export class HtProducts extends RequestPart {
     return this.page?.items.some((product) => product.images.some((image) => image.status === "pending"));
   }
 
+  get images() {
+    return this.page.items.flatMap((product) => product.images);
+  }
+
   renderItems(products) {
     return html`<div class="panel flush"><table class="products">
       <caption class="visually-hidden">Products</caption>
-      <thead><tr><th scope="col" class="figures">S. No.</th><th scope="col">Product</th><th scope="col">Images</th></tr></thead>
+      <thead><tr><th scope="col">S. No.</th><th scope="col">Product</th><th scope="col">Images</th></tr></thead>
       <tbody>${repeat(products, (product) => product.row, (product) => html`<tr>
-        <td class="figures quiet">${product.serial_number}</td>
+        <td class="quiet">${product.serial_number}</td>
         <th scope="row">${product.name}<span class="quiet small below">${number(product.images.length)} ${product.images.length === 1 ? "image" : "images"}</span></th>
         <td><ul class="thumbs">${product.images.map((image) => html`<li>${thumbnail(image, (chosen) => this.open(chosen))}</li>`)}</ul></td>
       </tr>`)}</tbody></table></div>`;

@@ -37,8 +37,14 @@ export class RequestPart extends PagedList {
     }, finished ? 0 : LEAST_MS);
   }
 
-  /** Shows an image beside its original. */
+  /** The images of the page that is shown. */
+  get images() {
+    return [];
+  }
+
+  /** Shows an image beside its original; from there, the others of this page that are done or failed. */
   open(image) {
-    this.dispatchEvent(new CustomEvent("open-image", { bubbles: true, detail: image }));
+    const among = this.images.filter((other) => other.output_url || other.status === "failed");
+    this.dispatchEvent(new CustomEvent("open-image", { bubbles: true, detail: { image, among } }));
   }
 }

@@ -183,7 +183,7 @@ export class HtRequest extends LitElement {
         ${failed > FAILURES_SHOWN ? html`<a class="small" href="#/requests/${this.requestId}/images?show=failed">All ${number(failed)}</a>` : nothing}</div>
       <ul aria-live="polite">${failed === 0
         ? html`<li class="quiet">${this.request.outcome ? "None." : "None so far."}</li>`
-        : this.failures.map((image) => html`<li title=${image.error.detail ?? image.error.code}><span class="failed">${fileName(image.url)}</span> <span class="quiet">${image.error.detail ?? image.error.code}</span></li>`)}</ul></div>`;
+        : this.failures.map((image) => html`<li title=${image.error.detail ?? image.error.code}><a class="failed" href="#/requests/${this.requestId}/images?show=failed">${fileName(image.url)}</a> <span class="quiet">${image.error.detail ?? image.error.code}</span></li>`)}</ul></div>`;
   }
 
   #tabs() {

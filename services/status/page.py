@@ -25,11 +25,12 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".csv": "text/csv",
 }
-# Only Lit may make HTML from text, which it does with the constant parts of templates.
+# Only Lit may make HTML from text, which it does with the constant parts of templates; and only thumb.js may name a
+# worker's script, one of ours.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types lit-html; img-src 'self' blob:"
+    "require-trusted-types-for 'script'; trusted-types lit-html thumb; img-src 'self' blob:"
 )
 FILES = {
     path.relative_to(STATIC).as_posix(): path.read_bytes()

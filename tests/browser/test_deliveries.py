@@ -1,6 +1,7 @@
 """The webhooks of a request."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -33,6 +34,7 @@ def test_a_delivery_shows_its_attempts_and_what_was_answered(tab: Tab, origin: O
     cells = tab.page.locator("table.attempts tr.attempt td").all_inner_texts()
 
     assert (cells[0], cells[2]) == ("1", "200")
+    assert re.search(r"\d\d:\d\d:\d\d", cells[1]), "two attempts may be of one minute"
     expect(tab.page.locator(".delivery-facts")).to_contain_text(sent.headers["webhook-id"])
     tab.page.get_by_text("Begins with").click()
     expect(tab.page.locator("table.attempts pre")).to_have_text(ANSWER.decode())

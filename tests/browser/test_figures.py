@@ -1,9 +1,10 @@
 """The figures of a request."""
 
 import json
+import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.api import JSON, Client
 from tests.browser.conftest import Open
@@ -53,7 +54,7 @@ def test_each_plot_is_drawn_and_has_words_and_a_table(tab: Tab, report: JSON) ->
     for number in range(2):
         plot = plots.nth(number)
         expect(plot.get_by_role("img")).to_have_attribute(
-            "aria-label", r := tab.page.locator(".plotted figcaption p:last-child").nth(number).inner_text()
+            "aria-label", r := tab.page.locator(".plotted figcaption p").nth(number).inner_text()
         )
         assert r
         drawn = plot.locator("canvas").evaluate(
@@ -89,6 +90,87 @@ def test_the_figures_are_usable_by_all_and_fit_a_phone(tab: Tab) -> None:
 def test_a_finished_request_is_asked_for_its_report_once(tab: Tab) -> None:
     asked = tab.asked("/report")
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0, 10), (3, 60)])
+def test_a_running_request_s_report_is_read_every_10_s_or_20_times_what_it_took(
+    open_tab: Open, request_id: str, took: int, pause: int
+) -> None:
+    """On the page's clock, which stands still but for what is told here. All in seconds."""
+    tab = open_tab("/docs/problems/")
+    page = tab.page
+    page.clock.install()
+    page.goto(f"/#/requests/{request_id}/figures")
+    heading = page.get_by_role("heading", name="Throughput")
+    expect(heading).to_be_visible()
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
+
+    def slowly(route: Route) -> None:
+        page.clock.run_for(1000 * took)
+        route.continue_()
+
+    page.route("**/report", slowly)
+    page.evaluate("Object.assign(document.querySelector('ht-figures'), { report: null, live: true })")
+    expect(heading).to_be_visible()
+    asked = len(tab.asked("/report"))
+    page.clock.run_for(1000 * (pause - 1))
+    page.wait_for_load_state("networkidle")
+    assert len(tab.asked("/report")) == asked
+    with page.expect_request("**/report"):
+        page.clock.run_for(1001)
+
+
+def pointed_at(page: Page, plot: Locator, part: float) -> list[str]:
+    """What is said where the pointer is, at this part of the plot's width."""
+    over = plot.locator(".u-over")
+    over.scroll_into_view_if_needed()
+    box = over.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + part * box["width"], box["y"] + box["height"] / 2)
+    tip = plot.locator(".plot-tip")
+    expect(tip).to_be_visible()
+    return tip.inner_text().splitlines()
+
+
+def test_a_plot_tells_the_figures_that_are_pointed_at(tab: Tab, report: JSON) -> None:
+    savings, throughput = tab.page.locator("ht-plot").all()
+    at = max(range(20), key=lambda number: report["savings"][number]["images"])
+    images, saved = pointed_at(tab.page, savings, (at + 0.5) / 20)
+    assert int(images.split()[0]) == report["savings"][at]["images"]
+    range_of = tab.page.locator(".part-savings details tbody th").nth(at).text_content()
+    assert saved == f"saved {range_of}"
+
+    points = report["throughput"]["points"]
+    _, completed, failed = pointed_at(tab.page, throughput, 0.5 / len(points))
+    assert completed.startswith(f"{points[0]['completed']} completed, ")
+    assert failed.startswith(f"{points[0]['failed']} failed, ")
+
+
+HOURS = """(hours) => {
+  const element = document.querySelector("ht-figures");
+  const at = (n) => new Date(Date.UTC(2026, 10, 22) + 1000 * 900 * n).toISOString();
+  const points = Array.from({ length: 4 * hours }, (_, n) => ({ at: at(n), completed: 3, failed: 0 }));
+  element.report = { ...element.report, throughput: { interval_seconds: 900, points } };
+}"""
+
+
+def test_a_run_of_hours_has_speeds_and_times_that_fit_it(tab: Tab) -> None:
+    part = tab.page.locator(".part-throughput")
+    first = part.locator("tbody th").first
+    for hours, begin in ((6, r"^\d\d:\d\d$"), (30, r"^\d+ Nov, \d\d:\d\d$")):
+        tab.page.evaluate(HOURS, hours)
+        expect(part).to_contain_text("12.0 images/h")
+        assert re.search(begin, str(first.text_content()))
+        expect(part).to_contain_text("Each step is 15 min.")
+    expect(part.locator(".of-failures")).to_have_count(0)
+
+
+def test_figures_that_are_known_stay_where_others_cannot_be_read(tab: Tab) -> None:
+    tab.expect_error("status of 500")
+    tab.page.route("**/report", lambda route: route.fulfill(status=500, json={"status": 500, "detail": "It broke."}))
+    tab.page.evaluate("document.querySelector('ht-figures').live = true")
+    expect(tab.page.get_by_role("alert")).to_have_text("It broke.")
+    expect(tab.page.get_by_role("heading", name="Throughput")).to_be_visible()
 
 
 def test_figures_that_change_move_nothing(tab: Tab) -> None:

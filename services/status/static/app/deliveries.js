@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { confirmed } from "./dialog.js";
-import { ago, dateTime, exactTime, milliseconds, plural } from "./format.js";
+import { ago, exactTime, milliseconds, plural } from "./format.js";
 import { html, nothing, repeat } from "./lit.js";
 import { notify } from "./notices.js";
 import { PagedList } from "./paged.js";
@@ -121,10 +121,11 @@ function attemptsTable(attempts) {
 function attemptRow(attempt) {
   const { number, at, status_code: code, error, duration_ms: took, response_excerpt: excerpt } = attempt;
   const good = code >= 200 && code < 300;
-  return html`<tr class="attempt"><td class="figures" data-label="No.">${number}</td><td class="nowrap" data-label="Sent"><time datetime=${at} title=${exactTime(at)}>${dateTime(at)}</time></td>
+  const why = good || error === `HTTP ${code}` ? null : error; // the code stands beside it
+  return html`<tr class="attempt"><td class="figures" data-label="No.">${number}</td><td class="nowrap" data-label="Sent"><time datetime=${at}>${exactTime(at)}</time></td>
     <td data-label="Answer"><span class="badge ${good ? "good" : "bad"}">${code ?? "No answer"}</span></td><td class="figures" data-label="Took">${milliseconds(took)}</td>
-    <td class="answer" data-label="Body"><div>${error && !good ? html`<p class="quiet">${error}</p>` : nothing}
-      ${excerpt ? html`<details><summary>Begins with ${excerpt.slice(0, 40)}${excerpt.length > 40 ? "…" : ""}</summary><pre tabindex="0">${excerpt}</pre></details>` : error ? nothing : html`<span class="quiet">Nothing</span>`}</div></td></tr>
+    <td class="answer" data-label="Body"><div>${why ? html`<p class="quiet">${why}</p>` : nothing}
+      ${excerpt ? html`<details><summary>Begins with ${excerpt.slice(0, 40)}${excerpt.length > 40 ? "…" : ""}</summary><pre tabindex="0">${excerpt}</pre></details>` : why ? nothing : html`<span class="quiet">Empty</span>`}</div></td></tr>
     <tr class="sent-with"><td colspan="5">${attempt.request_headers ? headersTable(attempt) : html`<span class="quiet">No signature headers are known: nothing was sent, no result was reported, or an earlier version sent it.</span>`}</td></tr>`;
 }
 

@@ -1,7 +1,7 @@
 /** The images of a request, with filters. */
 
 import { bytes, fileName, number, percent } from "./format.js";
-import { html, nothing, repeat } from "./lit.js";
+import { html, nothing } from "./lit.js";
 import { errorCode, imageBadge, savedRatio, thumbnail } from "./pieces.js";
 import { RequestPart } from "./request-part.js";
 
@@ -55,7 +55,7 @@ export class HtImages extends RequestPart {
       <caption class="visually-hidden">Images</caption>
       <thead><tr><th scope="col"><span class="visually-hidden">Picture</span></th><th scope="col">Image</th><th scope="col" class="wide-only">State</th><th scope="col" class="figures wide-only">Before</th>
         <th scope="col" class="figures wide-only">After</th><th scope="col" class="figures">Saved</th><th scope="col" class="figures wide-only">Quality</th></tr></thead>
-      <tbody>${repeat(images, (image) => image.number, (image) => this.#row(image))}</tbody></table></div>`;
+      <tbody>${images.map((image) => this.#row(image))}</tbody></table></div>`;
   }
 
   #row(image) {

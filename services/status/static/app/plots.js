@@ -1,7 +1,7 @@
 /** What a request came to, as its report gives it: bytes, savings, speed, failures and image hosts. */
 
 import { get, visible } from "./api.js";
-import { bytes, dateTime, exactTime, milliseconds, number, percent, plural } from "./format.js";
+import { bytes, exactTime, milliseconds, number, percent, plural } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
 import { errorCode, problemNote } from "./pieces.js";
 import { savingsPlot, throughputPlot } from "./charts.js";
@@ -12,6 +12,7 @@ await styles("plots.css");
 /** Between two reports at least; and so many times what the last one took, since a huge request's costs seconds. */
 const LIVE_MS = 10_000;
 const LIVE_TIMES = 20;
+const NONE_COMPRESSED = "No image is compressed yet.";
 
 /** `live`: read the report again and again, while the tab can be seen. */
 export class HtFigures extends LitElement {
@@ -59,22 +60,26 @@ export class HtFigures extends LitElement {
   }
 
   render() {
-    if (this.problem) return html`<div class="stack">${problemNote(this.problem)}<div><button @click=${this.#again}>Try again</button></div></div>`;
-    if (this.report === null) return waiting();
-    const { formats, failures, throughput, as_of: at } = this.report;
+    const problem = this.problem && html`<div class="stack refused">${problemNote(this.problem)}<div><button @click=${this.#again}>Try again</button></div></div>`;
+    if (this.report === null) return problem ?? waiting();
+    return html`${problem}${this.#figures()}`; // those that are known stay
+  }
+
+  #figures() {
+    const { formats, failures, throughput, hosts, as_of: at } = this.report;
     if (formats.length === 0 && failures.length === 0) {
-      return html`<div class="panel empty"><h2>No figures yet</h2><p>They begin when the first image is settled.</p></div>`;
+      return html`<div class="panel empty"><h2>${this.live ? "No figures yet" : "No figures"}</h2><p>${this.live ? "They begin when the first image is settled." : "No image was compressed, and none failed."}</p></div>`;
     }
     return html`
       <div class="figures-grid">
         ${part("bytes", "Bytes before and after", bytesBars(formats))}
         ${part("formats", "Saving by format", formatsTable(formats))}
-        ${part("savings", "Distribution of savings", savingsPlot(this.report))}
+        ${part("savings", "Distribution of savings", formats.length ? savingsPlot(this.report) : none(NONE_COMPRESSED))}
         ${part("throughput", "Throughput", throughputPlot(throughput))}
         ${part("failures", "Failures", failuresTable(failures))}
-        ${part("hosts", "Image hosts", hostsTables(this.report.hosts))}
+        ${part("hosts", "Image hosts", hostsTables(hosts))}
       </div>
-      <p class="hint as-of" title=${exactTime(at)}>As of ${dateTime(at)}.</p>`;
+      <p class="hint as-of">As of ${exactTime(at)}.</p>`;
   }
 
   #again() {
@@ -103,11 +108,16 @@ function bytesBars(formats) {
   const [before, after] = [sum("source_bytes"), sum("rendition_bytes")];
   const row = (name, value, kind) => html`<div class="bytes-row"><dt>${name}</dt><dd class="figure">${bytes(value)}</dd><dd>${bar(value / Math.max(before, after), kind)}</dd></div>`;
   return html`<dl class="bytes-pair stack tight">${row("Before", before, "quiet")}${row("After", after, "")}</dl>
-    <p class="quiet">${before ? html`<strong class="good">${bytes(before - after)}</strong> less to store and to send, ${percent((before - after) / before)}.` : "No image is compressed yet."}</p>`;
+    <p class="quiet">${formats.length ? change(before, after) : NONE_COMPRESSED}</p>`;
+}
+
+function change(before, after) {
+  if (before === after) return "As many bytes as before.";
+  return html`<strong class=${after < before ? "good" : "bad"}>${bytes(Math.abs(before - after))}</strong> ${after < before ? "less" : "more"} to store and to send, ${percent(Math.abs(before - after) / before)}.`;
 }
 
 function formatsTable(formats) {
-  if (formats.length === 0) return none("No image is compressed yet.");
+  if (formats.length === 0) return none(NONE_COMPRESSED);
   const ratio = (format) => (format.source_bytes ? (format.source_bytes - format.rendition_bytes) / format.source_bytes : null);
   const name = ({ source_format: from, rendition_format: to }) => html`${upper(from)}${from === to ? nothing : html` <span class="quiet">to</span> ${upper(to)}`}`;
   return html`<div class="scroll" tabindex="0" role="group" aria-labelledby="figures-formats"><table>
@@ -133,11 +143,16 @@ function hostsTables({ total, slowest, most_failing: failing }) {
 
 function hostsTable(heading, hosts, by, kind) {
   const most = Math.max(1, ...hosts.map((host) => host[by] ?? 0));
-  return html`<div class="scroll" tabindex="0" role="group" aria-label=${heading}><table class="hosts">
+  return html`<div class="scroll" tabindex="0" role="group" aria-label=${heading}><table class="hosts by-${by}">
     <caption>${heading}</caption>
-    <thead><tr><th scope="col">Host</th><th scope="col" class="figures roomy">Images</th><th scope="col" class="figures">Failed</th><th scope="col" class="figures">Median</th><th scope="col" class="figures"><abbr title="95th percentile">p95</abbr></th></tr></thead>
-    <tbody>${hosts.map((host) => html`<tr><th scope="row"><span class="host">${host.host}</span>${bar((host[by] ?? 0) / most, kind)}</th><td class="figures roomy">${number(host.images)}</td><td class="figures">${number(host.failed)}</td>
+    <thead><tr><th scope="col">Host</th><th scope="col" class="figures">Images</th><th scope="col" class="figures">Failed</th><th scope="col" class="figures">Median</th><th scope="col" class="figures"><abbr title="95th percentile">p95</abbr></th></tr></thead>
+    <tbody>${hosts.map((host) => html`<tr><th scope="row"><span class="host">${breakable(host.host)}</span>${bar((host[by] ?? 0) / most, kind)}</th><td class="figures">${number(host.images)}</td><td class="figures">${number(host.failed)}</td>
       <td class="figures">${milliseconds(host.median_ms)}</td><td class="figures">${milliseconds(host.p95_ms)}</td></tr>`)}</tbody></table></div>`;
+}
+
+/** A long name goes over to the next line at its dots. @param {string} host */
+function breakable(host) {
+  return host.split(/(?<=[.:])/).map((part, at) => (at ? html`<wbr>${part}` : part));
 }
 
 function none(text) {

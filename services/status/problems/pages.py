@@ -18,7 +18,7 @@ from shared.http.problems import TITLES
 
 HEADERS = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
 }
 PAGE = """<!doctype html>
@@ -28,7 +28,7 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title} · Halftone</title>
-<link rel="icon" href="data:,">
+<link rel="icon" href="/app/mark.svg">
 <link rel="stylesheet" href="/docs/problems.css">
 </head>
 <body>

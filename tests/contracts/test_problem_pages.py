@@ -79,7 +79,7 @@ def test_a_page_is_whole_under_its_own_policy(name: str) -> None:
     assert "`" not in PAGES[name].partition("<pre")[0]
     for link in re.findall(r'(?:href|src)="(/[^"]*)"', PAGES[name]):
         page, _, _ = link.removeprefix("/docs/problems/").partition("#")
-        assert link in {"/", "/docs", "/docs/problems.css"} or page in PAGES
+        assert link in {"/", "/docs", "/docs/problems.css", "/app/mark.svg"} or page in PAGES
 
 
 def test_the_policy_lets_nothing_in_but_the_style_sheet() -> None:

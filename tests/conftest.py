@@ -21,14 +21,14 @@ _numbers = count(1)
 def pytest_configure(config: pytest.Config) -> None:
     """Make this process's folder, with `tmp_path` in it; the xdist workers have a part of their parent's.
 
-    Our child processes have a temporary folder below the system's, where paths are short: workers create sockets there,
-    whose paths have at most 107 bytes, and killed workers leave them.
+    Our child processes have a temporary folder below the system's, where paths are short: workers and Chromium create
+    sockets there, whose paths have at most 107 bytes, and killed workers leave them.
     """
     own = config.stash[WORKSPACE] = own_folder()
     config.add_cleanup(lambda: _remove(own))
     if config.option.basetemp is None:
         config.option.basetemp = str(own / "tmp")
-    temporary = tempfile.mkdtemp(prefix="halftone-")
+    temporary = tempfile.mkdtemp(prefix="" if hasattr(config, "workerinput") else "halftone-")
     config.add_cleanup(lambda: _remove(Path(temporary)))
     os.environ["TMPDIR"] = temporary
 

@@ -15,8 +15,7 @@ LONGEST = timedelta(minutes=10)
 class RequestRow(NamedTuple):
     """The columns that the JSON of a request is made from, except its counters: all that a read needs.
 
-    The marks come last: they move with the clock, and only `eta_seconds` and
-    `images_per_second` depend on them.
+    The marks come last: they move with the clock, and only `eta_seconds` and `images_per_second` depend on them.
     """
 
     id: UUID

@@ -54,14 +54,14 @@ class Transport:
         key = (key or "").strip()  # a file that it was read from ends with a line end
         if key and not KEY.fullmatch(key):  # it would stand in the library's error
             raise HalftoneError("the API key has characters that no key has: copy it whole and alone")
+        if "@" in self.base_url:  # messages name the address
+            raise HalftoneError("an address with a name or a password in it is not taken")
         self.patience = patience
         self.away = away
         self.pause = pause
         headers = {"User-Agent": agent} | ({"Authorization": f"Bearer {key}"} if key else {})
         try:
             host = httpx.URL(self.base_url).host
-            if httpx.URL(self.base_url).userinfo:  # messages name the address
-                raise HalftoneError("an address with a name or a password in it is not taken")
             # A proxy of the environment cannot reach this machine's own loopback; its certificates hold there, too.
             trust_env, verify = not _is_loopback(host), httpx.create_ssl_context()
             self.http = httpx.Client(headers=headers, timeout=silence, trust_env=trust_env, verify=verify)

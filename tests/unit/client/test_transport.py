@@ -237,7 +237,15 @@ def test_the_line_end_of_a_file_is_no_part_of_the_key(host: Origin) -> None:
     assert came[0]["authorization"] == "Bearer ht_a_b"
 
 
-@pytest.mark.parametrize("address", ["http://shop:secret@127.0.0.1:1", "ftp://shop:secret@a.example"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://shop:secret@127.0.0.1:1",
+        "ftp://shop:secret@a.example",
+        "http://shop:secret@a:b",
+        "shop:secret@a.example",
+    ],
+)
 def test_a_password_in_the_address_is_in_no_message(address: str) -> None:
     with pytest.raises(HalftoneError) as caught:
         Client(address, away=0).account()

@@ -3,7 +3,7 @@
 import { get, visible } from "./api.js";
 import { bytes, exactTime, milliseconds, number, percent, plural } from "./format.js";
 import { html, LitElement, nothing } from "./lit.js";
-import { errorCode, problemNote } from "./pieces.js";
+import { againLabel, errorCode, problemNote } from "./pieces.js";
 import { savingsPlot, throughputPlot } from "./charts.js";
 import { styles } from "./styles.js";
 
@@ -60,7 +60,7 @@ export class HtFigures extends LitElement {
   }
 
   render() {
-    const problem = this.problem && html`<div class="stack refused">${problemNote(this.problem)}<div><button @click=${this.#again}>Try again</button></div></div>`;
+    const problem = this.problem && html`<div class="stack refused">${problemNote(this.problem)}<div><button @click=${this.#again}>${againLabel(this.problem)}</button></div></div>`;
     if (this.report === null) return problem ?? waiting();
     return html`${problem}${this.#figures()}`; // those that are known stay
   }

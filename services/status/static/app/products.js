@@ -1,6 +1,6 @@
 /** The products of a request in the order of its CSV, with the pictures of each. */
 
-import { number } from "./format.js";
+import { plural } from "./format.js";
 import { html } from "./lit.js";
 import { RequestPart } from "./request-part.js";
 import { thumbnail } from "./pieces.js";
@@ -24,7 +24,7 @@ export class HtProducts extends RequestPart {
       <thead><tr><th scope="col">S. No.</th><th scope="col">Product</th><th scope="col">Images</th></tr></thead>
       <tbody>${products.map((product) => html`<tr>
         <td class="quiet">${product.serial_number}</td>
-        <th scope="row">${product.name}<span class="quiet small below">${number(product.images.length)} ${product.images.length === 1 ? "image" : "images"}</span></th>
+        <th scope="row">${product.name}<span class="quiet small below">${plural(product.images.length, "image")}</span></th>
         <td><ul class="thumbs">${product.images.map((image) => html`<li>${thumbnail(image, (chosen) => this.open(chosen))}</li>`)}</ul></td>
       </tr>`)}</tbody></table></div>`;
   }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.ingest.manifest.errors import Code
-from services.status.docs import STATIC
+from services.status.assets import STATIC
 from services.status.problems.pages import HEADERS, PAGES
 from services.status.problems.registry import IMAGE_ERRORS, PROBLEM_TYPES, ROW_ERRORS, Explained
 from shared.errors import ImageError

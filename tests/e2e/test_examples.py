@@ -12,7 +12,7 @@ import pytest
 
 from deploy.demo.catalogue import manifest
 from deploy.demo.pictures import draw
-from services.status.docs import STATIC
+from services.status.assets import STATIC
 from tests.e2e.conftest import new_key
 from tests.e2e.node import program
 from tests.origin import Origin

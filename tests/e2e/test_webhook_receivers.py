@@ -20,7 +20,7 @@ import pytest
 from deploy.demo.catalogue import manifest
 from deploy.demo.pictures import draw
 from services.notifier.webhook import signed_headers
-from services.status.docs import STATIC
+from services.status.assets import STATIC
 from tests.e2e.node import install, program
 from tests.openapi import differences
 from tests.origin import Origin, status

@@ -28,9 +28,11 @@ def test_every_module_imports_files_that_are_there(client: httpx.Client, name: s
     assert not missing
 
 
-def test_a_browser_asks_each_time_and_gets_what_has_changed_only(client: httpx.Client) -> None:
-    first = client.get("/app/app.js")
-    again = client.get("/app/app.js", headers={"If-None-Match": first.headers["etag"]})
+@pytest.mark.parametrize("path", ["/", "/app/app.js", "/docs", "/docs/docs.css", "/docs/problems.css"])
+def test_a_browser_asks_each_time_and_gets_what_has_changed_only(client: httpx.Client, path: str) -> None:
+    """Styles that a browser kept for a day were those of another version."""
+    first = client.get(path)
+    again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
 
     assert first.headers["cache-control"] == again.headers["cache-control"] == "no-cache"
     assert (again.status_code, again.content) == (304, b"")
@@ -47,7 +49,7 @@ def test_the_browser_is_told_to_run_nothing_that_is_not_ours(client: httpx.Clien
 
 
 def test_no_file_of_the_page_has_inline_style_or_script() -> None:
-    own = {name: content.decode() for name, content in FILES.items() if name.startswith("app/")}
+    own = {name: asset.content.decode() for name, asset in FILES.items() if name.startswith("app/")}
     markup = re.compile(r"""<script(?! type="module" src="/)|<style|\sstyle=|\son[a-z]+=["']|javascript:""")
 
     assert not {name for name, text in own.items() if markup.search(text)}

@@ -10,14 +10,17 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Lock
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
+from prometheus_client import Gauge
 from psycopg.rows import dict_row
 from sqlalchemy import Engine, PoolProxiedConnection, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 from sqlmodel import Session, create_engine
 
 T = TypeVar("T")
@@ -30,6 +33,12 @@ TRIES = 5
 PROBE_SECONDS = 2
 PROBE_HOLDS = 1.0
 """Seconds for which the result of a probe is kept."""
+IN_USE = Gauge(
+    "halftone_database_connections_in_use",
+    "Connections of the pool that work or wait for an answer: for whole transactions, or for single hot statements.",
+    ["pool"],
+)
+LIMIT = Gauge("halftone_database_connections_limit", "Connections that the pool may open.", ["pool"])
 CUSTOM_PLANS = "-c plan_cache_mode=force_custom_plan"
 """A plan made when `image` was small would be kept, and scan the million rows that were added since."""
 KEPT_PLANS = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
@@ -57,6 +66,9 @@ class Database:
         self._options = _options(timeouts)
         self.engine = _engine(url, pool_size, self._options, patience)
         self._hot = _engine(url, pool_size, _options(timeouts, hot=True), patience)
+        for pool, engine in (("transactions", self.engine), ("statements", self._hot)):
+            LIMIT.labels(pool).set(2 * pool_size)
+            IN_USE.labels(pool).set_function(partial(_in_use, engine))
         self.patience = patience
         self._probing = Lock()
         self._probed_at = -math.inf
@@ -148,13 +160,18 @@ def _engine(url: str, pool_size: int, options: dict[str, Any], patience: float) 
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
-        max_overflow=pool_size,
+        max_overflow=pool_size,  # so LIMIT is twice as many
         pool_timeout=10,
         pool_pre_ping=not patience,  # with patience, a stale connection is found out by the statement
         pool_recycle=900,
         hide_parameters=True,  # an error would quote them: URLs and secrets, in the log
         connect_args=options,
     )
+
+
+def _in_use(engine: Engine) -> float:
+    assert isinstance(engine.pool, QueuePool)
+    return engine.pool.checkedout()
 
 
 def _options(timeouts_ms: Mapping[str, int], *, hot: bool = False) -> dict[str, Any]:

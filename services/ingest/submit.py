@@ -20,7 +20,10 @@ from services.ingest.spool import Spool
 from services.ingest.upload import Kind, Upload
 from shared.http.problems import Problem
 from shared.ids import uuid7
+from shared.log import get_logger
 from shared.messages import DispatchRequest
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ def submit(
                 session, account, spool, options, idempotency=submission.idempotency, settings=settings
             )
         )
+    log.info("accepted", request_id=accepted.body["request_id"], replayed=accepted.replayed)
     if not accepted.replayed:
         context.send(DispatchRequest(request_id=spool.request_id))
     return accepted

@@ -2,6 +2,7 @@
 
 from threading import Event
 
+from services.notifier import metrics
 from services.notifier.actors import Actors
 from services.notifier.deliver import WebhookSender
 from services.notifier.housekeeping import Housekeeper
@@ -45,6 +46,7 @@ def main() -> None:
     )
     epoch_key = EpochKey(connected.client)
     store = blobs.connect(settings.blob_url)
+    metrics.watch_store(store)
     periodic = (
         Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=settings.sweep_seconds, stop=stop).start(),
         Housekeeper(database=database, blobs=store, settings=settings, stop=stop, valkey=connected.client).start(),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 from sqlmodel import Session, col, func, select
 
 from services.notifier.receiver_queue import Receiver, ReceiverQueue
@@ -28,6 +28,11 @@ from shared.urls import InvalidUrl, Target
 log = get_logger(__name__)
 RESULTS = Counter(
     "halftone_delivery_results_total", "Delivery attempts by result; `pending`: it is tried again later.", ["status"]
+)
+LAG = Histogram(
+    "halftone_delivery_lag_seconds",
+    "From when an attempt at a delivery was due to when it began.",
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 3600),
 )
 MAX_RESPONSE_BYTES = 4096
 MAX_EXCERPT = 500
@@ -47,11 +52,13 @@ class WebhookSender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A delivery that this process may attempt now. The schedule counts from `first_attempt`."""
+    """A delivery that this process may attempt now, `lag` seconds late. The schedule counts from `first_attempt`."""
 
     id: UUID
     event_id: UUID
+    request_id: UUID
     url: str
+    lag: float
     attempt: int
     first_attempt: int
     body: str
@@ -95,6 +102,7 @@ def _attempt(sender: WebhookSender, delivery_id: UUID) -> float | None:
     claim = sender.database.transact(lambda session: claim_delivery(session, delivery_id, seconds=seconds))
     if claim is None:
         return None
+    LAG.observe(claim.lag)
     signing, begun = Signing(claim), time.monotonic()
     result = _post(sender, claim, signing)
     took = time.monotonic() - begun
@@ -102,6 +110,14 @@ def _attempt(sender: WebhookSender, delivery_id: UUID) -> float | None:
         lambda session: record(session, claim, result, sent=signing.headers, duration_ms=round(took * 1000))
     )
     RESULTS.labels(status.value).inc()
+    log.info(
+        "delivery_attempted",
+        request_id=str(claim.request_id),
+        delivery_id=str(claim.id),
+        attempt=claim.attempt,
+        status=status.value,
+        answer=result.status_code,
+    )
     return took
 
 
@@ -118,7 +134,7 @@ def _post(sender: WebhookSender, claim: Claim, signing: Signing) -> AttemptResul
         return AttemptResult(error=f"{error.code}: {error.detail}", stops=isinstance(error, BlockedUrl))
     except Exception:
         # Our own mistake counts as a failed attempt, so that it is retried on schedule and ends.
-        log.exception("delivery failed unexpectedly", delivery_id=str(claim.id))
+        log.exception("delivery failed unexpectedly", request_id=str(claim.request_id), delivery_id=str(claim.id))
         return AttemptResult(error="internal_error: The event could not be sent.")
     asked = answer.headers.get("retry-after") if answer.status_code in RETRY_AFTER_STATUSES else None
     return AttemptResult(
@@ -154,9 +170,11 @@ def claim_delivery(session: Session, delivery_id: UUID, *, seconds: float) -> Cl
             INSERT INTO delivery_attempt (delivery_id, number, error, duration_ms)
             SELECT id, attempt, 'never reported', 0 FROM claimed
         )
-        SELECT c.id, c.event_id, c.url, c.attempt, c.first_attempt, e.body, a.signing_secret,
-               CASE WHEN a.previous_secret_until > now() THEN a.previous_secret END AS previous_secret
+        SELECT c.id, c.event_id, c.request_id, c.url, c.attempt, c.first_attempt, e.body, a.signing_secret,
+               CASE WHEN a.previous_secret_until > now() THEN a.previous_secret END AS previous_secret,
+               coalesce(extract(epoch FROM now() - d.next_attempt_at), 0)::float8 AS lag
         FROM claimed c JOIN event e ON e.id = c.event_id
+        JOIN delivery d ON d.id = c.id -- as it was before the claim
         JOIN processing_request r ON r.id = c.request_id JOIN account a ON a.id = r.account_id
         """,
         {"id": delivery_id, "seconds": seconds},

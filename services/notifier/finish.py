@@ -6,9 +6,12 @@ import orjson
 from sqlmodel import Session, func, select
 
 from shared.lifecycle import StopReason, final_status
+from shared.log import get_logger
 from shared.messages import Deliver
 from shared.schemas.api import counts_of, request_view, timestamp
 from shared.schemas.tables import Delivery, Event, ProcessingRequest
+
+log = get_logger(__name__)
 
 
 def finish(session: Session, request_id: UUID, *, public_url: str) -> Deliver | None:
@@ -20,6 +23,8 @@ def finish(session: Session, request_id: UUID, *, public_url: str) -> Deliver | 
     stop = StopReason(request.stop_reason) if request.stop_reason else None
     request.status = final_status(stop=stop, completed=request.completed)
     request.finished_at, request.dispatch_at = now, None
+    # Before the commit, so twice where that is done again; what the callers return does not say which request ended.
+    log.info("finished", request_id=str(request_id), run=request.run, status=request.status)
     kind = f"request.{request.status}"
     data = request_view(request, counts_of(request), public_url=public_url, now=now)
     # The exact text that every delivery of the event carries.

@@ -147,6 +147,7 @@ class Sweeper:
         return self._send_each(take, give_back, lambda row: Deliver(delivery_id=row), budget)
 
     def measure(self, _: TimeBudget) -> int:
+        metrics.measure_queues(self.reconciler.backlog)  # first: it needs no database
         self.reconciler.database.transact(metrics.measure)
         return 0
 

@@ -17,6 +17,7 @@ from shared import lifecycle
 from shared.db import Database, execute
 from shared.ids import uuid7
 from shared.lifecycle import DUE, IMAGES_PER_BATCH, QUICK_IMAGES, WINDOW, GroupState, RequestStatus, images_of
+from shared.log import get_logger
 from shared.messages import CompressBatch, CompressIsolatedBatch, FetchBatch, FetchIsolatedBatch, GroupDone, QuickBatch
 from shared.schemas.tables import ImageGroup, ProcessingRequest
 
@@ -24,15 +25,13 @@ RESEND_SECONDS = 60
 """The sweeper sends `DispatchRequest` again after this time, in case the message that fills the window is lost."""
 UNSENT_SECONDS = 5
 LONGEST_RECONCILE_DELAY = 600
-GROUPS_AT_ONCE = 8
-"""Groups that one transaction marks."""
-PAGES = 64
-"""Of waiting groups that one transaction looks at, in case none of them is due."""
-Pipeline = tuple[FetchBatch, CompressBatch | None]
-"""A quick batch has no second half: it is compressed by the same message."""
+GROUPS_AT_ONCE = 8  # that one transaction marks
+PAGES = 64  # of waiting groups that one transaction looks at, in case none of them is due
+Pipeline = tuple[FetchBatch, CompressBatch | None]  # a quick batch has no second half: its message does both
 Orders = dict[GroupDone, list[Pipeline]]
 """Groups that were marked as dispatched and are now to be sent, by the callback that ends them."""
 Row = dict[str, Any]
+log = get_logger(__name__)
 
 
 class SendGroup(Protocol):
@@ -76,8 +75,9 @@ def _marked(database: Database, mark: Callable[[Session], Orders]) -> Orders:
 
 def _send(database: Database, send_group: SendGroup, orders: Orders) -> int:
     for done, pipelines in orders.items():
-        if not send_group(pipelines, done=done):
+        if not (sent := send_group(pipelines, done=done)):
             database.transact(partial(_reconcile_unsent, done=done))
+        log.info("dispatched", request_id=str(done.request_id), group=done.group, batches=len(pipelines), sent=sent)
     return len(orders)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from prometheus_client import Histogram
+
 from services.worker.claim import claim, defer, release
 from services.worker.dispatch import SendGroup
 from services.worker.politeness import Politeness, Visit
@@ -45,6 +47,11 @@ RETRY_DELAYS = (5.0, 15.0, 60.0, 120.0)
 """Seconds after attempt 1, 2, 3, 4."""
 LONGEST_RETRY_DELAY = 3600.0
 TOO_MANY_REQUESTS = 429
+SECONDS = Histogram(
+    "halftone_fetch_seconds",
+    "Time that the fetch of an image took, well or not, redirects included.",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 2, 5, 10, 20, 30, 60),
+)
 
 log = get_logger(__name__)
 
@@ -143,6 +150,7 @@ def _fetch(
     for index, body, seconds in bodies:
         number = images[index].number
         times[number] = round(seconds * 1000)
+        SECONDS.observe(seconds)
         outcomes[number] = outcome = _outcome(fetcher, batch, images[index], body, fetch_ms=times[number])
         if isinstance(outcome, HttpStatusTransient) and outcome.status == TOO_MANY_REQUESTS and outcome.retry_after:
             visit.pause(outcome.host_port, outcome.retry_after)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import redis
+from prometheus_client import Gauge
 
 from shared.ids import uuid7
 from shared.lifecycle import IMAGES_PER_BATCH, WINDOW
@@ -24,6 +25,10 @@ BATCHES_PER_THREAD = 3
 """A worker may have somewhat less in hand (`WorkerSettings.prefetch`); the rest waits for a moment in Valkey."""
 LARGEST_WINDOW = 16_384
 """Images. Valkey holds some 100 bytes of each, and a request that is cancelled has so many on their way."""
+WINDOW_IMAGES = Gauge(
+    "halftone_window_images", "Images of one request that may be on their way at once, as this worker last reckoned."
+)
+WINDOW_IMAGES.set(WINDOW)
 
 
 @dataclass(slots=True)
@@ -63,6 +68,7 @@ class Fleet:
         """Images of one request that may be on their way at once: enough to keep all workers busy with it."""
         if time.monotonic() > self._counted_until:
             self._window = min(max(WINDOW, self._all_threads() * BATCHES_PER_THREAD * IMAGES_PER_BATCH), LARGEST_WINDOW)
+            WINDOW_IMAGES.set(self._window)
             self._counted_until = time.monotonic() + ANNOUNCE_SECONDS
         return self._window
 

@@ -14,6 +14,7 @@ from prometheus_client import Counter
 from shared.blobs import BlobMissing
 from shared.db import Transaction, execute
 from shared.errors import ImageError, StorageError
+from shared.formats import EXTENSIONS
 from shared.lifecycle import ImageState
 from shared.log import get_logger
 from shared.messages import Batch
@@ -22,8 +23,8 @@ from shared.schemas.tables import Image, ImageResult
 STORAGE_RETRY_SECONDS = 15.0
 RESULTS = Counter(
     "halftone_image_results_total",
-    "Results of images, with the error's code; `pending`: tried again later.",
-    ["state", "code"],
+    "Results of images by error code and, where they are completed, the source's format; `pending`: tried again later.",
+    ["state", "code", "format"],
 )
 
 log = get_logger(__name__)
@@ -81,10 +82,29 @@ def settle(transaction: Transaction, batch: Batch, results: Sequence[Result]) ->
         return 0
     rows = execute(transaction, SETTLE, _parameters(batch, results))
     written = set(rows[0]["numbers"]) if rows else set()
-    counted = Tally((result.state, result.error_code or "") for result in results if result.number in written)
+    _count([result for result in results if result.number in written])
+    _log_failures(batch, [result for result in results if result.number in written])
+    return len(written)
+
+
+def _count(results: Sequence[Result]) -> None:
+    """A format is a codec child's word, and a picture may have taken that over: only those that we know are labels."""
+    counted = Tally(
+        (result.state, result.error_code or "", result.source_format if result.source_format in EXTENSIONS else "")
+        for result in results
+    )
     for labels, times in counted.items():
         RESULTS.labels(*labels).inc(times)
-    return len(written)
+
+
+def _log_failures(batch: Batch, results: Sequence[Result]) -> None:
+    """One line a batch, with the images' numbers by error code."""
+    codes: dict[str, list[int]] = {}
+    for result in results:
+        if result.state == ImageState.FAILED and result.error_code:
+            codes.setdefault(result.error_code, []).append(result.number)
+    if codes:
+        log.info("images_failed", request_id=str(batch.request_id), group=batch.group, images=codes)
 
 
 def _parameters(batch: Batch, results: Sequence[Result]) -> dict[str, Any]:

@@ -126,6 +126,11 @@ class DiskBlobs(Blobs):
                 raise failure
         return removed
 
+    def room(self) -> tuple[int, int]:
+        with storage_errors("the store"):
+            disk = shutil.disk_usage(self.root)
+        return disk.free, disk.total
+
     def signed_url(self, key: str, *, seconds: float) -> None:  # noqa: ARG002
         checked(key)
 

@@ -115,6 +115,10 @@ class Blobs(ABC):
     def sweep_temporary(self, older_than_seconds: float) -> int:
         """Remove files that crashes left behind; returns how many."""
 
+    def room(self) -> tuple[int, int] | None:
+        """Bytes that are free and bytes in all; None where the store does not say, as a bucket."""
+        return None
+
     @abstractmethod
     def signed_url(self, key: str, *, seconds: float) -> str | None:
         """A URL from which anyone may read it for so long; None if the gateway serves the files itself."""

@@ -7,7 +7,7 @@ keep their time: a repetition then comes later, never less often. Where clocks d
 later.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -38,6 +38,24 @@ class Backlog:
         """For how many seconds the oldest message of the queue has waited; 0 if the queue is empty."""
         now, _, [made_at] = self._ask([queue])
         return 0.0 if made_at is None else max(0.0, (now - made_at) / 1000)
+
+    def lengths(self, queues: Sequence[str]) -> dict[str, tuple[int, float]] | None:
+        """The messages that wait in each queue, and for how many seconds the first has; None without an answer."""
+        if self._client is None:
+            return None
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.time()
+                for queue in queues:
+                    pipe.llen(QUEUE + queue)
+                    pipe.lindex(QUEUE + queue, 0)
+                (seconds, micros), *found = pipe.execute()
+        except (redis.RedisError, OSError):
+            return None
+        now = seconds * 1000 + micros // 1000
+        made_at = [_made_at(head) for head in found[1::2]]
+        waited = [0.0 if at is None else max(0.0, (now - at) / 1000) for at in made_at]
+        return dict(zip(queues, zip(found[::2], waited, strict=True), strict=True))
 
     def may_hold(self, group: DispatchGroup, queues: Collection[str]) -> set[str]:
         """Those of `queues` that may still hold messages of the group's last dispatch."""

@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.broker.backlog import BARRIER_TTL_MS, barrier_of
+from shared.broker.log_context import LogContext
 from shared.broker.metrics import not_sent
 from shared.broker.queues import BLOCK_SECONDS, Broker
 from shared.broker.shares import Following, Taken
@@ -66,7 +67,7 @@ def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), retries: i
         name=name,
         blocking=_client(redis_url, retries=retries, waits=BLOCK_SECONDS, client_name=name),
         probe=_client(redis_url, retries=0),
-        middleware=[HandOn(), *middleware],
+        middleware=[LogContext(), HandOn(), *middleware],
     )
 
 

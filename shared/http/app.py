@@ -18,6 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from shared.db import is_down, is_overloaded
 from shared.http import paths
@@ -35,6 +36,7 @@ from shared.log import get_logger
 log = get_logger(__name__)
 REQUESTS = Counter("halftone_http_requests_total", "HTTP answers by route and status.", ["method", "route", "status"])
 SECONDS = Histogram("halftone_http_seconds", "Time until an HTTP answer began.", ["method", "route"])
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 LOGGED = 500
 """Characters of a path that are logged."""
 USABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -113,16 +115,17 @@ class RequestIds:
             if message["type"] == "http.response.start":
                 started = True
                 message.setdefault("headers", []).append((b"x-request-id", request_id))
-                _count(scope, message["status"], time.perf_counter() - begun, request_id)
+                _count(scope, message["status"], time.perf_counter() - begun)
             await send(message)
 
-        try:
-            await self.app(scope, receive, tagged)
-        except Exception:
-            if started:
-                raise  # the server closes the connection
-            log.exception("unexpected", path=scope["path"][:LOGGED], id=request_id.decode("ascii", "replace"))
-            await UNEXPECTED.response()(scope, receive, tagged)
+        with bound_contextvars(id=request_id.decode("ascii")):  # in all lines of this call, also those of its thread
+            try:
+                await self.app(scope, receive, tagged)
+            except Exception:
+                if started:
+                    raise  # the server closes the connection
+                log.exception("unexpected", path=scope["path"][:LOGGED])
+                await UNEXPECTED.response()(scope, receive, tagged)
 
 
 class WrongMethod:
@@ -136,10 +139,11 @@ class WrongMethod:
         await problem.response()(scope, receive, send)
 
 
-def _count(scope: Scope, status: int, seconds: float, request_id: bytes) -> None:
+def _count(scope: Scope, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "-")
-    REQUESTS.labels(scope["method"], route, status).inc()
-    SECONDS.labels(scope["method"], route).observe(seconds)
+    method = scope["method"] if scope["method"] in METHODS else "other"  # or a client could make any number of series
+    REQUESTS.labels(method, route, status).inc()
+    SECONDS.labels(method, route).observe(seconds)
     if scope["path"] not in PROBES:
         log.info(
             "answered",
@@ -147,8 +151,14 @@ def _count(scope: Scope, status: int, seconds: float, request_id: bytes) -> None
             path=scope["path"][:LOGGED],
             status=status,
             ms=round(seconds * 1000, 1),
-            id=request_id.decode("ascii", "replace"),
+            **_about(scope),
         )
+
+
+def _about(scope: Scope) -> dict[str, str]:
+    """The request or delivery in the path, under the name that it has in the other services' logs."""
+    found = scope.get("path_params") or {}
+    return {name: str(found[name])[:LOGGED] for name in ("request_id", "delivery_id") if name in found}
 
 
 async def _healthz(_: HttpRequest) -> Response:

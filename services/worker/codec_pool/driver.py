@@ -11,13 +11,14 @@ from itertools import count
 from queue import SimpleQueue
 from typing import BinaryIO, Protocol
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from services.worker.codec import Rendition
 from services.worker.codec_pool.child import Child, Codec
 from services.worker.codec_pool.frames import Answer, Failure
 from services.worker.codec_pool.turns import Running
 from shared.errors import CodecCrashed, CodecTimeout, HalftoneError, ImageError, StorageError
+from shared.formats import EXTENSIONS
 from shared.recipe import Recipe
 
 _DEATHS = 5  # of children working on one image, after which it is blamed: others may have used up the memory
@@ -28,6 +29,14 @@ _log = logging.getLogger(__name__)
 REPLACED = Counter(
     "halftone_codec_children_replaced_total", "Codec children that died or were killed at a time limit, and replaced."
 )
+SECONDS = Histogram(
+    "halftone_codec_seconds",
+    "Time by the clock that the codec took for an image, by the source's format; none: it made no rendition.",
+    ["format"],
+    buckets=(0.005, 0.01, 0.03, 0.1, 0.3, 1, 2, 5, 10, 20, 60),
+)
+# A format is a child's word, and a picture may have taken that over: only those that we know are labels.
+_SECONDS_BY_FORMAT = {name: SECONDS.labels(name) for name in (*EXTENSIONS, "none")}
 
 
 class PoolClosedError(HalftoneError):
@@ -97,7 +106,7 @@ class Driver(threading.Thread):
     def run(self) -> None:
         self._start_child()
         while (running := self._scheduler.take(self)) is not None:
-            image, again = running.image, False
+            image, again, begun = running.image, False, time.monotonic()
             try:
                 made: Made | PoolClosedError = self._made(image)
             except PoolClosedError as error:
@@ -107,6 +116,7 @@ class Driver(threading.Thread):
             self._scheduler.ends(running, self.used(), again=again)
             if not again:
                 image.made.put(made)
+                _observe(made, time.monotonic() - begun)
         self._end_child()
 
     def begin(self, running: Running[Image]) -> None:
@@ -231,3 +241,9 @@ class Driver(threading.Thread):
                 if self._stopping.is_set():
                     child.hang_up()
             return
+
+
+def _observe(made: Made | PoolClosedError, seconds: float) -> None:
+    outcome = made.outcome if isinstance(made, Made) else None
+    name = outcome.source.format if isinstance(outcome, Rendition) else "none"
+    _SECONDS_BY_FORMAT.get(name, _SECONDS_BY_FORMAT["none"]).observe(seconds)

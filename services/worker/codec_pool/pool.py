@@ -13,7 +13,7 @@ from functools import partial
 from queue import SimpleQueue
 from uuid import UUID
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from services.worker.codec import compress
 from services.worker.codec_pool.child import Codec
@@ -28,6 +28,10 @@ SLOW = Counter(
     "halftone_codec_slow_images_total",
     "Images that took long while others waited; `again`: begun again, since too many of them were made at once.",
     ["how"],
+)
+PLACES = Gauge("halftone_codec_processes", "Codec children that make images at once, slow ones not counted.")
+IMAGES = Gauge(
+    "halftone_codec_images", "Images in the codec pool now: `running`, slow ones too, or `waiting`.", ["state"]
 )
 _DEFAULT = PoolLimits()
 _log = logging.getLogger(__name__)
@@ -48,6 +52,9 @@ class CodecPool:
         atexit.register(self.close)  # otherwise multiprocessing waits at exit for children that nothing ends
         with self._changed:
             self._staff()
+        PLACES.set(processes)
+        IMAGES.labels("running").set_function(lambda: len(self._turns.running))
+        IMAGES.labels("waiting").set_function(self._count_waiting)
         threading.Thread(target=self._oversee, name="codec turns", daemon=True).start()
 
     def compress(self, sources: Sequence[Open], recipe: Recipe, request_id: UUID, account_id: UUID) -> Iterator[Made]:
@@ -109,6 +116,10 @@ class CodecPool:
                     running.image.made.put(PoolClosedError("the codec pool is closed"))
             if running.slow:  # another image of its request may have a place; a driver of a place takes it itself
                 self._changed.notify()
+
+    def _count_waiting(self) -> float:
+        with self._changed:
+            return sum(len(images) for kind in (self._turns.waiting, self._turns.slow) for images in kind.values())
 
     def _staff(self) -> None:
         """Start the drivers that are missing; where the system gives no thread, the overseer tries again."""

@@ -7,6 +7,7 @@ from hashlib import sha256
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.worker.fetch import Fetcher, fetch_batch
 from services.worker.settings import FetchLimits
@@ -67,10 +68,12 @@ def test_sources_are_handed_on_and_everything_else_is_settled(
 def test_the_time_of_a_fetch_is_kept_whether_it_went_well_or_not(
     fetcher: Fetcher, batch: FetchBatch, request_id: UUID, origin: Origin
 ) -> None:
+    before = REGISTRY.get_sample_value("halftone_fetch_seconds_count") or 0
     origin.on("/1.jpg", late(body(b"picture 1"), seconds=0.3))
     origin.on("/5.jpg", late(status(404), seconds=0.3))
     fetched = {image.number: image for image in fetch_batch(fetcher, batch).images}
     rows = image_rows(fetcher.database, request_id)
+    assert REGISTRY.get_sample_value("halftone_fetch_seconds_count") == before + 8
     assert (fetched[1].fetch_ms or 0) >= 300
     assert fetched[2].fetch_ms is not None
     assert rows[5]["fetch_ms"] >= 300

@@ -2,6 +2,7 @@ from collections import Counter
 from datetime import timedelta
 from uuid import UUID
 
+import orjson
 import pytest
 from sqlmodel import Session
 
@@ -29,6 +30,7 @@ from tests.integration.batches import (
 from tests.integration.race import overtaken, together
 from tests.integration.seed import Row, add_request, group_row, image_rows, pass_time, set_images, sql, stop
 from tests.integration.worker.conftest import BATCH
+from tests.logs import logging_as
 
 
 @pytest.fixture
@@ -98,12 +100,29 @@ def test_results_are_counted_once_and_only_those_that_are_written(database: Data
     report(database, batch, results)
     report(database, batch, results)
     code = NOT_FOUND.code
-    assert _counted() - before == {("completed", ""): 2, ("failed", code): 1, ("pending", code): 1}
+    counted = {("completed", "", "jpeg"): 2, ("failed", code, ""): 1, ("pending", code, ""): 1}
+    assert _counted() - before == counted
 
 
-def _counted() -> Counter[tuple[str, str]]:
+def _counted() -> Counter[tuple[str | None, ...]]:
     samples = [sample for metric in RESULTS.collect() for sample in metric.samples if sample.name.endswith("_total")]
-    return Counter({(sample.labels["state"], sample.labels["code"]): int(sample.value) for sample in samples})
+    names = ("state", "code", "format")
+    return Counter({tuple(map(sample.labels.get, names)): int(sample.value) for sample in samples})
+
+
+def test_a_format_that_a_codec_child_made_up_is_no_label(database: Database, request_id: UUID) -> None:
+    batch = claimed_batch(database, request_id, [1])
+    before = _counted()
+    report(database, batch, [done(1).model_copy(update={"source_format": "made up"})])
+    assert _counted() - before == {("completed", "", ""): 1}
+
+
+def test_images_that_failed_are_in_the_log_by_number(database: Database, request_id: UUID) -> None:
+    with logging_as("json") as written:
+        report(database, claimed_batch(database, request_id, BATCH), [done(1), failed(3, NOT_FOUND)])
+    [line] = [orjson.loads(line) for line in written.getvalue().splitlines()]
+    expected = {"event": "images_failed", "request_id": str(request_id), "group": 1, "images": {NOT_FOUND.code: [3]}}
+    assert line.items() >= expected.items()
 
 
 def test_everything_that_is_known_of_an_image_is_written(database: Database, request_id: UUID) -> None:

@@ -254,3 +254,17 @@ def test_a_small_request_overtakes_a_large_one() -> None:
         pool.close()
     assert order.index("small") <= 3  # behind the one that was being made, and one in its turn
     assert len(order) == 11
+
+
+def test_the_codec_is_timed_by_the_format_that_it_found(pool: CodecPool) -> None:
+    def counted(name: str) -> float:
+        return REGISTRY.get_sample_value("halftone_codec_seconds_count", {"format": name}) or 0
+
+    before = {name: counted(name) for name in ("jpeg", "none")}
+    real, broken = run(pool, encode(photo(40, 30), "JPEG"), b"corrupt")
+    assert isinstance(real, Rendition)
+    assert isinstance(broken, ImageError)
+    until(lambda: {name: counted(name) - before[name] for name in before} == {"jpeg": 1, "none": 1})
+    assert REGISTRY.get_sample_value("halftone_codec_processes") == 2
+    until(lambda: REGISTRY.get_sample_value("halftone_codec_images", {"state": "running"}) == 0)
+    assert REGISTRY.get_sample_value("halftone_codec_images", {"state": "waiting"}) == 0

@@ -91,7 +91,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 @pytest.fixture
 def logs(monkeypatch: pytest.MonkeyPatch) -> list[MutableMapping[str, Any]]:
     capture = structlog.testing.LogCapture()
-    monkeypatch.setattr(web, "log", structlog.wrap_logger(None, processors=[capture]))
+    monkeypatch.setattr(
+        web, "log", structlog.wrap_logger(None, processors=[structlog.contextvars.merge_contextvars, capture])
+    )
     return capture.entries
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from prometheus_client import Counter
 from sqlmodel import Session
 
 from services.notifier.close import close
@@ -35,6 +36,7 @@ chance, of a timer that `dispatch` set a minute ago; then the sweeper asks withi
 BETWEEN_MARKS = timedelta(seconds=30)
 """Least time between two marks of how many images are settled: the rate behind `images_per_second`."""
 LOST = WorkerLost("Five attempts at this image never reported back.")
+IMAGES_LOST = Counter("halftone_images_lost_total", "Images that failed as `worker_lost`: no attempt reported back.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,7 @@ def _close_lost(session: Session, group: dict[str, Any]) -> None:
 
     If lost in a shared batch, the fifth attempt is repeated in isolation: a neighbour may have killed the worker.
     """
-    execute(
+    closed = execute(
         session,
         """
         WITH again AS (
@@ -186,9 +188,11 @@ def _close_lost(session: Session, group: dict[str, Any]) -> None:
         SET failed = g.failed + t.closed, in_flight = greatest(0, g.in_flight - t.closed)
         FROM total t
         WHERE g.request_id = %(id)s AND g.number = %(group)s AND t.closed > 0
+        RETURNING t.closed
         """,
         group | {"code": LOST.code, "detail": LOST.detail, "max_attempts": MAX_ATTEMPTS},
     )
+    IMAGES_LOST.inc(closed[0]["closed"] if closed else 0)  # before the commit: once more where that is done again
 
 
 def _wait_or_dispatch(

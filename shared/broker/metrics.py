@@ -12,7 +12,9 @@ from shared.log import get_logger
 log = get_logger(__name__)
 LOGGED_SECONDS = 60.0
 """While Valkey is away or full, one line in so many seconds; the counter has every message."""
-MESSAGES = Counter("halftone_messages_total", "Messages worked on.", ["actor", "outcome"])
+MESSAGES = Counter(
+    "halftone_messages_total", "Messages that were worked on, `done` or ended by an `error`.", ["actor", "outcome"]
+)
 SECONDS = Histogram(
     "halftone_message_seconds",
     "Time spent on a message: a batch of images that is fetched, or compressed.",

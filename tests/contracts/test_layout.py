@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import AliasChoices, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -22,7 +23,7 @@ GATEWAY = {
     "HALFTONE_BLOB_DIR",
     "HALFTONE_GATEWAY_MAX_BODY",
 }
-OF_SERVERS = {"POSTGRES_PASSWORD", "HALFTONE_OPERATOR_PASSWORD"}
+OF_SERVERS = {"POSTGRES_PASSWORD", "HALFTONE_OPERATOR_PASSWORD", "HALFTONE_GRAFANA_PORT"}
 IN_WORDS = {"HALFTONE_AUTH", "HALFTONE_CODEC_PROCESSES"}  # depend on where it runs
 NEVER_RENDERED = {"bmp", "tiff"}  # these become JPEG or PNG
 
@@ -106,8 +107,35 @@ def test_both_locks_pin_the_same_versions() -> None:
 
 
 def test_only_the_gateway_is_published_and_on_the_loopback() -> None:
-    compose = (ROOT / "docker-compose.yml").read_text()
-    assert re.findall(r"^ +ports: (.*)$", compose, re.MULTILINE) == ['["127.0.0.1:${HALFTONE_PORT:-8080}:8080"]']
+    """And Grafana, where it was asked for."""
+    ports = {name: service["ports"] for name, service in _compose()["services"].items() if "ports" in service}
+    assert ports == {
+        "gateway": ["127.0.0.1:${HALFTONE_PORT:-8080}:8080"],
+        "grafana": ["127.0.0.1:${HALFTONE_GRAFANA_PORT:-3000}:3000"],
+    }
+    assert _compose()["services"]["grafana"]["profiles"] == ["observability"]
+
+
+def test_prometheus_reaches_every_service_by_its_name_and_nothing_outside() -> None:
+    compose = _compose()
+    prometheus = compose["services"]["prometheus"]
+    assert all(compose["networks"][name]["internal"] for name in prometheus["networks"])
+    jobs = yaml.safe_load((ROOT / "deploy/observability/prometheus.yml").read_text())["scrape_configs"]
+    found = {job["job_name"]: (job["dns_sd_configs"][0]["names"], job["dns_sd_configs"][0]["port"]) for job in jobs}
+    assert found == {name: ([name], 8000) for name in SERVICES}
+    for name in SERVICES:
+        assert set(compose["services"][name]["networks"]) & set(prometheus["networks"]), name
+
+
+def test_what_the_containers_mount_is_there() -> None:
+    mounts = [mount for service in _compose()["services"].values() for mount in service.get("volumes", [])]
+    paths = [mount.partition(":")[0] for mount in mounts if mount.startswith("./")]
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def _compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -47,6 +47,8 @@ def test_an_actor_that_raises_is_logged_by_name_and_message_id(redis_url: str, l
     assert "Failed to process message worker.fetch_batch(second)" in written
     assert "images.0.number" in written
     assert SECRET not in written
+    assert f"group={batch.group}" in written
+    assert f"request_id={batch.request_id}" in written  # also in the lines of libraries
 
 
 def _work_on(redis_url: str, messages: list[dramatiq.Message[None]], logs: io.StringIO) -> None:

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from services.notifier import close
 from services.notifier.periodic import TimeBudget
-from services.notifier.reconcile import Reconciler
+from services.notifier.reconcile import IMAGES_LOST, Reconciler
 from services.notifier.sweep import Sweeper, expire_requests, stopped_requests
 from services.worker.dispatch import dispatch_group, dispatch_request
 from services.worker.settle import Result, failed, settle
@@ -194,7 +194,7 @@ def test_the_deadline_fails_what_is_left(
 def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_go_on(
     database: Database, reconciler: Reconciler, sent: list[Message]
 ) -> None:
-    request_id, post = dispatched(database, images=8)
+    (request_id, post), lost = dispatched(database, images=8), IMAGES_LOST._value.get()
     set_images(database, request_id, [3], attempts=4, isolated=True)
     take(database, post.batches[0], [3])
     reconciler.run(request_id, 1, dispatch_no=None)
@@ -203,7 +203,7 @@ def test_five_attempts_that_never_reported_are_worker_lost_and_their_neighbours_
     reconciler.run(request_id, 1, dispatch_no=None)
     rows = image_rows(database, request_id)
     assert (rows[3]["state"], rows[3]["error_code"], rows[3]["claimed_by"]) == ("failed", "worker_lost", None)
-    assert rows[3]["settled_at"] is not None
+    assert (rows[3]["settled_at"] is None, IMAGES_LOST._value.get()) == (False, lost + 1)
     assert {row["state"] for number, row in rows.items() if number != 3} == {"pending"}
     assert group_row(database, request_id)["failed"] == 1
     assert sent[-1] == DispatchGroup(request_id=request_id, group=1, dispatch_no=1)

@@ -184,3 +184,11 @@ def test_readiness_and_errors_are_answered_while_every_thread_is_busy(client: ht
     finally:
         busy.done.set()
         holding.join()
+
+
+def test_a_method_that_no_route_has_is_no_label_of_its_own(client: httpx.Client) -> None:
+    client.request("PROPFIND", "/nowhere")
+    counted = next(iter(web.REQUESTS.collect())).samples
+    methods = {sample.labels["method"] for sample in counted}
+    assert "other" in methods
+    assert "PROPFIND" not in methods

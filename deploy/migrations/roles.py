@@ -13,6 +13,7 @@ ROWS = "SELECT, INSERT, UPDATE, DELETE"
 GRANTS: Mapping[str, Mapping[str, str]] = {
     # Takes uploads, changes requests, manages keys. Images it can add and erase, never settle.
     "ingest": {
+        "alembic_version": "SELECT",
         "account": "SELECT, INSERT, UPDATE",
         "account_usage": "SELECT, INSERT, UPDATE",
         "api_key": "SELECT, INSERT, UPDATE",
@@ -28,6 +29,7 @@ GRANTS: Mapping[str, Mapping[str, str]] = {
     },
     # Claims and settles images; adds and erases nothing.
     "worker": {
+        "alembic_version": "SELECT",
         "processing_request": "SELECT, UPDATE",
         "image_group": "SELECT, UPDATE",
         "image": "SELECT, UPDATE",
@@ -35,6 +37,7 @@ GRANTS: Mapping[str, Mapping[str, str]] = {
     },
     # Finishes and erases requests and delivers; alone it reads signing secrets, besides ingest that makes them.
     "notifier": {
+        "alembic_version": "SELECT",
         "account": "SELECT",
         "api_key": "SELECT, UPDATE (last_used_at)",
         "processing_request": "SELECT, UPDATE, DELETE",
@@ -51,6 +54,7 @@ GRANTS: Mapping[str, Mapping[str, str]] = {
     },
     # Reads, and no signing secret.
     "status": {
+        "alembic_version": "SELECT",
         "account": "SELECT (id, name, calls_per_second, uploads_per_minute, open_requests, images_per_day,"
         " stored_bytes, kept_bytes, created_at)",
         "account_usage": "SELECT",

@@ -18,6 +18,7 @@ from deploy.local.processes import Processes
 from deploy.local.settings import LocalSettings
 from deploy.local.valkey import USERS, password
 from deploy.migrations.roles import GRANTS, role_of
+from shared.schema_version import is_migrated
 from tests.stack import Stack
 
 TABLES = {*SQLModel.metadata.tables, "alembic_version"}
@@ -72,6 +73,13 @@ def test_no_role_can_run_code_of_its_own_as_the_owner(servers: Stack, service: s
         assert connection.execute(definers).fetchall() == []
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("CREATE TEMPORARY TABLE account (id uuid, kept_bytes bigint)")
+
+
+@each_service
+def test_a_role_sees_whether_the_migrations_have_run(servers: Stack, service: str) -> None:
+    with login(servers, service) as connection:
+        url = connection.info
+        assert is_migrated(f"postgresql://{url.user}:{url.password}@{url.host}:{url.port}/{url.dbname}")
 
 
 @pytest.mark.parametrize(

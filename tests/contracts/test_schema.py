@@ -12,6 +12,7 @@ from sqlmodel import SQLModel
 
 import shared.schemas.tables  # noqa: F401 - fills SQLModel.metadata
 from deploy.migrations.versions import __file__ as versions
+from shared.schema_version import SCHEMA
 from shared.schemas.accounts import DEFAULT_ACCOUNT
 
 
@@ -46,7 +47,7 @@ def test_the_default_account_has_a_secret_of_its_own(connection: Connection) -> 
     assert rows[0].signing_secret.startswith("whsec_")
 
 
-def test_the_migrations_are_one_line_without_a_fork() -> None:
+def test_the_migrations_are_one_line_without_a_fork_and_the_code_knows_the_last() -> None:
     assert versions is not None
     revisions: dict[str, str | None] = {}
     for path in sorted(Path(versions).parent.glob("[0-9]*.py")):
@@ -57,3 +58,4 @@ def test_the_migrations_are_one_line_without_a_fork() -> None:
         }
         revisions[names["revision"]] = names["down_revision"]
     assert list(revisions.values()) == [None, *list(revisions)[:-1]]
+    assert list(revisions)[-1] == SCHEMA

@@ -50,12 +50,12 @@ key: $(READY) ## make an API key: NAME=shop [SCOPES=read,write,admin] [EXPIRES=9
 keys: $(READY) ## list the API keys
 	@$(PY) -m deploy.local keys list
 
-check: $(READY) ## run ruff, mypy, the import rules, the size limits and the audit of packages
+check: $(READY) ## run ruff, mypy, the import rules, the size limits, the schemas of Kubernetes and the audit of packages
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
-	$(PY) -m pytest -q tests/contracts/test_sizes.py
+	$(PY) -m pytest -q tests/contracts/test_sizes.py tests/contracts/kubernetes
 	@$(PY) -m tests.audit
 
 test: $(BENCH) ## run all tests except browser, chaos, bench and compose

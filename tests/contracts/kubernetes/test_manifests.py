@@ -65,6 +65,12 @@ def test_every_manifest_is_valid(overlay: str, version: str) -> None:
             kubernetes_validate.validate(manifest, version, strict=True)
 
 
+def test_the_policy_in_the_readme_is_valid() -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    (policy,) = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    kubernetes_validate.validate(policy, OLDEST, strict=True)
+
+
 def test_the_scaled_object_is_what_keda_knows() -> None:
     scaled = _of_kind("ScaledObject")["worker"]
     assert ScaledObject.model_validate(scaled).model_dump(by_alias=True, exclude_unset=True) == scaled
@@ -87,7 +93,7 @@ def test_a_service_gets_every_setting_that_compose_gives_it(name: str) -> None:
     wanted = {variable.removesuffix("_FILE") for variable in COMPOSE["services"][name]["environment"]} & known
     given = config_map().keys() | {variable["name"] for variable in container(name)["env"]}
     assert wanted <= given
-    assert {"DATABASE_URL", "REDIS_URL", "BLOB_URL", "HALFTONE_PUBLIC_URL"} <= wanted
+    assert {"BLOB_URL", "HALFTONE_PUBLIC_URL"} <= wanted
 
 
 def test_the_gateway_gets_what_compose_gives_it_but_the_folder_of_blobs() -> None:
@@ -223,6 +229,23 @@ def test_uploads_have_the_disk_that_they_may_use() -> None:
     room = quantity(pod("ingest")["volumes"][0]["emptyDir"]["sizeLimit"])
     assert room > IngestSettings.model_fields["spool_bytes"].default
     assert quantity(container("ingest")["resources"]["limits"]["ephemeral-storage"]) > room
+
+
+def test_postgresql_has_a_connection_for_every_replica_there_may_be() -> None:
+    """A process has two pools, each of which doubles under load (shared/db.py)."""
+    pools = {
+        "ingest": IngestSettings.model_fields["database_pool"].default,
+        "status": StatusSettings.model_fields["database_pool"].default,
+        "worker": THREADS,
+        "notifier": NotifierSettings.model_fields["threads"].default // 2 + 2,
+    }
+    scalers = (_of_kind("HorizontalPodAutoscaler") | _of_kind("ScaledObject")).items()
+    replicas = {name: one["spec"].get("maxReplicas") or one["spec"]["maxReplicaCount"] for name, one in scalers}
+    replicas["notifier"] = workload("notifier")["spec"]["replicas"]
+    most = sum(4 * pools[name] * replicas[name] for name in SERVICES)
+    (connections,) = re.findall(r"max_connections=(\d+)", " ".join(container("postgres")["args"]))
+    assert most < int(connections)
+    assert f"{most} with as many replicas" in " ".join((FOLDER / "README.md").read_text(encoding="utf-8").split())
 
 
 @each_workload

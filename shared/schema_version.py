@@ -1,4 +1,4 @@
-"""The migration that this code needs. `python -m shared.schema_version` waits for it, before a service starts."""
+"""The migration that this code needs. `python -m shared.schema_version` waits for it (ADR 31)."""
 
 import time
 

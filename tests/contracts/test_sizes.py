@@ -11,7 +11,7 @@ FOLDERS = ("services", "shared", "deploy", "client", "tests")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 LINES_A_FILE = 300
 LINES_A_FUNCTION = 40
-PRODUCT_FILES = 182
+PRODUCT_FILES = 195
 """145 before there were accounts, keys and limits."""
 NOUNLESS = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "base", "misc"}
 

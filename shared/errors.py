@@ -90,7 +90,13 @@ class HttpProtocol(FinalError):
 
 
 class HttpStatus(FinalError):
+    """A host answered with `status`."""
+
     code = "http_status"
+
+    def __init__(self, detail: str, *, status: int = 404) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 class TooLarge(FinalError):

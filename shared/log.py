@@ -54,13 +54,24 @@ def _name(value: Any) -> Any:
     return f"{value.actor_name}({value.message_id})" if hasattr(value, "message_id") else value
 
 
-def configure(*, level: str, style: str) -> None:
-    """Send structlog's and the standard library's records through one renderer; `style` is `text` or `json`."""
+def _with_trace_id(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+    """The trace of a request has its id (ADR 30)."""
+    if "request_id" in line:
+        line["trace_id"] = str(line["request_id"]).replace("-", "")
+    return line
+
+
+def configure(*, level: str, style: str, trace_ids: bool = False) -> None:
+    """Send structlog's and the standard library's records through one renderer; `style` is `text` or `json`.
+
+    `trace_ids`: lines about a request name its trace too.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([_with_trace_id] if trace_ids else []),
     ]
     rendering: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

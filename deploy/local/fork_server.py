@@ -28,6 +28,7 @@ from setproctitle import setproctitle, setthreadtitle
 from deploy.local.process import Process, Spec, die_with_parent
 
 LIBRARIES = (
+    "services",  # no service: it imports redis-py as all of them do
     "dramatiq.brokers.redis",
     "prometheus_client",
     "psycopg",

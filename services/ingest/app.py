@@ -11,7 +11,7 @@ from services.ingest.body import DROPPED_BEYOND
 from services.ingest.context import IngestContext
 from services.ingest.settings import IngestSettings
 from services.ingest.space import no_room
-from shared import log
+from shared import log, tracing
 from shared.http.app import application
 from shared.settings import from_environment
 
@@ -22,7 +22,7 @@ logger = log.get_logger(__name__)
 def create(settings: IngestSettings | None = None) -> Starlette:
     """The application; settings come from the environment unless given."""
     settings = settings or from_environment(IngestSettings)
-    log.configure(level=settings.log_level, style=settings.log_format)
+    log.configure(level=settings.log_level, style=settings.log_format, trace_ids=tracing.configure("ingest"))
     app = application(
         IngestContext(settings),
         [*routes.ROUTES, *account_routes.ROUTES],

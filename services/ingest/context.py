@@ -6,7 +6,7 @@ from threading import BoundedSemaphore
 from services.ingest.changes import Changes
 from services.ingest.settings import IngestSettings
 from services.ingest.space import SpoolSpace
-from shared import broker
+from shared import broker, tracing
 from shared.http.context import Context
 from shared.http.limits import QueuedLimit
 from shared.messages import Message
@@ -40,3 +40,4 @@ class IngestContext(Context):
     def close(self) -> None:
         self._broker.close()
         super().close()
+        tracing.close()

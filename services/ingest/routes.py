@@ -1,9 +1,11 @@
 """The HTTP calls of ingest: HTTP in, one function call in a thread, HTTP out."""
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import orjson
 from sqlmodel import Session
@@ -18,6 +20,7 @@ from services.ingest.context import IngestContext
 from services.ingest.idempotency import read_key
 from services.ingest.submit import Validated, submit
 from services.ingest.upload import Kind, received
+from shared import tracing
 from shared.blobs import erase_files
 from shared.db import allow_time
 from shared.http.caller import account_of
@@ -46,12 +49,21 @@ async def create_older(http_request: HttpRequest, *, status: int) -> Response:
 
 
 async def _submit(http_request: HttpRequest, *, older: bool = False) -> Accepted | Validated:
-    context, account = _context_of(http_request), account_of(http_request)
+    context, account, begun = _context_of(http_request), account_of(http_request), time.monotonic()
     key = read_key(http_request.headers.getlist("idempotency-key"))
     async with received(http_request, context.settings, context.space, context.parsing_forms) as upload:
         large = upload.size > LARGE[upload.kind]
         async with context.large_uploads.place(owner_of(http_request)) if large else nullcontext(), context.submitting:
-            return await run_in_threadpool(submit, context, account, upload, key=key, older=older)
+            result = await run_in_threadpool(submit, context, account, upload, key=key, older=older)
+    if isinstance(result, Accepted) and not result.replayed:
+        tracing.uploaded(
+            UUID(result.body["request_id"]),
+            seconds=time.monotonic() - begun,
+            route=http_request.url.path,
+            caller=http_request.headers,
+            attributes={"http.request.body.size": upload.size},
+        )
+    return result
 
 
 def retry_request(http_request: HttpRequest) -> Response:

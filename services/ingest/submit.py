@@ -18,6 +18,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.space import Reservation
 from services.ingest.spool import Spool
 from services.ingest.upload import Kind, Upload
+from shared import tracing
 from shared.http.problems import Problem
 from shared.ids import uuid7
 from shared.log import get_logger
@@ -63,11 +64,12 @@ def submit(
             return Validated(counts | spool.findings())
         if not valid:
             raise _refused(spool)
-        accepted = context.database.transact(
-            lambda session: accept(
-                session, account, spool, options, idempotency=submission.idempotency, settings=settings
+        with tracing.step_of(spool.request_id, "store", {"halftone.images": spool.image_count}):
+            accepted = context.database.transact(
+                lambda session: accept(
+                    session, account, spool, options, idempotency=submission.idempotency, settings=settings
+                )
             )
-        )
     log.info("accepted", request_id=accepted.body["request_id"], replayed=accepted.replayed)
     if not accepted.replayed:
         context.send(DispatchRequest(request_id=spool.request_id))

@@ -10,7 +10,7 @@ from services.notifier.receiver_queue import ReceiverQueue, Shares
 from services.notifier.reconcile import Reconciler
 from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
-from shared import blobs, broker, log
+from shared import blobs, broker, log, tracing
 from shared.broker.backlog import Backlog
 from shared.broker.consumer import run
 from shared.broker.epoch import EpochKey
@@ -26,7 +26,7 @@ JOIN_SECONDS = 2.5
 
 def main() -> None:
     settings = from_environment(NotifierSettings)
-    log.configure(level=settings.log_level, style=settings.log_format)
+    log.configure(level=settings.log_level, style=settings.log_format, trace_ids=tracing.configure("notifier"))
     connected = connect(settings)
     # As many again are opened under load: one for each thread, and some for the periodic tasks.
     database = Database(settings.database_url, pool_size=settings.threads // 2 + 2, patience=PATIENCE_SECONDS)
@@ -59,6 +59,7 @@ def main() -> None:
             thread.join(timeout=JOIN_SECONDS)
         egress.close()
         database.close()
+        tracing.close()
 
 
 def connect(settings: NotifierSettings) -> broker.Broker:

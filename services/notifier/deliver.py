@@ -16,6 +16,7 @@ from sqlmodel import Session, col, func, select
 
 from services.notifier.receiver_queue import Receiver, ReceiverQueue
 from services.notifier.webhook import RETRY_AFTER_STATUSES, RETRY_DELAYS, AttemptResult, next_step, signed_headers
+from shared import tracing
 from shared.db import Database, execute
 from shared.egress import Egress
 from shared.egress.response import retry_after
@@ -23,7 +24,7 @@ from shared.errors import BlockedUrl, ImageError
 from shared.lifecycle import DeliveryStatus
 from shared.log import get_logger
 from shared.schemas.tables import Delivery, DeliveryAttempt, ProcessingRequest
-from shared.urls import InvalidUrl, Target
+from shared.urls import InvalidUrl, Target, host_of
 
 log = get_logger(__name__)
 RESULTS = Counter(
@@ -104,7 +105,12 @@ def _attempt(sender: WebhookSender, delivery_id: UUID) -> float | None:
         return None
     LAG.observe(claim.lag)
     signing, begun = Signing(claim), time.monotonic()
-    result = _post(sender, claim, signing)
+    with tracing.step_of(claim.request_id, "POST", _about(claim), calls=True) as about:
+        result = _post(sender, claim, signing)
+        if result.status_code is not None:
+            about["http.response.status_code"] = result.status_code
+        if result.error is not None:
+            about["error.type"] = result.error.partition(":")[0]
     took = time.monotonic() - begun
     status = sender.database.transact(
         lambda session: record(session, claim, result, sent=signing.headers, duration_ms=round(took * 1000))
@@ -119,6 +125,17 @@ def _attempt(sender: WebhookSender, delivery_id: UUID) -> float | None:
         answer=result.status_code,
     )
     return took
+
+
+def _about(claim: Claim) -> tracing.Attributes:
+    """Of the URL only the host: the rest is often the secret by which a receiver knows its senders."""
+    return {
+        "http.request.method": "POST",
+        "server.address": host_of(claim.url),
+        "halftone.delivery_id": str(claim.id),
+        "halftone.attempt": claim.attempt,
+        "halftone.lag_seconds": claim.lag,
+    }
 
 
 def _post(sender: WebhookSender, claim: Claim, signing: Signing) -> AttemptResult:

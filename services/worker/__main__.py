@@ -13,7 +13,7 @@ from services.worker.fetch import Fetcher
 from services.worker.fleet import Fleet
 from services.worker.politeness import Politeness
 from services.worker.settings import WorkerSettings
-from shared import blobs, broker, log
+from shared import blobs, broker, log, tracing
 from shared.blobs import identity
 from shared.broker.consumer import run
 from shared.broker.metrics import Metrics
@@ -33,7 +33,7 @@ LEASE_MARGIN_SECONDS = 15
 def main() -> None:
     keep_freed_memory()
     settings = from_environment(WorkerSettings)
-    log.configure(level=settings.log_level, style=settings.log_format)
+    log.configure(level=settings.log_level, style=settings.log_format, trace_ids=tracing.configure("worker"))
     connected = broker.connect(settings.redis_url, middleware=[Metrics()], retries=REDIS_RETRIES)
     connected.prefetch |= settings.prefetch
     connected.shares |= settings.shares
@@ -70,6 +70,7 @@ def main() -> None:
         pool.close()
         egress.close()
         database.close()
+        tracing.close()
 
 
 def keep_freed_memory() -> None:

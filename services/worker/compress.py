@@ -15,6 +15,7 @@ from services.worker.claim import renew, take_over
 from services.worker.codec import FileInfo, Rendition
 from services.worker.codec_pool import CodecPool, Made, PoolClosedError
 from services.worker.settle import Result, due_again, failed, settle, unstored
+from shared import tracing
 from shared.blobs import BlobMissing, Blobs, Put, erase_files, identity, output_key, source_key
 from shared.db import Database, execute
 from shared.errors import ImageError, StorageError
@@ -90,7 +91,11 @@ def _settled(compressor: Compressor, batch: Batch, fetched: Fetched) -> int:
         results = _compress(compressor, batch, images)
     except PoolClosedError:  # the worker is stopping: another one continues at once
         results = [due_again(image.number, delay=0, refund=True) for image in images]
-    return compressor.database.run(lambda connection: settle(connection, batch, results))
+    with tracing.step("settle", {"halftone.images": len(results)}) as about:
+        about["halftone.images_settled"] = settled = compressor.database.run(
+            lambda connection: settle(connection, batch, results)
+        )
+    return settled
 
 
 def _compress(compressor: Compressor, batch: Batch, images: Sequence[FetchedImage]) -> list[Result]:
@@ -101,11 +106,28 @@ def _compress(compressor: Compressor, batch: Batch, images: Sequence[FetchedImag
         with blobs.batch() as put:
             for made in compressor.pool.compress(sources, batch.recipe, batch.request_id, batch.account_id):
                 image = images[made.index]
-                results[image.number] = _result(blobs, put, batch, image, made)
+                results[image.number] = result = _result(blobs, put, batch, image, made)
+                _trace(image, result, made.seconds)
     except StorageError as error:
         results |= {number: error for number, result in results.items() if _is_rendition(result)}
     failures = [(number, error) for number, error in results.items() if isinstance(error, StorageError)]
     return [result for result in results.values() if isinstance(result, Result)] + unstored(batch, failures)
+
+
+def _trace(image: FetchedImage, result: Result | StorageError, seconds: float) -> None:
+    traced = tracing.current()
+    if traced is None or not traced.records:
+        return
+    about: tracing.Attributes = {"halftone.image": image.number, "halftone.source.bytes": image.bytes}
+    if isinstance(result, StorageError):
+        about["error.type"] = "storage"
+    elif result.error_code:
+        about["error.type"] = result.error_code
+    else:
+        about["halftone.rendition.bytes"] = result.rendition_bytes or 0
+        if result.source_format in EXTENSIONS:  # a child's word, as in settle.py
+            about["halftone.source.format"] = result.source_format
+    traced.ended("codec", seconds, about)
 
 
 def _is_rendition(result: Result | StorageError) -> bool:

@@ -18,12 +18,14 @@ from services.worker.dispatch import SendGroup
 from services.worker.politeness import Politeness, Visit
 from services.worker.settings import FetchLimits
 from services.worker.settle import Result, due_again, failed, settle, unstored
+from shared import tracing
 from shared.blobs import Blobs, source_key
 from shared.db import Database
 from shared.egress import Egress
 from shared.errors import (
     ConnectFailure,
     FetchTimeout,
+    HttpStatus,
     HttpStatusTransient,
     ImageError,
     StorageError,
@@ -41,7 +43,7 @@ from shared.messages import (
     GroupDone,
     ImageRef,
 )
-from shared.urls import host_of
+from shared.urls import Target, host_of
 
 RETRY_DELAYS = (5.0, 15.0, 60.0, 120.0)
 """Seconds after attempt 1, 2, 3, 4."""
@@ -100,7 +102,8 @@ def fetch_batch(fetcher: Fetcher, batch: FetchBatch) -> Fetched:
     ended = {number: outcome for number, outcome in outcomes.items() if number not in slow}
     results = _results(batch, ended, attempts, times)
     if results:
-        fetcher.database.run(lambda connection: settle(connection, batch, results))
+        with tracing.step("settle", {"halftone.images": len(results)}):
+            fetcher.database.run(lambda connection: settle(connection, batch, results))
     if slow:
         _send_slow(fetcher, batch, slow)
     images = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, FetchedImage))
@@ -152,9 +155,32 @@ def _fetch(
         times[number] = round(seconds * 1000)
         SECONDS.observe(seconds)
         outcomes[number] = outcome = _outcome(fetcher, batch, images[index], body, fetch_ms=times[number])
+        _trace(images[index], outcome, seconds)
         if isinstance(outcome, HttpStatusTransient) and outcome.status == TOO_MANY_REQUESTS and outcome.retry_after:
             visit.pause(outcome.host_port, outcome.retry_after)
     return outcomes
+
+
+def _trace(image: ImageRef, outcome: Outcome, seconds: float) -> None:
+    """The URL without its query, which may be a signature."""
+    traced = tracing.current()
+    if traced is None or not traced.records or isinstance(outcome, PutOff):
+        return
+    target = Target.parse(image.url)
+    about: tracing.Attributes = {
+        "http.request.method": "GET",
+        "url.full": target.url.partition("?")[0],
+        "server.address": target.host,
+        "server.port": target.port,
+        "halftone.image": image.number,
+    }
+    if isinstance(outcome, FetchedImage):
+        about |= {"http.response.status_code": 200, "http.response.body.size": outcome.bytes}
+    else:
+        about["error.type"] = outcome.code if isinstance(outcome, ImageError) else "storage"
+    if isinstance(outcome, HttpStatus | HttpStatusTransient):
+        about["http.response.status_code"] = outcome.status
+    traced.ended("GET", seconds, about, calls=True)
 
 
 def _overloads(

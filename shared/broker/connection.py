@@ -16,11 +16,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from shared import tracing
 from shared.broker.backlog import BARRIER_TTL_MS, barrier_of
 from shared.broker.log_context import LogContext
 from shared.broker.metrics import not_sent
 from shared.broker.queues import BLOCK_SECONDS, Broker
 from shared.broker.shares import Following, Taken
+from shared.broker.trace_context import TraceContext
 from shared.messages import CompressBatch, FetchBatch, GroupDone, Message
 
 
@@ -50,9 +52,11 @@ class HandOn(Middleware):
             return
         if target := message.options.get("pipe_target"):
             following: dramatiq.Message[Any] = dramatiq.Message(**target)
-            message.following = Following(following.copy(args=(*following.args, result)))
+            args = (*following.args, result)
+            message.following = Following(following.copy(args=args, options=tracing.headers()))
         elif done := message.options.get("group_completion_callback"):
-            message.following = Following(dramatiq.Message(**done), barrier=message.options["barrier"])
+            following = dramatiq.Message(**done).copy(options=tracing.headers())
+            message.following = Following(following, barrier=message.options["barrier"])
 
 
 def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), retries: int = 4) -> Broker:
@@ -62,12 +66,13 @@ def connect(redis_url: str, *, middleware: Sequence[Middleware] = (), retries: i
     that it cannot hand on to the second half of a pipeline wait until their claim ends: it wants many.
     """
     name = str(uuid4())
+    traced = tracing.current()
     return Broker(
         _client(redis_url, retries=retries),
         name=name,
         blocking=_client(redis_url, retries=retries, waits=BLOCK_SECONDS, client_name=name),
         probe=_client(redis_url, retries=0),
-        middleware=[LogContext(), HandOn(), *middleware],
+        middleware=[LogContext(), *([TraceContext(traced)] if traced else []), HandOn(), *middleware],
     )
 
 
@@ -122,5 +127,5 @@ def _raw(message: Message, **options: Any) -> dramatiq.Message[Any]:
         actor_name=message.actor,
         args=(message.model_dump(mode="json"),),
         kwargs={},
-        options=options,
+        options=options | tracing.headers(),
     )

@@ -68,7 +68,7 @@ class Response:
         if self.status in TRANSIENT or self.status >= 500:
             asked = retry_after(self.headers.get("retry-after"), now=datetime.now(UTC))
             raise HttpStatusTransient(detail, retry_after=asked, status=self.status, host_port=target.host_port)
-        raise HttpStatus(detail)
+        raise HttpStatus(detail, status=self.status)
 
 
 class ResponseReader:

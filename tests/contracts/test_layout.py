@@ -24,12 +24,13 @@ GATEWAY = {
     "HALFTONE_GATEWAY_MAX_BODY",
 }
 OF_SERVERS = {"POSTGRES_PASSWORD", "HALFTONE_OPERATOR_PASSWORD", "HALFTONE_GRAFANA_PORT"}
+OF_TRACES = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}  # OpenTelemetry's own
 IN_WORDS = {"HALFTONE_AUTH", "HALFTONE_CODEC_PROCESSES"}  # depend on where it runs
 NEVER_RENDERED = {"bmp", "tiff"}  # these become JPEG or PNG
 
 
 def test_env_example_documents_every_setting_and_no_other() -> None:
-    assert set(_documented()) == {name for name, _ in _settings()} | GATEWAY | OF_SERVERS
+    assert set(_documented()) == {name for name, _ in _settings()} | GATEWAY | OF_SERVERS | OF_TRACES
 
 
 def test_env_example_shows_the_defaults() -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from queue import SimpleQueue
 from typing import BinaryIO, Protocol
@@ -58,11 +58,15 @@ Open = Callable[[], BinaryIO]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The result for the source at `index`; `source_sha256` of the bytes that the child read, where it could say so."""
+    """The result for the source at `index`; `source_sha256` of the bytes that the child read, where it could say so.
+
+    `seconds` of the wall clock in the child, without the wait for one.
+    """
 
     index: int
     outcome: Rendition | ImageError | StorageError
     source_sha256: str | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +119,9 @@ class Driver(threading.Thread):
                 again = True
             self._scheduler.ends(running, self.used(), again=again)
             if not again:
-                image.made.put(made)
-                _observe(made, time.monotonic() - begun)
+                seconds = time.monotonic() - begun
+                image.made.put(replace(made, seconds=seconds) if isinstance(made, Made) else made)
+                _observe(made, seconds)
         self._end_child()
 
     def begin(self, running: Running[Image]) -> None:

@@ -15,7 +15,7 @@ from shared.lifecycle import IMAGES_PER_GROUP, QUICK_IMAGES
 from tests.api import Client
 from tests.collector import Collector, Span, collecting
 from tests.origin import Origin, body, late, status
-from tests.stack import Stack, until
+from tests.stack import Stack, reserve_ports, until
 
 SECRET = "5eC_rE-t"
 CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -173,3 +173,31 @@ def test_of_a_large_request_some_groups_are_traced(traced: Stack, origin: Origin
     spans = _whole(collector, request_id)
     assert {span.attributes["halftone.group"] for span in spans if "halftone.group" in span.attributes} == {1, 2, 4}
     assert max(span.attributes["halftone.image"] for span in spans if span.name == "GET") == 4 * IMAGES_PER_GROUP
+
+
+def test_what_is_left_is_sent_when_a_process_ends(workspace: Path, cluster: Path) -> None:
+    with collecting() as collector:
+        never = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+        with Stack(workspace / "ending", env=never, like=cluster) as stack, Origin(port=stack.host_ports[0]) as origin:
+            origin.on("/hook", status(204))
+            request_id = _upload(stack, origin, [origin.add("/a.jpg", draw("a.jpg", (80, 60)))])
+            until(lambda: "delivery_attempted" in stack.log())
+            assert collector.raw == []
+        assert {"POST /v1/requests", "GET", "codec", "POST"} <= {span.name for span in _whole(collector, request_id)}
+
+
+def test_a_collector_that_is_away_harms_nothing_and_is_a_line_of_each_service(workspace: Path, cluster: Path) -> None:
+    [port] = reserve_ports(1)
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    env["OTEL_EXPORTER_OTLP_TIMEOUT"] = "1"
+    with Stack(workspace / "alone", env=env, like=cluster) as stack, Origin(port=stack.host_ports[0]) as origin:
+        origin.on("/hook", status(204))
+        _upload(stack, origin, [origin.add("/a.jpg", draw("a.jpg", (80, 60)))])
+        said = until(lambda: found if len(found := _lines(stack, "traces_not_sent")) == 3 else [], within=30)
+    assert {line.partition(" ")[0] for line in said} == {"ingest", "worker-1", "notifier"}
+    assert len(_lines(stack, "traces_")) == 3
+    assert not _lines(stack, "opentelemetry")
+
+
+def _lines(stack: Stack, word: str) -> list[str]:
+    return [line for line in stack.log().splitlines() if word in line]

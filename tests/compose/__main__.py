@@ -15,12 +15,13 @@ from tests.api import ApiError
 from tests.compose.addresses import check_addresses
 from tests.compose.compose import Compose
 from tests.compose.engine import Failed, engine
+from tests.compose.images import check_images
 from tests.compose.journey import check_journey, draw_pictures
 from tests.compose.keys import check_a_key_is_needed
 from tests.compose.privilege import check_logins, check_passwords, check_secret_is_read, check_status_only_reads
 
 Check = Callable[[Compose], None]
-BEFORE: dict[str, Check] = {"addresses": check_addresses, "build": Compose.build}
+BEFORE: dict[str, Check] = {"addresses": check_addresses, "build": Compose.build, "images": check_images}
 """Need no container."""
 CHECKS: dict[str, Check] = {
     "secret": check_secret_is_read,

@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.compose.images import NOT_IN
 from tests.stack import ROOT
 
 SERVICES = ("ingest", "status", "worker", "notifier")
@@ -20,13 +21,6 @@ RUN_BUT_NOT_IMPORTED = {"ingest": {"uvicorn", "uvloop", "httptools"}, "status": 
 """The command of both is uvicorn, which takes the two others where it finds them."""
 SHARED = {"tables": ("service", "migrate"), "service": SERVICES}
 """Groups that are a layer of several images: each of these images installs all of it, and then the rest of its own."""
-NOT_IN = {
-    "ingest": {"pillow", "numpy", "simplejpeg", "alembic"},
-    "status": {"pillow", "numpy", "simplejpeg", "alembic", "dramatiq"},
-    "worker": {"starlette", "uvicorn", "alembic"},
-    "notifier": {"starlette", "uvicorn", "alembic", "pillow", "numpy", "simplejpeg"},
-    "migrate": {"starlette", "uvicorn", "dramatiq", "pillow", "numpy", "simplejpeg"},
-}
 IMAGE_LOCKS = sorted({*CODE, *SHARED})
 LOCKS = ["requirements.lock", "requirements-dev.lock"]
 LOCKS += [f"deploy/locks/{name}.lock" for name in (*IMAGE_LOCKS, "sbom")]

@@ -8,7 +8,7 @@ BENCH := .venv/.bench-ready
 IMAGE_GROUPS := tables service ingest status worker notifier migrate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret key keys check test test-fast browser-pictures browser-test chaos chaos-short overload throughput bench bench-quick compose-test lock clean
+.PHONY: help setup run start demo stop status secret key keys check test test-fast browser-pictures browser-test chaos chaos-short overload throughput bench bench-quick compose-test release-check lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -94,6 +94,9 @@ bench-quick: $(BENCH) ## check in some minutes that each figure can be measured;
 
 compose-test: $(READY) ## build the containers and send one request through them
 	$(PY) -m tests.compose
+
+release-check: $(READY) ## check what a release ships: version, changelog, the client's wheel, images and compose-test
+	$(PY) -m tests.release
 
 # uv does not read pip's settings, so its index is passed on; no host name may appear in the lock. Further indexes and
 # folders of pip's are left out: one that has only some files of a version would leave the hashes of the others out.

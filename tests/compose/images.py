@@ -1,10 +1,10 @@
 """What is in an image: its packages and a bill of them, its code, and no tool that builds or installs."""
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from shared.version import VERSION
 from tests.compose.compose import PROJECT, SERVICES, Compose
 from tests.compose.engine import Failed
 from tests.stack import ROOT
@@ -45,7 +45,6 @@ def _check_image(compose: Compose, name: str) -> int:
 
 
 def _complaints(name: str, found: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     if held := NOT_IN[name] & found["packages"].keys():
         yield f"holds {', '.join(sorted(held))}"
     if found["tools"] or found["left over"]:
@@ -57,8 +56,8 @@ def _complaints(name: str, found: Mapping[str, Any], config: Mapping[str, Any]) 
     services, app = ([], {*APP, "deploy"}) if name == "migrate" else ([name], {*APP, "services"})
     if found["services"] != services or {*found["app"]} != app:
         yield f"holds the code of {', '.join(found['services'] or found['app'])}"
-    says = {**LABELS, "org.opencontainers.image.title": f"Halftone {name}", "org.opencontainers.image.version": version}
+    says = {**LABELS, "org.opencontainers.image.title": f"Halftone {name}", "org.opencontainers.image.version": VERSION}
     if not says.items() <= config["Labels"].items():
         yield f"says of itself: {config['Labels']}"
-    if found["version"] != version:
+    if found["version"] != VERSION:
         yield f"has the bill of materials of version {found['version']}"

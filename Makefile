@@ -5,9 +5,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 p
 PY := .venv/bin/python
 READY := .venv/.ready
 BENCH := .venv/.bench-ready
+IMAGE_GROUPS := tables service ingest status worker notifier migrate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret key keys check test test-fast browser-pictures browser-test chaos chaos-short overload throughput bench bench-quick compose-test lock clean
+.PHONY: help setup run start demo stop status secret key keys check test test-fast browser-pictures browser-test chaos chaos-short overload throughput bench bench-quick compose-test release-check lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -94,17 +95,22 @@ bench-quick: $(BENCH) ## check in some minutes that each figure can be measured;
 compose-test: $(READY) ## build the containers and send one request through them
 	$(PY) -m tests.compose
 
-# uv does not read pip's settings, so they are passed on; no host name may appear in the lock.
-lock: $(READY) ## update the pinned dependencies from pyproject.toml
+release-check: $(READY) ## check what a release ships: version, changelog, the client's wheel, images and compose-test
+	$(PY) -m tests.release
+
+# uv does not read pip's settings, so its index is passed on; no host name may appear in the lock. Further indexes and
+# folders of pip's are left out: one that has only some files of a version would leave the hashes of the others out.
+lock: $(READY) ## pin the dependencies in pyproject.toml: requirements*.lock and deploy/locks
 	$(PY) -m pip install --quiet --disable-pip-version-check uv
-	@get() { { $(PY) -m pip config get ":env:.$$1" || $(PY) -m pip config get "global.$$1"; } 2>/dev/null | tr '\n' ' '; }; \
-	index=$$(get index-url); more=$$(get extra-index-url); links=$$(get find-links); \
-	compile() { env $${index:+"UV_DEFAULT_INDEX=$${index% }"} $${more:+"UV_INDEX=$${more% }"} $${links:+"UV_FIND_LINKS=$${links% }"} \
+	@index=$$({ $(PY) -m pip config get ":env:.index-url" || $(PY) -m pip config get global.index-url; } 2>/dev/null); \
+	compile() { env $${index:+"UV_DEFAULT_INDEX=$$index"} \
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --index-strategy unsafe-best-match "$$@"; }; \
-	compile pyproject.toml -o requirements.lock && \
-	compile pyproject.toml client/pyproject.toml --extra local --extra dev -o requirements-dev.lock && \
-	compile pyproject.toml client/pyproject.toml --extra local --extra dev --extra bench -c requirements-dev.lock -o requirements-bench.lock
+	compile --group all -o requirements.lock && \
+	for group in $(IMAGE_GROUPS); do compile --group $$group -c requirements.lock -o deploy/locks/$$group.lock || exit 1; done && \
+	compile --group sbom -o deploy/locks/sbom.lock && \
+	compile client/pyproject.toml --group dev -o requirements-dev.lock && \
+	compile client/pyproject.toml --group bench -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## remove everything that was created in this folder, including data
 	@test ! -x $(PY) || $(PY) -m deploy.local stop

@@ -1,4 +1,4 @@
-"""Facts written down twice must agree: settings and their manual, locks, image types, services and containers."""
+"""Facts written down twice must agree: settings and their manual, image types, services and containers."""
 
 import importlib
 import re
@@ -95,18 +95,6 @@ def test_the_gateway_serves_exactly_the_renditions_the_codec_writes() -> None:
     assert set(pattern[1].split("|")) == set(served)
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
-def test_a_lock_names_no_index_and_no_host(lock: str) -> None:
-    text = (ROOT / lock).read_text()
-    assert not re.search(r"://|^--|@ ", text, re.MULTILINE)
-    pins = re.findall(r"^[a-z0-9][^ ]*==[^ ]+", text, re.MULTILINE)
-    assert len(pins) == len(re.findall(r"^[a-z0-9]", text, re.MULTILINE))
-
-
-def test_both_locks_pin_the_same_versions() -> None:
-    assert _pins("requirements.lock").items() <= _pins("requirements-dev.lock").items()
-
-
 def test_only_the_gateway_is_published_and_on_the_loopback() -> None:
     """And Grafana, where it was asked for."""
     ports = {name: service["ports"] for name, service in _compose()["services"].items() if "ports" in service}
@@ -165,10 +153,6 @@ def test_a_container_gets_no_secret_but_its_own() -> None:
         assert own is not None
         assert "*without-secrets" in own.group(1)
         assert set(re.findall(r"HALFTONE_(\w+)_PASSWORD", own.group(1))) == {service.upper()}
-
-
-def _pins(lock: str) -> dict[str, str]:
-    return dict(re.findall(r"^([a-z0-9][^= ]*)==([^ ]+)", (ROOT / lock).read_text(), re.MULTILINE))
 
 
 def _documented() -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 from services.status.openapi.calls import RATES, paths, shown_examples
 from services.status.openapi.shapes import SHAPES
 from services.status.openapi.webhooks import webhooks
+from shared.version import VERSION
 
 EXAMPLES = Path(__file__).parents[1] / "static/examples"
 
@@ -50,7 +51,7 @@ API_KEY = {
 def document(*, public_url: str, needs_keys: bool) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Halftone", "version": "1", "description": DESCRIPTION, "license": {"name": "MIT"}},
+        "info": {"title": "Halftone", "version": VERSION, "description": DESCRIPTION, "license": {"name": "MIT"}},
         "servers": [{"url": public_url}],
         "tags": [
             {"name": "requests", "description": "Upload manifests, follow, cancel, retry and delete requests."},

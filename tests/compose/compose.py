@@ -1,0 +1,67 @@
+"""`docker compose` on our files with the tests' settings.
+
+COMPOSE_PROJECT_NAME and HALFTONE_PORT of the environment name a stack of one's own: several run side by side.
+"""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.compose.engine import TOOLS, Engine, Failed
+from tests.stack import ROOT
+
+FILES = ("docker-compose.yml", "tests/compose/override.yml")
+PROJECT = os.environ.get("COMPOSE_PROJECT_NAME", "halftone-test")
+PORT = int(os.environ.get("HALFTONE_PORT", "18080"))
+BASE_URL = f"http://127.0.0.1:{PORT}"
+SERVICES = ("ingest", "worker", "notifier", "status")
+PASSWORDS = {f"HALFTONE_{name.upper()}_PASSWORD": f"password-of-{name}" for name in (*SERVICES, "operator")}
+PASSWORDS |= {"POSTGRES_PASSWORD": "password-of-postgres"}
+
+
+class Compose:
+    """`pictures` is the folder that `origin` serves; `files` are added to `FILES`, `settings` to those of all tests."""
+
+    def __init__(
+        self, engine: Engine, pictures: Path, *, files: tuple[str, ...] = (), settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.engine = engine
+        own = {"COMPOSE_FILE": ":".join((*FILES, *files)), "COMPOSE_PROJECT_NAME": PROJECT, "PICTURES": str(pictures)}
+        given = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000", **(settings or {})}
+        self.env = {**os.environ, **engine.env, **own, **given, **PASSWORDS}
+
+    def __call__(
+        self, *arguments: str, capture: bool = False, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> str:
+        """Run `docker compose` with these arguments.
+
+        Raises:
+            Failed: it ended with another status than 0, and `check` is set.
+
+        """
+        return self._run("docker", "compose", "--progress", "quiet", *arguments, capture=capture, check=check, env=env)
+
+    def docker(self, *arguments: str, check: bool = True) -> str:
+        """The output of `docker` itself."""
+        return self._run("docker", *arguments, capture=True, check=check)
+
+    def _run(self, *command: str, capture: bool, check: bool, env: Mapping[str, str] | None = None) -> str:
+        stdout = subprocess.PIPE if capture else None
+        environment = {**self.env, **(env or {})}
+        done = subprocess.run(command, cwd=ROOT, env=environment, text=True, check=False, stdout=stdout)
+        if check and done.returncode:
+            raise Failed(f"`{' '.join(command)}` ended with status {done.returncode}")
+        return done.stdout or ""
+
+    def build(self) -> None:
+        """Build the images; the tools also build where a bridge network cannot reach the package index."""
+        if not self.engine.tools:
+            self("build")
+            return
+        if subprocess.run([TOOLS / "compose-build", ROOT], env=self.env, cwd=ROOT, check=False).returncode:
+            raise Failed("the images could not be built")
+
+    def ask(self, query: str) -> str:
+        """What PostgreSQL answers to its superuser."""
+        return self("exec", "-T", "postgres", "psql", "-U", "halftone", "-Atc", query, capture=True)

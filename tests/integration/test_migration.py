@@ -32,7 +32,9 @@ def older(database_url: str) -> str:
 @contextmanager
 def migrating(database_url: str) -> Iterator["subprocess.Popen[str]"]:
     environment = os.environ | {"DATABASE_URL": database_url}
-    with subprocess.Popen([*ALEMBIC, "head"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    command = [*ALEMBIC, "head"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             yield process
         finally:
@@ -67,6 +69,29 @@ def test_a_migration_gives_way_to_those_who_work_and_comes_again(older: str) -> 
         assert served == (0,)
         assert migration.returncode == 0, told
         assert service.execute("SELECT fetch_ms, settled_at FROM image").fetchall() == []
+
+
+def test_an_older_version_leaves_the_tables_and_the_grants_of_a_newer_one_alone(database_url: str) -> None:
+    """Who goes back to the images before starts their migrations too, and the services wait for them."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("GRANT EXECUTE ON FUNCTION count_kept_bytes() TO PUBLIC")  # our migrations revoke it
+        with migrating(database_url) as migration:
+            told, wrong = migration.communicate(timeout=60)
+
+        assert (migration.returncode, wrong) == (0, "")
+        assert "made by a newer version" in told
+        granted = "SELECT has_function_privilege('public', 'count_kept_bytes()', 'EXECUTE'), version_num"
+        assert connection.execute(f"{granted} FROM alembic_version").fetchone() == (True, "9999")
+
+
+def test_a_version_that_is_none_is_an_error(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'later'")
+    with migrating(database_url) as migration:
+        told, wrong = migration.communicate(timeout=60)
+    assert migration.returncode != 0
+    assert "later" in told + wrong
 
 
 def test_rows_from_before_are_not_written_and_know_nothing_of_the_new_columns(older: str) -> None:

@@ -56,7 +56,8 @@ def _migrate(engine: Engine, settings: MigrationSettings) -> None:
             context.run_migrations()
         connection.commit()  # where there was nothing to migrate, Alembic has read only
         with connection.begin():
-            _grant(connection, settings)
+            if context.get_context().get_current_revision() == context.script.get_current_head():
+                _grant(connection, settings)  # which names the newest tables
             rotated = settings.webhook_secret is not None and rotate_to(settings.webhook_secret, connection)
     if rotated:
         hours = BOTH_SIGN // timedelta(hours=1)

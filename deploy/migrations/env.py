@@ -21,6 +21,10 @@ LOCK = 0x68616C66  # "half": two stacks that start at once migrate one after the
 LOCK_SECONDS, PAUSE_SECONDS, ATTEMPTS = 1, 2, 300
 """A change of a table waits for those who read it, a backup for hours, and all others wait behind it: so it waits for
 less than a call does, and tries again."""
+AUTOVACUUM_GIVES_WAY = """
+SELECT set_config('deadlock_timeout', '200ms', false) WHERE has_parameter_privilege('deadlock_timeout', 'SET')
+"""
+"""It is ended when a waiting session looks for deadlocks: after a second by default, when this one has given up."""
 IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
@@ -70,6 +74,7 @@ def _lock(connection: Connection) -> None:
         with connection.begin():
             if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK}):
                 connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
+                connection.execute(text(AUTOVACUUM_GIVES_WAY))
                 return
         time.sleep(PAUSE_SECONDS)
 

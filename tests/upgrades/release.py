@@ -17,11 +17,11 @@ ROOMS = ("services", "shared", "deploy")
 FETCH_SECONDS = 60
 
 
-def unpack(folder: Path) -> Path:
+def unpack(folder: Path, *, clone: Path = ROOT) -> Path:
     """Write the release's code into a new folder; a failure that says what to do where Git does not have it."""
-    if _git("cat-file", "-e", f"{COMMIT}^{{commit}}").returncode:  # a shallow clone
-        _git("fetch", "--quiet", "--depth", "1", "origin", COMMIT)
-    archive = _git("archive", "--format=tar", COMMIT, *ROOMS)
+    if _git(clone, "cat-file", "-e", f"{COMMIT}^{{commit}}").returncode:  # a shallow clone
+        _git(clone, "fetch", "--quiet", "--depth", "1", "origin", COMMIT)
+    archive = _git(clone, "archive", "--format=tar", COMMIT, *ROOMS)
     if archive.returncode:
         pytest.fail(
             f"the previous release, commit {COMMIT}, is not in this clone and cannot be fetched "
@@ -32,5 +32,5 @@ def unpack(folder: Path) -> Path:
     return folder
 
 
-def _git(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False, timeout=FETCH_SECONDS)
+def _git(clone: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(["git", *arguments], cwd=clone, capture_output=True, check=False, timeout=FETCH_SECONDS)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,8 @@ def database_url(servers: Stack, previous: Path) -> Iterator[str]:
         connection.execute("DROP DATABASE large WITH (FORCE)")
 
 
-def migrate(database_url: str, code: Path, config: str) -> None:
+def migrate(database_url: str, code: Path, config: str) -> str:
+    """What it printed."""
     done = subprocess.run(
         [sys.executable, "-m", "alembic", "-c", config, "upgrade", "heads"],
         cwd=code,
@@ -102,15 +104,17 @@ def migrate(database_url: str, code: Path, config: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def test_a_million_rows_are_migrated_and_no_service_waits_a_second(database_url: str, tmp_path: Path) -> None:
     config = tmp_path / "alembic.ini"
     config.write_text(CONFIG.format(root=ROOT))
     service = Service(database_url)
-    with service.working():
-        migrate(database_url, ROOT, str(config))
+    with service.working(), ThreadPoolExecutor() as pool:  # two at once: the second waits for the first
+        told = list(pool.map(migrate, [database_url] * 2, [ROOT] * 2, [str(config)] * 2))
         claimed = service.claims
+    assert told == ["", ""]
     assert service.refused == []
     assert claimed > 0
     with psycopg.connect(database_url, autocommit=True) as connection:

@@ -1,7 +1,8 @@
 """Everything one service may ask of another, as typed classes; sender and receiver share only these.
 
 A message is a hint: it may be lost, doubled, late or out of order. A breaking change is a new class whose `actor` ends
-in `.v2`; the old one lives for one release. Unknown fields are ignored, so a rolling deploy may add one.
+in `.v2`, with a queue of its own: older processes drop what they have no actor for. The old one lives for one release.
+Unknown fields are ignored, so a rolling deploy may add one, with a default (tests/upgrades/test_messages.py).
 """
 
 from typing import ClassVar, Self

@@ -32,7 +32,9 @@ def older(database_url: str) -> str:
 @contextmanager
 def migrating(database_url: str) -> Iterator["subprocess.Popen[str]"]:
     environment = os.environ | {"DATABASE_URL": database_url}
-    with subprocess.Popen([*ALEMBIC, "head"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    command = [*ALEMBIC, "head"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             yield process
         finally:
@@ -67,6 +69,61 @@ def test_a_migration_gives_way_to_those_who_work_and_comes_again(older: str) -> 
         assert served == (0,)
         assert migration.returncode == 0, told
         assert service.execute("SELECT fetch_ms, settled_at FROM image").fetchall() == []
+
+
+@pytest.fixture
+def vacuumed(older: str) -> Iterator[str]:
+    """Autovacuum works on the images of this database, for minutes."""
+    with psycopg.connect(older, autocommit=True) as connection:
+        request_id = image(connection)
+        connection.execute(
+            "INSERT INTO image (request_id, number, url) SELECT %s, n, 'x' FROM generate_series(2, 20000) n",
+            [request_id],
+        )
+        connection.execute(
+            "ALTER TABLE image SET (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0,"
+            " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"
+        )
+        connection.execute("DELETE FROM image WHERE number > 100")
+        connection.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+        connection.execute("SELECT pg_reload_conf()")
+        working = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'autovacuum: VACUUM%public.image%'"
+        try:
+            until(lambda: connection.execute(working).fetchone(), within=60)
+            yield older
+        finally:
+            connection.execute("ALTER SYSTEM RESET autovacuum_naptime")
+            connection.execute("SELECT pg_reload_conf()")
+
+
+def test_autovacuum_gives_way_to_a_migration(vacuumed: str) -> None:
+    with migrating(vacuumed) as migration:
+        told, wrong = migration.communicate(timeout=60)
+    assert (migration.returncode, wrong) == (0, "")
+    assert "is in use" not in told
+
+
+def test_an_older_version_leaves_the_tables_and_the_grants_of_a_newer_one_alone(database_url: str) -> None:
+    """Who goes back to the images before starts their migrations too, and the services wait for them."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("GRANT EXECUTE ON FUNCTION count_kept_bytes() TO PUBLIC")  # our migrations revoke it
+        with migrating(database_url) as migration:
+            told, wrong = migration.communicate(timeout=60)
+
+        assert (migration.returncode, wrong) == (0, "")
+        assert "made by a newer version" in told
+        granted = "SELECT has_function_privilege('public', 'count_kept_bytes()', 'EXECUTE'), version_num"
+        assert connection.execute(f"{granted} FROM alembic_version").fetchone() == (True, "9999")
+
+
+def test_a_version_that_is_none_is_an_error(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'later'")
+    with migrating(database_url) as migration:
+        told, wrong = migration.communicate(timeout=60)
+    assert migration.returncode != 0
+    assert "later" in told + wrong
 
 
 def test_rows_from_before_are_not_written_and_know_nothing_of_the_new_columns(older: str) -> None:

@@ -43,6 +43,7 @@ class Lost:
     secret: str = ""
     requests: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # URL's path -> SHA-256, of `done`
+    before: dict[str, int] = field(default_factory=dict)  # webhooks that had come when the new stack began
     gate: threading.Event = field(default_factory=threading.Event)
 
     def upload(self, api: Client, name: str, *, closed: int = 0) -> None:
@@ -201,15 +202,15 @@ def _as_postgres(command: list[str | Path], cluster: Path) -> None:
 
 
 def _restore_files(lost: Lost, folder: Path) -> None:
+    lost.origin.on("/hook/owed", status(200))
+    lost.before = {name: len(lost.origin.posts(f"/hook/{name}")) for name in ("done", "open", "owed")}
     shutil.rmtree(folder / "blobs", ignore_errors=True)
     subprocess.run(["cp", "-a", lost.folder / "blobs", folder / "blobs"], check=True)
 
 
 def _goes_on(lost: Lost, stack: Stack) -> Client:
     """Keys and secrets are valid, files are there, open work ends, and webhooks that were owed come, once."""
-    lost.origin.on("/hook/owed", status(200))
     api = Client(stack.base_url, key=lost.key)
-    before = {name: len(lost.origin.posts(f"/hook/{name}")) for name in ("done", "open", "owed")}
     assert {path: sha256(api.read(path)).hexdigest() for path in lost.files} == lost.files
     assert stack.command("secret", "--account", "shop").stdout.strip() == lost.secret
 
@@ -217,9 +218,9 @@ def _goes_on(lost: Lost, stack: Stack) -> Client:
     assert ended["images"]["completed"] == IMAGES
     with psycopg.connect(stack.database_url, autocommit=True) as owner:
         owner.execute("UPDATE delivery SET next_attempt_at = now() WHERE status = 'pending'")  # in place of an hour
-    until(lambda: len(lost.origin.posts("/hook/open")) > before["open"], within=30)
-    until(lambda: len(lost.origin.posts("/hook/owed")) > before["owed"], within=30)
+    until(lambda: len(lost.origin.posts("/hook/open")) > lost.before["open"], within=30)
+    until(lambda: len(lost.origin.posts("/hook/owed")) > lost.before["owed"], within=30)
     last = lost.origin.posts("/hook/open")[-1]
     assert Webhook(lost.secret).verify(last.body, dict(last.headers))["type"] == "request.completed"
-    assert len(lost.origin.posts("/hook/done")) == before["done"]
+    assert len(lost.origin.posts("/hook/done")) == lost.before["done"]
     return api

@@ -135,3 +135,32 @@ def test_rows_from_before_are_not_written_and_know_nothing_of_the_new_columns(ol
 
         assert migration.returncode == 0, told
         assert connection.execute(f"SELECT fetch_ms, settled_at, {PLACE}", [request_id]).fetchone() == before
+
+
+def test_large_tables_are_vacuumed_after_a_fiftieth_of_them_was_deleted(database_url: str) -> None:
+    """By default after a fifth: of 100 million images that is twenty million dead rows, and as much space."""
+    with psycopg.connect(database_url) as connection:
+        options: dict[str, list[str]] = dict(
+            connection.execute(
+                "SELECT relname, reloptions FROM pg_class WHERE relname IN ('image', 'product', 'image_group')"
+            ).fetchall()
+        )
+    assert len(options) == 3
+    for table, given in options.items():
+        assert "autovacuum_vacuum_scale_factor=0.02" in given, table
+
+
+def test_a_storage_parameter_waits_for_no_reader_and_no_writer(older: str) -> None:
+    with psycopg.connect(older) as connection:
+        for column in ("fetch_ms integer", "settled_at timestamptz"):
+            connection.execute(f"ALTER TABLE image ADD COLUMN {column}")
+        for column in ("webhook_timestamp", "webhook_signature"):
+            connection.execute(f"ALTER TABLE delivery_attempt ADD COLUMN {column} text")
+        connection.execute("UPDATE alembic_version SET version_num = '0003'")
+    with psycopg.connect(older) as worker:
+        request_id = image(worker)
+        worker.execute("UPDATE image SET attempts = 1 WHERE request_id = %s", [request_id])
+        with migrating(older) as migration:
+            _, told = migration.communicate(timeout=60)
+
+        assert migration.returncode == 0, told

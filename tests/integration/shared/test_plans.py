@@ -102,11 +102,14 @@ def _upload(session: Session, request_id: UUID) -> None:
         pytest.param(None, id="analysed when it was small"),
         pytest.param(("0", "-1"), id="never analysed"),
         pytest.param(("pg_relation_size(oid) / 8192", "0"), id="analysed while the upload was not committed"),
+        pytest.param((), id="analysed beside small ones"),
     ]
 )
 def touched(request: pytest.FixtureRequest, database: Database, huge: UUID) -> Iterator[Touched]:
     if request.param:
         _set_statistics(database, *request.param)
+    elif request.param == ():
+        _add_small_requests(database)
     sql(database, "UPDATE image_group SET in_flight = 0 WHERE state = 'dispatched'")
     touched = Touched(database)
     yield touched
@@ -167,13 +170,17 @@ def test_every_step_of_the_sweeper_touches_a_few_pages_of_a_large_upload(
         after = sql(database, "SELECT open_groups FROM processing_request WHERE id = %(id)s", id=huge)[0]["open_groups"]
         assert after == before - 1
     monkeypatch.setattr(housekeeping, "ERASED_AT_ONCE", IMAGES_PER_GROUP)
-    last = {"id": huge, "next": IMAGES - IMAGES_PER_GROUP + 1, "last": IMAGES}
-    sql(
-        database,
-        "INSERT INTO erasure (request_id, next_number, last_number) VALUES (%(id)s, %(next)s, %(last)s)",
-        **last,
-    )
-    assert touched("erase", lambda session: housekeeping.erase_batch(session, huge))
+    for step, last in (("erase the first", IMAGES_PER_GROUP), ("erase the last", IMAGES)):
+        next_one = {"id": huge, "next": last - IMAGES_PER_GROUP + 1, "last": last}
+        sql(
+            database,
+            """
+            INSERT INTO erasure (request_id, next_number, last_number) VALUES (%(id)s, %(next)s, %(last)s)
+            ON CONFLICT (request_id) DO UPDATE SET next_number = %(next)s, last_number = %(last)s
+            """,
+            **next_one,
+        )
+        assert touched(step, lambda session: housekeeping.erase_batch(session, huge))
     touched("erased", lambda session: housekeeping.erased(session, huge))
 
 
@@ -239,6 +246,19 @@ def _read_pages(touched: Touched, huge: UUID) -> None:
     }
     for name, read in lists.items():
         touched(name, partial(read, request_id=huge, after=ROWS // 2, limit=21))
+
+
+def _add_small_requests(database: Database) -> None:
+    """Known to the planner: most low numbers are theirs, and it believes that the huge request has as many of them."""
+    sql(
+        database,
+        """
+        INSERT INTO image (request_id, number, url)
+        SELECT request_id, n, 'https://images.example/' || n || '.jpg'
+        FROM (SELECT gen_random_uuid() AS request_id FROM generate_series(1, 3000)), generate_series(1, 128) AS n
+        """,
+    )
+    sql(database, "ANALYZE")
 
 
 def _set_statistics(database: Database, pages: str, rows: str) -> None:

@@ -25,10 +25,10 @@ SECRETS = frozenset(
 
 
 def secrets_from_files(environment: Mapping[str, str]) -> dict[str, str]:
-    """What stands in the files that NAME_FILE names, by NAME; without the white space around it.
+    """What stands in files that NAME_FILE names, by NAME, without white space at its ends. Empty ones set nothing.
 
     Raises:
-        ValueError: NAME is set as well, or its file is empty or cannot be read.
+        ValueError: NAME is set as well, or its file cannot be read.
 
     """
     found = {}
@@ -38,9 +38,9 @@ def secrets_from_files(environment: Mapping[str, str]) -> dict[str, str]:
         if environment.get(name):
             raise ValueError(f"{name}: {name}_FILE is set too, and only one of them may be")
         try:
-            found[name] = Path(path).read_text(encoding="utf-8").strip()
+            value = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{name}_FILE: the file cannot be read ({type(error).__name__})") from None
-        if not found[name]:
-            raise ValueError(f"{name}_FILE: the file is empty")
+        if value:
+            found[name] = value
     return found

@@ -103,13 +103,14 @@ def build(compose: Compose, *, with_tools: bool) -> None:
 
 
 def addresses_arrive(compose: Compose) -> None:
-    """The addresses of external servers reach each of our processes."""
+    """Those of external servers reach the container that writes the files of all others; that of the bucket, each."""
     project = json.loads(compose("config", "--format", "json", capture=True, env=ELSEWHERE))
+    given = {name: service.get("environment", {}) for name, service in project["services"].items()}
+    if any(given["secrets"].get(name) != ELSEWHERE[name] for name in ("DATABASE_URL", "REDIS_URL")):
+        raise Failed("the addresses of servers that are set do not reach `secrets`")
     for name in ("migrate", *SERVICES):
-        given = project["services"][name]["environment"]
-        wanted = {**ELSEWHERE, "REDIS_URL": given.get("REDIS_URL")} if name == "migrate" else ELSEWHERE
-        if {variable: given.get(variable) for variable in ELSEWHERE} != wanted:
-            raise Failed(f"{name} does not get the addresses that are set")
+        if given[name].get("BLOB_URL") != ELSEWHERE["BLOB_URL"]:
+            raise Failed(f"{name} does not get the address of the bucket")
 
 
 def read_secret(compose: Compose) -> None:
@@ -132,8 +133,7 @@ def new_key(compose: Compose) -> str:
             raise
     else:
         raise Failed("a call without a key was answered")
-    command = ("exec", "-T", "ingest", "python", "-m", "services.ingest.keys", "create", "shop")
-    return compose(*command, capture=True).strip()
+    return compose("run", "--rm", "-T", "keys", "create", "shop", capture=True).strip()
 
 
 def least_privilege(compose: Compose) -> None:
@@ -144,9 +144,12 @@ def least_privilege(compose: Compose) -> None:
         raise Failed(f"these logins are at the database: {', '.join(sorted(logins))}; wanted: {', '.join(sorted(own))}")
     print(f"logins at the database: {', '.join(sorted(logins))}")
     for name in SERVICES:
-        environment = compose("exec", "-T", name, "cat", "/proc/1/environ", capture=True)
-        seen = set(re.findall(r"password-of-(\w+)", environment))
-        if seen != {name} or "whsec_" in environment:
+        looking = "cat /proc/1/environ; echo; cat /run/secrets/*"
+        environment, _, files = compose("exec", "-T", name, "sh", "-c", looking, capture=True).partition("\n")
+        if "password-of" in environment:
+            raise Failed(f"{name} has a password in its environment")
+        seen = set(re.findall(r"password-of-(\w+)", files))
+        if seen != {name} or "whsec_" in environment + files:
             raise Failed(f"{name} sees the passwords of {', '.join(sorted(seen))}")
     planting = "touch /var/lib/halftone/blobs/planted 2>&1 || true"
     if "Read-only" not in compose("exec", "-T", "status", "sh", "-c", planting, capture=True):

@@ -56,7 +56,7 @@ def test_one_that_is_set_to_nothing_is_not_set(given: Path, monkeypatch: pytest.
     [
         (DATABASE, "yes", "DATABASE_URL: DATABASE_URL_FILE is set too, and only one of them may be"),
         (None, "", "DATABASE_URL_FILE: the file cannot be read (FileNotFoundError)"),
-        (" \n", "", "DATABASE_URL_FILE: the file is empty"),
+        (" \n", "", "DATABASE_URL: Field required"),
         ("mysql://secret", "", "DATABASE_URL: must be postgresql://user:password@host:port/database"),
     ],
 )

@@ -70,7 +70,7 @@ def main() -> int:
             _hold(followed.stdout, env, Path(folder), http)
         except Failed as failure:
             print(f"deploy-page: {failure}", file=sys.stderr)
-            _docker(env, folder, "compose", "logs", "--no-color", "--tail", "20")
+            print(_docker(env, f"{folder}/halftone", "compose", "logs", "--no-color", "--tail", "20"))
             return 1
         finally:
             _docker(env, f"{folder}/halftone", "compose", "down", "-v", "--timeout", "5")

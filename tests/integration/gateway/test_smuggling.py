@@ -223,6 +223,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
             status=inner["status"],
             max_body="120MB",
             body_seconds=1,
+            checks=False,
         ):
             yield Doors({"gateway": port, **inner}, (ingest, status))
 

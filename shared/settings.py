@@ -1,8 +1,8 @@
 """Settings that every service shares, read once from the environment; deploy/env.example is their manual.
-
 The types judge a value as the library that uses it does, so that a wrong one is found at the start, not by a request.
 """
 
+import os
 import re
 import sys
 from base64 import b64decode
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import fields
 from datetime import timedelta
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -22,11 +22,12 @@ from pydantic import (
     PositiveInt,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from shared.schemas.accounts import NO_LIMITS, Limits
+from shared.secret_files import secrets_from_files
 from shared.urls import InvalidUrl, Target, allowed_pair, refusal
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
@@ -123,12 +124,41 @@ Duration = Annotated[timedelta, Field(gt=timedelta(0))]
 """More than zero; ISO 8601, or seconds."""
 
 
-class Settings(BaseSettings):
-    """`DATABASE_URL`, `REDIS_URL` and `BLOB_URL` have their customary names; all others begin with `HALFTONE_`."""
+class _SecretFiles(PydanticBaseSettingsSource):
+    """The values of `secrets_from_files`, under the names by which the settings know them."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # __call__ reads them all
+
+    def __call__(self) -> dict[str, Any]:
+        try:
+            found = secrets_from_files(os.environ)
+        except ValueError as error:
+            exit_with([str(error)])
+        return {name if name in CUSTOMARY else name.removeprefix("HALFTONE_").lower(): found[name] for name in found}
+
+
+class FromEnvironment(BaseSettings):
+    """Read from variables that begin with `HALFTONE_`, or for secrets from files."""
 
     model_config = SettingsConfigDict(
         env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there is none
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - that is a folder of files
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _SecretFiles(settings_cls)
+
+
+class Settings(FromEnvironment):
+    """`DATABASE_URL`, `REDIS_URL` and `BLOB_URL` have their customary names; all others begin with `HALFTONE_`."""
 
     database_url: DatabaseUrl = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
     redis_url: RedisUrl = Field(

@@ -13,6 +13,7 @@ import psycopg
 
 from deploy.local import preflight
 from deploy.local.data_dir import DataDir
+from deploy.local.logins import FILES_TAKEN
 from deploy.local.settings import ROOT, LocalSettings
 from deploy.local.stack import Stack
 from shared.settings import from_environment
@@ -168,7 +169,8 @@ def keys(settings: LocalSettings, data: DataDir, arguments: list[str]) -> int:
     if address is None:
         return 1
     command = [sys.executable, "-m", "services.ingest.keys", *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "DATABASE_URL": address}, check=False).returncode
+    env = {name: value for name, value in os.environ.items() if name not in FILES_TAKEN}
+    return subprocess.run(command, cwd=ROOT, env={**env, "DATABASE_URL": address}, check=False).returncode
 
 
 def _database(settings: LocalSettings, data: DataDir) -> str | None:

@@ -11,13 +11,15 @@ from deploy.migrations.roles import GRANTS, role_of
 
 OF_ROLES = tuple(f"HALFTONE_{service.upper()}_PASSWORD" for service in GRANTS)
 OF_MIGRATIONS = frozenset({"HALFTONE_WEBHOOK_SECRET", *OF_ROLES})
-SECRETS = OF_MIGRATIONS | {
-    "DATABASE_URL",
-    "REDIS_URL",
-    "HALFTONE_KEY",
-    "HALFTONE_OPERATOR_PASSWORD",
-    "POSTGRES_PASSWORD",
-}
+ADDRESSES = frozenset({"DATABASE_URL", "REDIS_URL"})
+FILES_TAKEN = frozenset(f"{name}_FILE" for name in (*OF_ROLES, *ADDRESSES))
+"""Read by the stack itself, which gives the migrations what is in them."""
+SECRETS = (
+    OF_MIGRATIONS
+    | ADDRESSES
+    | FILES_TAKEN
+    | {"HALFTONE_WEBHOOK_SECRET_FILE", "HALFTONE_KEY", "HALFTONE_OPERATOR_PASSWORD", "POSTGRES_PASSWORD"}
+)
 """Variables that no service inherits; its own two addresses it is given."""
 
 

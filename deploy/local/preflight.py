@@ -32,7 +32,9 @@ REDIS_SECONDS = 2.0
 def read_settings() -> LocalSettings:
     """The stack's settings; ends the process unless they and those of every service are valid."""
     errors = []
-    database = {} if os.environ.get("DATABASE_URL") else {"database_url": ANY_DATABASE}
+    database = (
+        {} if os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE") else {"database_url": ANY_DATABASE}
+    )
     given: list[tuple[type[BaseSettings], dict[str, Any]]] = [(LocalSettings, {})]
     for kind, values in given + [(kind, database) for kind in SERVICES]:
         try:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from deploy.local import fork_server, postgres, valkey
 from deploy.local.data_dir import DataDir
-from deploy.local.logins import SECRETS, Logins
+from deploy.local.logins import FILES_TAKEN, SECRETS, Logins
 from deploy.local.process import Spec, Tier
 from deploy.local.settings import ROOT, LocalSettings
 
@@ -54,7 +54,8 @@ class Processes:
 
     def migration_env(self) -> dict[str, str]:
         """The environment of the migrations, which alone have all secrets."""
-        return {**os.environ, **self.logins.of_migrations()}
+        kept = {name: value for name, value in os.environ.items() if name not in FILES_TAKEN}
+        return {**kept, **self.logins.of_migrations()}
 
     def migrate(self) -> list[str]:
         """The command that applies the migrations."""

@@ -91,7 +91,8 @@ class Stack:
         self._print("stack", f"{what} up after {time.monotonic() - begun:.1f} s; Ctrl-C or `make stop` ends it")
 
     async def _migrate(self, processes: Processes) -> None:
-        given = any(os.environ.get(name) for name in OF_MIGRATIONS)  # Alembic's entry sees whether they are new
+        # Alembic's entry sees whether they are new.
+        given = any(os.environ.get(name) or os.environ.get(f"{name}_FILE") for name in OF_MIGRATIONS)
         if not given and await schema.is_current(processes.logins.database_url):
             if not self._settings.database_url:  # the grants may be newer than the tables
                 schema.grant(processes.logins.database_url, processes.logins.passwords)

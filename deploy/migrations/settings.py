@@ -1,18 +1,13 @@
 """Settings of the migrations; deploy/env.example is their manual."""
 
 from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.migrations.roles import GRANTS
-from shared.settings import DatabaseUrl, SigningSecret
+from shared.settings import DatabaseUrl, FromEnvironment, SigningSecret
 
 
-class RolePasswords(BaseSettings):
+class RolePasswords(FromEnvironment):
     """Of the services' roles in the database (roles.py); a role is made where its password is set."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="HALFTONE_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
-    )
 
     ingest_password: str | None = None
     worker_password: str | None = None

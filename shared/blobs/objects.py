@@ -1,9 +1,11 @@
 """Blobs in S3, Google Cloud Storage or Azure, through obstore; these stores are durable and atomic by themselves."""
 
+import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import cast
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
@@ -11,6 +13,7 @@ from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 
 from shared.blobs.store import CHUNK, Blobs, Bytes, checked, storage_errors
 from shared.formats import media_type_of
+from shared.secret_files import secrets_from_files
 
 DELETE_AT_ONCE = 1000
 _storage_errors = partial(storage_errors, errors=(BaseError, OSError, ValueError))
@@ -21,7 +24,7 @@ class ObjectBlobs(Blobs):
 
     def __init__(self, url: str) -> None:
         with _storage_errors(url):
-            self._store: ObjectStore = from_url(url)
+            self._store: ObjectStore = from_url(url, config=_keys(url))  # type: ignore[call-overload]
 
     def put(self, key: str, data: Bytes, *, durable: bool = True) -> None:  # noqa: ARG002
         with _storage_errors(key):
@@ -70,6 +73,12 @@ class ObjectBlobs(Blobs):
         store = cast("S3Store | GCSStore | AzureStore", self._store)
         with _storage_errors(key):
             return obstore.sign(store, "GET", checked(key), timedelta(seconds=seconds))
+
+
+def _keys(url: str) -> "dict[str, str]":
+    """Those that were given in files; obstore finds the others in the environment."""
+    prefix = {"s3": "AWS_", "az": "AZURE_"}.get(urlsplit(url).scheme, "-")
+    return {name: value for name, value in secrets_from_files(os.environ).items() if name.startswith(prefix)}
 
 
 def _chunks(key: str, found: "obstore.GetResult") -> Iterator[bytes]:

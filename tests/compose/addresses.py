@@ -1,4 +1,4 @@
-"""The addresses of external servers reach each of our processes."""
+"""The addresses of external servers reach the container that writes the files of all others; that of the bucket, each."""
 
 import json
 
@@ -11,8 +11,9 @@ ELSEWHERE = {"DATABASE_URL": "postgresql://db.test/x", "REDIS_URL": "redis://val
 def check_addresses(compose: Compose) -> None:
     """Needs no container."""
     project = json.loads(compose("config", "--format", "json", capture=True, env=ELSEWHERE))
+    given = {name: service.get("environment", {}) for name, service in project["services"].items()}
+    if any(given["secrets"].get(name) != ELSEWHERE[name] for name in ("DATABASE_URL", "REDIS_URL")):
+        raise Failed("the addresses of servers that are set do not reach `secrets`")
     for name in ("migrate", *SERVICES):
-        given = project["services"][name]["environment"]
-        wanted = {**ELSEWHERE, "REDIS_URL": given.get("REDIS_URL")} if name == "migrate" else ELSEWHERE
-        if {variable: given.get(variable) for variable in ELSEWHERE} != wanted:
-            raise Failed(f"{name} does not get the addresses that are set")
+        if given[name].get("BLOB_URL") != ELSEWHERE["BLOB_URL"]:
+            raise Failed(f"{name} does not get the address of the bucket")

@@ -20,5 +20,4 @@ def check_a_key_is_needed(compose: Compose) -> None:
 
 def new_key(compose: Compose, account: str = "shop", *options: str) -> str:
     """An API key, made as docker-compose.yml says."""
-    command = ("exec", "-T", "ingest", "python", "-m", "services.ingest.keys", "create", account, *options)
-    return compose(*command, capture=True).strip()
+    return compose("run", "--rm", "-T", "keys", "create", account, *options, capture=True).strip()

@@ -24,9 +24,12 @@ def check_logins(compose: Compose) -> None:
 def check_passwords(compose: Compose) -> None:
     """A service sees its own password and no secret besides."""
     for name in SERVICES:
-        environment = compose("exec", "-T", name, "cat", "/proc/1/environ", capture=True)
-        seen = set(re.findall(r"password-of-(\w+)", environment))
-        if seen != {name} or "whsec_" in environment:
+        looking = "cat /proc/1/environ; echo; cat /run/secrets/*"
+        environment, _, files = compose("exec", "-T", name, "sh", "-c", looking, capture=True).partition("\n")
+        if "password-of" in environment:
+            raise Failed(f"{name} has a password in its environment")
+        seen = set(re.findall(r"password-of-(\w+)", files))
+        if seen != {name} or "whsec_" in environment + files:
             raise Failed(f"{name} sees the passwords of {', '.join(sorted(seen))}")
 
 

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from services.worker.settings import WorkerSettings
 from shared.formats import EXTENSIONS, MEDIA_TYPES
 from tests.stack import ROOT
 
@@ -22,15 +23,30 @@ GATEWAY = {
     "HALFTONE_FILES_FROM",
     "HALFTONE_BLOB_DIR",
     "HALFTONE_GATEWAY_MAX_BODY",
+    "HALFTONE_SITE",
+    "HALFTONE_CERT_ISSUER",
+    "HALFTONE_ACCESS_LOG",
 }
-OF_SERVERS = {"POSTGRES_PASSWORD", "HALFTONE_OPERATOR_PASSWORD", "HALFTONE_GRAFANA_PORT"}
 OF_TRACES = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}  # OpenTelemetry's own
+OF_COMPOSE = {
+    "POSTGRES_PASSWORD",
+    "HALFTONE_OPERATOR_PASSWORD",
+    "HALFTONE_GRAFANA_PORT",
+    "DOMAIN",
+    "HALFTONE_HTTP_PORT",
+    "HALFTONE_HTTPS_PORT",
+    "HALFTONE_DATA_INTERNAL",
+    "HALFTONE_INGEST_MEMORY",
+    "HALFTONE_WORKER_MEMORY",
+    "HALFTONE_POSTGRES_MEMORY",
+}
+"""Read by docker-compose.yml itself, or by the servers in it."""
 IN_WORDS = {"HALFTONE_AUTH", "HALFTONE_CODEC_PROCESSES"}  # depend on where it runs
 NEVER_RENDERED = {"bmp", "tiff"}  # these become JPEG or PNG
 
 
 def test_env_example_documents_every_setting_and_no_other() -> None:
-    assert set(_documented()) == {name for name, _ in _settings()} | GATEWAY | OF_SERVERS | OF_TRACES
+    assert set(_documented()) == {name for name, _ in _settings()} | GATEWAY | OF_COMPOSE | OF_TRACES
 
 
 def test_env_example_shows_the_defaults() -> None:
@@ -60,8 +76,8 @@ def test_env_example_shows_the_gateway_s_own_defaults() -> None:
 
 def test_the_containers_are_given_only_documented_variables() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
-    given = set(re.findall(r"\b(?:HALFTONE_[A-Z_]+|DATABASE_URL|REDIS_URL|BLOB_URL)\b", compose))
-    assert given <= set(_documented())
+    given = set(re.findall(r"\b(?:HALFTONE_[A-Z_]+|DOMAIN|DATABASE_URL|REDIS_URL|BLOB_URL)\b", compose))
+    assert {name.removesuffix("_FILE") for name in given} <= set(_documented())
 
 
 def test_the_containers_overrule_no_setting_of_a_person() -> None:
@@ -75,10 +91,11 @@ def test_the_containers_overrule_no_setting_of_a_person() -> None:
 
 def test_env_example_names_what_the_containers_get_from_the_shell() -> None:
     """All else reaches them through `.env` alone: compose passes on what its file names."""
-    compose = (ROOT / "docker-compose.yml").read_text()
+    published = [path.read_text() for path in (ROOT / "deploy/gateway").glob("published*.yml")]
+    compose = "\n".join([(ROOT / "docker-compose.yml").read_text(), *published])
     passed = {*re.findall(r"\$\{([A-Z_]+)", compose), *re.findall(r"^ +([A-Z_]+):[ ]*(?:#.*)?$", compose, re.MULTILINE)}
     told = (ROOT / "deploy/env.example").read_text().partition("passes on these names alone:\n")[2].partition("\n\n")[0]
-    assert sorted(re.findall(r"[A-Z_]+", told)) == sorted(passed)
+    assert sorted(re.findall(r"[A-Z_]+", told)) == sorted(passed - {"COMPOSE_PROJECT_NAME"})
 
 
 def test_the_caddyfile_reads_only_documented_variables() -> None:
@@ -96,13 +113,55 @@ def test_the_gateway_serves_exactly_the_renditions_the_codec_writes() -> None:
 
 
 def test_only_the_gateway_is_published_and_on_the_loopback() -> None:
-    """And Grafana, where it was asked for."""
-    ports = {name: service["ports"] for name, service in _compose()["services"].items() if "ports" in service}
-    assert ports == {
-        "gateway": ["127.0.0.1:${HALFTONE_PORT:-8080}:8080"],
-        "grafana": ["127.0.0.1:${HALFTONE_GRAFANA_PORT:-3000}:3000"],
+    """With a domain on all addresses. And Grafana, where it was asked for."""
+    services = _compose()["services"]
+    ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert ports == {"grafana": ["127.0.0.1:${HALFTONE_GRAFANA_PORT:-3000}:3000"]}
+    assert services["grafana"]["profiles"] == ["observability"]
+    assert services["gateway"]["extends"]["file"] == "deploy/gateway/published${DOMAIN:+-everywhere}.yml"
+    assert [name for name, service in services.items() if "extends" in service] == ["gateway"]
+    published = {
+        path.stem: yaml.safe_load(path.read_text())["services"]
+        for path in (ROOT / "deploy/gateway").glob("published*.yml")
     }
-    assert _compose()["services"]["grafana"]["profiles"] == ["observability"]
+    assert published == {
+        "published": {"gateway": {"ports": ["127.0.0.1:${HALFTONE_PORT:-8080}:8080"]}},
+        "published-everywhere": {
+            "gateway": {"ports": ["${HALFTONE_HTTP_PORT:-80}:8080", "${HALFTONE_HTTPS_PORT:-443}:8443"]}
+        },
+    }
+
+
+def test_only_who_must_reaches_out() -> None:
+    """The gateway gets its certificate, and grafana has to be published; with its profile alone."""
+    networks = {name: network or {} for name, network in _compose()["networks"].items()}
+    open_ones = {name for name, network in networks.items() if not network.get("internal")}
+    out = {
+        name
+        for name, service in _compose()["services"].items()
+        if service.get("network_mode") != "none" and open_ones & set(service.get("networks", ["default"]))
+    }
+    assert out == {"worker", "notifier", "gateway", "grafana"}
+    assert networks["data"]["internal"] == "${HALFTONE_DATA_INTERNAL:-true}"
+
+
+def test_every_container_has_a_limit_of_memory_and_of_processes() -> None:
+    """But the two of the profile, whose memory grows with what they watch."""
+    services = _compose()["services"]
+    limited = {name for name, service in services.items() if {"mem_limit", "pids_limit"} <= service.keys()}
+    assert services.keys() - limited == {"prometheus", "grafana"}
+
+
+def test_a_worker_s_limits_follow_its_settings() -> None:
+    """The sum of docs/operations.md, "Memory"."""
+    worker = _compose()["services"]["worker"]
+    defaults = {name: field.default for name, field in WorkerSettings.model_fields.items()}
+    processes = int(worker["environment"]["HALFTONE_CODEC_PROCESSES"].partition(":-")[2].strip("}"))
+    wanted = 0.3e9 + 1.5 * defaults["threads"] * 16 * defaults["max_source_bytes"]
+    wanted += 1.5 * processes * defaults["codec_memory_mb"] * 2**20
+    megabytes = int(worker["mem_limit"].partition(":-")[2].strip("m}"))
+    assert wanted <= megabytes * 2**20 <= 1.1 * wanted
+    assert worker["pids_limit"] >= 512 + 3 * defaults["threads"] + 2 * 1.5 * processes
 
 
 def test_prometheus_reaches_every_service_by_its_name_and_nothing_outside() -> None:
@@ -141,18 +200,22 @@ def test_who_is_asking_stands_in_one_place() -> None:
 
 
 def test_a_container_gets_no_secret_but_its_own() -> None:
-    """`.env` holds all of them, and `env_file` would give them to every service."""
+    """`.env` may hold all of them, and `env_file` would give them to every service."""
     compose = (ROOT / "docker-compose.yml").read_text()
     blanked = re.findall(
         r'^  ([A-Z_]+): ""$', compose.partition("x-without-secrets:")[2].partition("\n\n")[0], re.MULTILINE
     )
     secrets = {name for name in _documented() if name.endswith(("_PASSWORD", "_SECRET"))}
-    assert set(blanked) == secrets
-    for service in SERVICES:
-        own = re.search(rf"^  {service}:\n(.*?)\n\n", compose, re.MULTILINE | re.DOTALL)
-        assert own is not None
-        assert "*without-secrets" in own.group(1)
-        assert set(re.findall(r"HALFTONE_(\w+)_PASSWORD", own.group(1))) == {service.upper()}
+    assert set(blanked) == secrets | {"DATABASE_URL", "REDIS_URL"}
+    readers = {"keys": "ingest"}
+    for name, service in _compose()["services"].items():
+        mounts = {mount for mount in service.get("volumes", []) if mount.startswith("secrets-")}
+        if name != "secrets":
+            assert mounts <= {f"secrets-{readers.get(name, name)}:/run/secrets:ro"}
+        given = service.get("environment", {})
+        assert not [one for one in given if one.endswith(("_PASSWORD", "_SECRET")) and given[one]]
+        if "env_file" in service:
+            assert given.keys() >= secrets
 
 
 def _documented() -> dict[str, str]:

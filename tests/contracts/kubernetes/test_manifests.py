@@ -98,7 +98,8 @@ def test_a_service_gets_every_setting_that_compose_gives_it(name: str) -> None:
 
 def test_the_gateway_gets_what_compose_gives_it_but_the_folder_of_blobs() -> None:
     wanted = COMPOSE["services"]["gateway"]["environment"].keys() & GATEWAY | {"HALFTONE_BIND", "HALFTONE_PORT"}
-    assert wanted - {"HALFTONE_BLOB_DIR"} <= _env("gateway").keys()
+    https = {"HALFTONE_SITE", "HALFTONE_CERT_ISSUER"}
+    assert wanted - {"HALFTONE_BLOB_DIR"} - https <= _env("gateway").keys()
     assert _env("gateway")["HALFTONE_FILES_FROM"] == "status"
     assert config_map()["BLOB_URL"].startswith("s3://")
 
@@ -256,7 +257,8 @@ def test_what_may_be_written_is_a_volume(name: str) -> None:
         text.split(":")[1] for text in compose.get("volumes", []) if not text.endswith(":ro")
     }
     in_bucket = "/var/lib/halftone/blobs"
-    unused = {"/tmp"} if name == "valkey" else set()  # there the file of users is made at the start
+    # There the file of users is made at the start; the certificate is the Ingress's.
+    unused = {"valkey": {"/tmp"}, "gateway": {"/certificates"}}.get(name, set())
     assert mounts >= written - {in_bucket} - unused
 
 

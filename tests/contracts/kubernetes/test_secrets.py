@@ -1,10 +1,10 @@
-"""The manifests hold no password; deploy/k8s/make_secrets.py makes those that they refer to, each service its own."""
+"""The manifests hold no password; deploy/make_secrets.py makes those that they refer to, each service its own."""
 
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,21 @@ import kubernetes_validate
 import pytest
 import redis
 
-from deploy.k8s.make_secrets import SERVICES as OF_SECRETS
-from deploy.k8s.make_secrets import make
 from deploy.local.valkey import binary
+from deploy.make_secrets import SERVICES as OF_SECRETS
+from deploy.make_secrets import choose
+from deploy.make_secrets import make as made_of
 from deploy.migrations.roles import GRANTS, role_of
 from deploy.migrations.settings import MigrationSettings
-from tests.contracts.kubernetes.cluster import ALL, FOLDER, SERVICES, container, pod, rendered, workload
+from tests.contracts.kubernetes.cluster import ALL, SERVICES, container, pod, rendered, workload
 from tests.contracts.kubernetes.kustomize import containers
-from tests.stack import reserve_ports, until
+from tests.stack import ROOT, reserve_ports, until
 
 BUCKET = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def make(environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    return made_of(environment, choose(environment))
 
 
 def test_no_manifest_holds_a_secret() -> None:
@@ -90,7 +95,7 @@ def test_servers_outside_need_no_secret_of_servers_inside() -> None:
 
 def test_the_program_prints_what_kubernetes_takes() -> None:
     """Without our packages: the operator's machine has Python and kubectl."""
-    command = [sys.executable, "-I", "-S", str(FOLDER / "make_secrets.py")]
+    command = [sys.executable, "-I", "-S", str(ROOT / "deploy" / "make_secrets.py")]
     done = subprocess.run(command, env=BUCKET, check=True, stdout=subprocess.PIPE)
     printed: dict[str, Any] = json.loads(done.stdout)
     assert {item["metadata"]["name"] for item in printed["items"]} == make(BUCKET).keys()

@@ -55,7 +55,9 @@ def served(app: Starlette, factory: pytest.TempPathFactory) -> Iterator[tuple[st
         patch.setattr(uvicorn, "Server", Server)
         with serving(app) as inner:
             at = urlsplit(inner).port or 0
-            with caddy(factory.mktemp("gateway"), port, ingest=at, status=at, max_body="40MB", body_seconds=60):
+            with caddy(
+                factory.mktemp("gateway"), port, ingest=at, status=at, checks=False, max_body="40MB", body_seconds=60
+            ):
                 yield f"http://127.0.0.1:{port}", servers[0]
 
 

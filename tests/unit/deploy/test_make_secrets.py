@@ -1,0 +1,75 @@
+"""The secrets of docker-compose.yml: made once, kept, and each container's in a folder of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.make_secrets import PASSWORDS, SERVICES, keep
+
+CONTAINERS = ("migrate", "postgres", "valkey", *SERVICES)
+OUTSIDE = {
+    "DATABASE_URL": "postgresql://me:mine@db.example/shop?sslmode=require",
+    "REDIS_URL": "rediss://valkey.example/0",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in CONTAINERS:
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def _read(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_passwords_are_made_once_and_kept(folder: Path, tmp_path: Path) -> None:
+    keep({}, folder)
+    first = _read(folder)
+    keep({}, folder)
+    assert _read(folder) == first
+    assert first["migrate/HALFTONE_WEBHOOK_SECRET"] == ""
+    assert len({value for name, value in first.items() if name.endswith(("PASSWORD", "operator"))}) == len(PASSWORDS)
+
+
+def test_each_container_has_its_own_files_and_may_read_them(folder: Path) -> None:
+    keep({}, folder)
+    files = _read(folder)
+    passwords = {variable: files[f"migrate/{variable}"] for name, variable in PASSWORDS.items() if name in SERVICES}
+    for name in SERVICES:
+        own = "".join(value for file, value in files.items() if file.startswith(f"{name}/"))
+        assert {variable for variable, value in passwords.items() if value in own} == {PASSWORDS[name]}
+        assert files[f"{name}/DATABASE_URL"].startswith(f"postgresql://halftone_{name}:")
+    assert all(file.stat().st_mode & 0o777 == 0o444 for file in folder.rglob("*") if file.is_file())
+
+
+def test_a_password_that_is_given_replaces_the_kept_one_alone(folder: Path) -> None:
+    keep({}, folder)
+    first = _read(folder)
+    keep({"HALFTONE_STATUS_PASSWORD": "another"}, folder)
+    changed = {name for name, value in _read(folder).items() if value != first[name]}
+    assert changed == {
+        "migrate/HALFTONE_STATUS_PASSWORD",
+        "status/DATABASE_URL",
+        "status/REDIS_URL",
+        "valkey/users.acl",
+    }
+    assert "user status on >another " in _read(folder)["valkey/users.acl"]
+
+
+def test_servers_outside_are_used_by_all_and_those_inside_still_start(folder: Path) -> None:
+    keep(OUTSIDE, folder)
+    files = _read(folder)
+    assert files["migrate/DATABASE_URL"] == OUTSIDE["DATABASE_URL"]
+    own = files["migrate/HALFTONE_WORKER_PASSWORD"]
+    assert files["worker/DATABASE_URL"] == f"postgresql://shop_worker:{own}@db.example/shop?sslmode=require"
+    assert files["worker/REDIS_URL"] == OUTSIDE["REDIS_URL"]
+    assert files["postgres/POSTGRES_PASSWORD"]
+    assert files["valkey/users.acl"]
+
+
+def test_a_password_that_would_break_an_address_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="HALFTONE_STATUS_PASSWORD"):
+        keep({"HALFTONE_STATUS_PASSWORD": "a@b"}, folder)
+    assert _read(folder) == {}

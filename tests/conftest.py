@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.given import GivenStack, is_given
 from tests.stack import Stack, keep_logs, own_folder
 
 WORKSPACE = pytest.StashKey[Path]()
@@ -64,9 +65,13 @@ def servers(workspace: Path, cluster: Path) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def stack(workspace: Path, cluster: Path) -> Iterator[Stack]:
-    """Everything, through the gateway, with two workers."""
-    with Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}, like=cluster) as stack:
+def stack(workspace: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Everything, through the gateway, with two workers; or the one that HALFTONE_TEST_URL names."""
+    if is_given():
+        yield GivenStack(workspace / "stack")
+        return
+    like = request.getfixturevalue("cluster")
+    with Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}, like=like) as stack:
         yield stack
 
 

@@ -88,6 +88,7 @@ print([name for name in {SERVER} if importlib.util.find_spec(name)])
 def test_the_readme_shows_what_works(stack: Stack, installed: Path, folder: Path, origin: Origin) -> None:
     origin.on("/hook", status(204))
     example = EXAMPLE.replace("http://127.0.0.1:8080", stack.base_url)
+    example = example.replace("key=None", f"key={stack.api_key!r}")
     example = example.replace("https://shop.example/hook", origin.url("/hook"))
     done = python(installed, folder, example)
     assert done.returncode == 0, done.stderr

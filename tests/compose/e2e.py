@@ -50,13 +50,14 @@ def _given(compose: Compose, host: str, ports: list[int]) -> Mapping[str, str]:
 
 
 def _run_tests(compose: Compose, given: Mapping[str, str]) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests/e2e"]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**compose.env, **given}, check=False, stdout=subprocess.PIPE, text=True
-    )
-    print(done.stdout)
-    passed = re.search(r"(\d+) passed", done.stdout)
-    if done.returncode or passed is None or int(passed[1]) < FEWEST:
+    command = [sys.executable, "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider", "tests/e2e"]
+    with subprocess.Popen(command, cwd=ROOT, env={**compose.env, **given}, stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout is not None
+        line = ""
+        for line in tests.stdout:
+            print(line, end="", flush=True)
+    passed = re.search(r"(\d+) passed", line)
+    if tests.returncode or passed is None or int(passed[1]) < FEWEST:
         compose("logs", "--no-color", "--tail", "40", check=False)
-        raise Failed(f"tests/e2e through the gateway ended with status {done.returncode}")
+        raise Failed(f"tests/e2e through the gateway ended with status {tests.returncode}")
     print(f"tests/e2e through the gateway: {passed[1]} passed")

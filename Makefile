@@ -8,7 +8,7 @@ BENCH := .venv/.bench-ready
 IMAGE_GROUPS := tables service ingest status worker notifier migrate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run start demo stop status secret key keys check test test-fast browser-pictures browser-test chaos chaos-short overload throughput bench bench-quick compose-test release-check lock clean
+.PHONY: help setup run start demo stop status secret key keys check test test-fast browser-pictures browser-test chaos chaos-short overload throughput bench bench-quick compose-test compose-short release-check lock clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -92,8 +92,11 @@ bench: $(BENCH) ## measure speed, cost and memory on a quiet machine, and write 
 bench-quick: $(BENCH) ## check in some minutes that each figure can be measured; the page goes to .test/bench/quick
 	$(PY) -m tests.bench --quick
 
-compose-test: $(READY) ## build the containers and send one request through them
+compose-test: $(READY) ## build the containers, run the end-to-end tests through them, scale them, break every part (40 minutes)
 	$(PY) -m tests.compose
+
+compose-short: $(READY) ## the same in some minutes: one request, every part broken once
+	$(PY) -m tests.compose short
 
 release-check: $(READY) ## check what a release ships: version, changelog, the client's wheel, images and compose-test
 	$(PY) -m tests.release

@@ -30,6 +30,7 @@ class Refused(ApiError):
     def __init__(self, url: str, answer: httpx.Response) -> None:
         problem = _problem(answer.content)
         self.status = answer.status_code
+        self.retry_after = answer.headers.get("Retry-After")
         self.code = problem.get("code")
         super().__init__(f"{url} answered {self.status}: {problem.get('detail') or answer.text[:200]}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.given import GivenStack, is_given
 from tests.stack import Stack, keep_logs, own_folder
 
 WORKSPACE = pytest.StashKey[Path]()
@@ -51,6 +52,8 @@ def workspace(request: pytest.FixtureRequest) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def cluster(workspace: Path) -> Path:
     """The folder of a stack that was started for the first time and stopped, for `Stack(like=...)`."""
+    if is_given():
+        pytest.skip("needs a stack of its own")
     with Stack(workspace / "cluster", servers_only=True) as stack:
         assert stack.log().count("bringing the tables up to date") == 1
     return stack.data_dir
@@ -64,9 +67,13 @@ def servers(workspace: Path, cluster: Path) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def stack(workspace: Path, cluster: Path) -> Iterator[Stack]:
-    """Everything, through the gateway, with two workers."""
-    with Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}, like=cluster) as stack:
+def stack(workspace: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Everything, through the gateway, with two workers; or the one that HALFTONE_TEST_URL names."""
+    if is_given():
+        yield GivenStack(workspace / "stack")
+        return
+    like = request.getfixturevalue("cluster")
+    with Stack(workspace / "stack", env={"HALFTONE_WORKERS": "2"}, like=like) as stack:
         yield stack
 
 

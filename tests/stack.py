@@ -97,11 +97,13 @@ class Stack:
         module: str = "deploy.local",
         like: Path | None = None,
     ) -> None:
+        self.host = "127.0.0.1"
+        self.api_key: str | None = None
         self.data_dir = folder
         self._like = like
         self.log_path = folder.with_suffix(".log")
         self.port, *self.host_ports = reserve_ports(9)
-        self.hosts = [f"127.0.0.1:{port}" for port in self.host_ports]
+        self.hosts = [f"{self.host}:{port}" for port in self.host_ports]
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.env = {
             **{name: value for name, value in os.environ.items() if not _is_setting(name)},

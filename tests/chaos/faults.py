@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import LiteralString
 
+from tests.chaos.system import System
 from tests.chaos.world import World
 from tests.stack import pings, until
 
@@ -22,7 +23,8 @@ class Skipped(Exception):
 class Fault:
     """`start` begins it, with these arguments, and returns what ends it, or None if it ends by itself.
 
-    `seconds` are the limits of its duration. `kills`: a process of ours ends without cleaning up.
+    `seconds` are the limits of its duration. `kills`: a process of ours ends without cleaning up. `outage`: meanwhile a
+    call may be answered 503 with Retry-After.
     """
 
     name: str
@@ -30,9 +32,10 @@ class Fault:
     arguments: tuple[str, ...] = ()
     seconds: tuple[float, float] = (1.0, 4.0)
     kills: bool = False
+    outage: bool = True
 
-    def begin(self, world: World, random: Random) -> Heal:
-        return self.start(world, random, *self.arguments) or _nothing
+    def begin(self, system: System, random: Random) -> Heal:
+        return self.start(system, random, *self.arguments) or _nothing
 
 
 def kill(world: World, random: Random, *names: str) -> None:

@@ -85,14 +85,14 @@ _ODD: dict[str, tuple[Callable[[bytes], list[Behaviour]], str | None]] = {
 }
 
 
-def orders(seed: int, tag: str, shelf: Shelf, *, seconds: float) -> list[Order]:
+def orders(seed: int, tag: str, shelf: Shelf, *, seconds: float, requests: int = REQUESTS) -> list[Order]:
     """The requests of a run, spread over `seconds`. `tag` makes keys and URLs those of this run alone."""
     random = Random(f"load {seed}")
     made = []
-    for number in range(REQUESTS):
+    for number in range(requests):
         rows = random.choice((3, 20, 40, 60, 110))
-        order = Order(f"{tag}-{number}", at=seconds * number / REQUESTS, hook=random.choice((*HOOKS, None)))
-        order.cancel = number == REQUESTS - 1 and random.random() < 0.5
+        order = Order(f"{tag}-{number}", at=seconds * number / requests, hook=random.choice((*HOOKS, None)))
+        order.cancel = number == requests - 1 and random.random() < 0.5
         _fill(order, random, shelf, rows=rows)
         made.append(order)
     return made

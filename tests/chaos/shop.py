@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,13 +48,19 @@ class Accepted:
 
 
 class Shop:
-    """One per run. `gateway` and `hooks` are base URLs."""
+    """One per run. `gateway` and `hooks` are base URLs, `key` is an API key.
 
-    def __init__(self, gateway: str, hooks: str) -> None:
-        self._client = Client(gateway, seconds=15)
+    `answers` counts every answer by its status, 0 where none came; `unexcused` are those of 5xx that are not 503 with
+    Retry-After.
+    """
+
+    def __init__(self, gateway: str, hooks: str, *, key: str | None = None) -> None:
+        self._client = Client(gateway, seconds=15, key=key)
         self._hooks = hooks
         self._accepted: list[Accepted] = []
         self.gave_up: list[str] = []
+        self.answers: Counter[int] = Counter()
+        self.unexcused: list[str] = []
         self._senders: list[threading.Thread] = []
         self._stopping = threading.Event()
 
@@ -96,12 +103,17 @@ class Shop:
     def _call(self, method: str, path: str, *, body: bytes | None = None, key: str | None = None) -> tuple[int, Any]:
         """Status and JSON: 200 for any success, 0 if no answer came."""
         headers = {"Content-Type": "text/csv"} | ({"Idempotency-Key": key} if key else {})
+        status, answer = 200, None
         try:
-            return 200, json.loads(self._client.call(method, path, body=body, headers=headers) or b"null")
+            answer = json.loads(self._client.call(method, path, body=body, headers=headers) or b"null")
         except Refused as refusal:
-            return refusal.status, None
+            status = refusal.status
+            if status >= 500 and (status != 503 or not refusal.retry_after):
+                self.unexcused.append(f"{method} {refusal}, Retry-After: {refusal.retry_after}")
         except (ApiError, ValueError):
-            return 0, None
+            status = 0
+        self.answers[status] += 1
+        return status, answer
 
     def _send_at(self, order: Order, begun: float) -> None:
         if self._stopping.wait(max(0.0, begun + order.at - time.monotonic())):
@@ -119,11 +131,10 @@ class Shop:
             self.insist("POST", f"/v1/requests/{answer['request_id']}/cancel")
 
     def _follow(self) -> None:
-        """Read each request again and again; an outage shows nothing, a refusal is noted."""
+        """Read each request again and again, and one that has ended; an outage shows nothing, a refusal is noted."""
         while not self._stopping.wait(0.1):
-            for accepted in self.accepted():
-                if accepted.terminal:
-                    continue
+            ended = [accepted for accepted in self.accepted() if accepted.terminal][:1]
+            for accepted in [one for one in self.accepted() if not one.terminal] + ended:
                 status, view = self._call("GET", f"/v1/requests/{accepted.request_id}")
                 if status == 200:
                     accepted.note(view)

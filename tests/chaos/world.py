@@ -54,6 +54,18 @@ class World:
     base: dict[str, Resources] = field(default_factory=dict)
 
     @property
+    def base_url(self) -> str:
+        return self.stack.base_url
+
+    @property
+    def key(self) -> None:
+        """Calls need none."""
+
+    @property
+    def blobs(self) -> Path:
+        return self.disk.folder
+
+    @property
     def hooks(self) -> str:
         return f"http://127.0.0.1:{self.proxies['receiver'].port}"
 

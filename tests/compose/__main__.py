@@ -1,5 +1,6 @@
 """`make compose-test`: builds the containers, tries out what they promise, takes all down.
 
+    python -m tests.compose short           the checks of .ci/run
     python -m tests.compose [NAME ...]      only these checks
 
 COMPOSE_PROJECT_NAME and HALFTONE_PORT of the environment give it a stack of its own.
@@ -14,11 +15,14 @@ from pathlib import Path
 from tests.api import ApiError
 from tests.compose.addresses import check_addresses
 from tests.compose.compose import Compose
-from tests.compose.engine import Failed, engine
+from tests.compose.e2e import check_end_to_end
+from tests.compose.engine import Failed, NoEngine, engine
 from tests.compose.images import check_images
 from tests.compose.journey import check_journey, draw_pictures
 from tests.compose.keys import check_a_key_is_needed
 from tests.compose.privilege import check_logins, check_passwords, check_secret_is_read, check_status_only_reads
+from tests.compose.resilience import check_faults, check_faults_in_short
+from tests.compose.scale import check_scale
 
 Check = Callable[[Compose], None]
 BEFORE: dict[str, Check] = {"addresses": check_addresses, "build": Compose.build, "images": check_images}
@@ -32,17 +36,33 @@ CHECKS: dict[str, Check] = {
     "status-reads": check_status_only_reads,
 }
 """On a stack that is up, with two workers."""
+APART: dict[str, Check] = {
+    "end-to-end": check_end_to_end,
+    "scale": check_scale,
+    "faults": check_faults,
+    "faults-short": check_faults_in_short,
+}
+"""With stacks of their own."""
+NOTHING_TRIED = 3
+"""The exit status where there is no engine."""
+SHORT = (*BEFORE, *CHECKS, "faults-short")
+LONG = (*BEFORE, *CHECKS, "end-to-end", "scale", "faults")
 
 
 def main(names: Sequence[str]) -> int:
     """All checks or those named; the exit status."""
-    if unknown := set(names) - {*BEFORE, *CHECKS}:
-        print(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join((*BEFORE, *CHECKS))}")
+    known = (*BEFORE, *CHECKS, *APART)
+    chosen = SHORT if list(names) == ["short"] else names or LONG
+    if unknown := set(chosen) - {*known}:
+        print(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
         return 2
     try:
         with engine() as found, tempfile.TemporaryDirectory() as folder:
             draw_pictures(Path(folder))
-            _try_out(Compose(found, Path(folder)), names)
+            _try_out(Compose(found, Path(folder)), chosen)
+    except NoEngine as reason:
+        print(f"compose-test: NOTHING WAS TRIED, {reason}", file=sys.stderr)
+        return NOTHING_TRIED
     except (Failed, ApiError, OSError) as failure:
         print(f"compose-test: {failure}", file=sys.stderr)
         return 1
@@ -52,12 +72,20 @@ def main(names: Sequence[str]) -> int:
 
 def _try_out(compose: Compose, names: Sequence[str]) -> None:
     for name, check in BEFORE.items():
-        if not names or name in names or name == "build":
+        if name in names or name == "build":
             _show(name, check, compose)
+    if not CHECKS.keys().isdisjoint(names):
+        _on_one_stack(compose, names)
+    for name, check in APART.items():
+        if name in names:
+            _show(name, check, compose)
+
+
+def _on_one_stack(compose: Compose, names: Sequence[str]) -> None:
     try:
         _show("up", _up, compose)
         for name, check in CHECKS.items():
-            if not names or name in names:
+            if name in names:
                 _show(name, check, compose)
     except (Failed, ApiError, OSError):
         compose("ps", "-a", check=False)

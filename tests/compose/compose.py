@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.compose.engine import TOOLS, Engine, Failed
 from tests.stack import ROOT
 
-FILES = ("docker-compose.yml", "tests/compose/override.yml")
+FILE = "docker-compose.yml"
 PROJECT = os.environ.get("COMPOSE_PROJECT_NAME", "halftone-test")
 PORT = int(os.environ.get("HALFTONE_PORT", "18080"))
 BASE_URL = f"http://127.0.0.1:{PORT}"
@@ -21,13 +21,18 @@ PASSWORDS |= {"POSTGRES_PASSWORD": "password-of-postgres"}
 
 
 class Compose:
-    """`pictures` is the folder that `origin` serves; `files` are added to `FILES`, `settings` to those of all tests."""
+    """`pictures` is the folder that `origin` serves; `override` and `settings` add to our file and settings."""
 
     def __init__(
-        self, engine: Engine, pictures: Path, *, files: tuple[str, ...] = (), settings: Mapping[str, str] | None = None
+        self,
+        engine: Engine,
+        pictures: Path,
+        *,
+        override: str = "tests/compose/override.yml",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.engine = engine
-        own = {"COMPOSE_FILE": ":".join((*FILES, *files)), "COMPOSE_PROJECT_NAME": PROJECT, "PICTURES": str(pictures)}
+        own = {"COMPOSE_FILE": f"{FILE}:{override}", "COMPOSE_PROJECT_NAME": PROJECT, "PICTURES": str(pictures)}
         given = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000", **(settings or {})}
         self.env = {**os.environ, **engine.env, **own, **given, **PASSWORDS}
 
@@ -42,14 +47,18 @@ class Compose:
         """
         return self._run("docker", "compose", "--progress", "quiet", *arguments, capture=capture, check=check, env=env)
 
-    def docker(self, *arguments: str, check: bool = True) -> str:
-        """The output of `docker` itself."""
-        return self._run("docker", *arguments, capture=True, check=check)
+    def docker(self, *arguments: str, text: str = "") -> str:
+        """The output of `docker` itself, which reads `text`."""
+        return self._run("docker", *arguments, capture=True, text=text)
 
-    def _run(self, *command: str, capture: bool, check: bool, env: Mapping[str, str] | None = None) -> str:
+    def _run(
+        self, *command: str, capture: bool, check: bool = True, env: Mapping[str, str] | None = None, text: str = ""
+    ) -> str:
         stdout = subprocess.PIPE if capture else None
         environment = {**self.env, **(env or {})}
-        done = subprocess.run(command, cwd=ROOT, env=environment, text=True, check=False, stdout=stdout)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, text=True, check=False, stdout=stdout, input=text or None
+        )
         if check and done.returncode:
             raise Failed(f"`{' '.join(command)}` ended with status {done.returncode}")
         return done.stdout or ""

@@ -17,6 +17,10 @@ class Failed(Exception):
     """The message is for a person."""
 
 
+class NoEngine(Failed):
+    """Nothing can be tried on this machine."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """`env` reaches it; `tools`: it comes from ../shared/containers; `ours`: we started it and stop it."""
@@ -31,7 +35,7 @@ def engine() -> Iterator[Engine]:
     """A Docker engine that answers, started if need be and then stopped.
 
     Raises:
-        Failed: there is none, and none can be made.
+        NoEngine: there is none, and none can be made.
 
     """
     found = _find()
@@ -46,12 +50,12 @@ def _find() -> Engine:
     if shutil.which("docker") and _succeeds("docker", "info") and _succeeds("docker", "compose", "version"):
         return Engine({}, tools=_tools_made_it(os.environ))
     if not TOOLS.is_dir():
-        raise Failed("no Docker engine answers (`docker info`), and there is no ../shared/containers to make one")
+        raise NoEngine("no Docker engine answers (`docker info`), and there is no ../shared/containers to make one")
     shown = subprocess.run([TOOLS / "engine", "env"], check=True, stdout=subprocess.PIPE, text=True).stdout
     env = dict(re.findall(r"(DOCKER_\w+)=(\S+)", shown))
     ours = not _succeeds("docker", "info", env={**os.environ, **env})
     if ours and subprocess.run([TOOLS / "engine", "up"], check=False).returncode:
-        raise Failed("../shared/containers/engine could not start")
+        raise NoEngine("../shared/containers/engine could not start")
     if subprocess.run([TOOLS / "images"], check=False).returncode:
         raise Failed("../shared/containers/images could not build the base images")
     return Engine(env, tools=True, ours=ours)

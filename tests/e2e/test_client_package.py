@@ -1,5 +1,6 @@
 """`halftone-client` by itself: its wheel, the packages that it declares, and the examples of its README."""
 
+import os
 import re
 import subprocess
 import sys
@@ -46,16 +47,21 @@ def needed(package: Distribution) -> Iterator[Distribution]:
             yield from needed(found)
 
 
-def python(installed: Path, folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def python(
+    installed: Path, folder: Path, code: str, *arguments: str, key: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Python with the standard library and this folder, and nothing else."""
     begin = f"import sys; sys.path.append({str(installed)!r})\n"
     command = [sys.executable, "-I", "-S", "-c", begin + code, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=WITHIN)
+    env = os.environ | {"HALFTONE_API_KEY": key or ""}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=WITHIN)
 
 
-def halftone(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def halftone(
+    installed: Path, folder: Path, *arguments: str, key: str | None = None
+) -> subprocess.CompletedProcess[str]:
     script = f"import runpy; runpy.run_path({str(installed / 'bin/halftone')!r}, run_name='__main__')"
-    return python(installed, folder, script, *arguments)
+    return python(installed, folder, script, *arguments, key=key)
 
 
 @pytest.fixture
@@ -69,7 +75,9 @@ def folder(origin: Origin, tmp_path: Path) -> Path:
 def test_the_command_works_with_what_it_declares(stack: Stack, installed: Path, folder: Path) -> None:
     helped = halftone(installed, folder, "--help")
     assert (helped.returncode, "submit" in helped.stdout) == (0, True), helped.stderr
-    done = halftone(installed, folder, "submit", "products.csv", "--url", stack.base_url, "--images", "images")
+    done = halftone(
+        installed, folder, "submit", "products.csv", "--url", stack.base_url, "--images", "images", key=stack.api_key
+    )
     assert done.returncode == 1, done.stderr
     assert [path.name for path in (folder / "images").iterdir()] == ["1_Shoe_1.jpg"]
 
@@ -88,6 +96,7 @@ print([name for name in {SERVER} if importlib.util.find_spec(name)])
 def test_the_readme_shows_what_works(stack: Stack, installed: Path, folder: Path, origin: Origin) -> None:
     origin.on("/hook", status(204))
     example = EXAMPLE.replace("http://127.0.0.1:8080", stack.base_url)
+    example = example.replace("key=None", f"key={stack.api_key!r}")
     example = example.replace("https://shop.example/hook", origin.url("/hook"))
     done = python(installed, folder, example)
     assert done.returncode == 0, done.stderr

@@ -27,7 +27,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment(stack: Stack, **more: str) -> dict[str, str]:
-    return {**os.environ, "HALFTONE_URL": stack.base_url, "COLUMNS": "100", **more}
+    return {
+        **os.environ,
+        "HALFTONE_URL": stack.base_url,
+        "COLUMNS": "100",
+        "HALFTONE_API_KEY": stack.api_key or "",
+        **more,
+    }
 
 
 @pytest.fixture
@@ -50,7 +56,7 @@ def run(stack: Stack, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[Client]:
-    with Client(stack.base_url) as client:
+    with Client(stack.base_url, key=stack.api_key) as client:
         yield client
 
 
@@ -202,7 +208,7 @@ def test_a_person_sees_the_cell_and_colours_that_can_be_turned_off(stack: Stack,
 
 
 def client_requests(stack: Stack) -> int:
-    with Client(stack.base_url) as client:
+    with Client(stack.base_url, key=stack.api_key) as client:
         return sum(1 for _ in client.requests())
 
 
@@ -254,7 +260,7 @@ def test_a_service_that_is_away_is_exit_code_3(run: Run) -> None:
 def test_a_missing_and_a_wrong_key_are_told_apart(run: Run, closed: Stack) -> None:
     key = new_key(closed, "cli")
     missing, wrong = (
-        run("list", "--url", closed.base_url),
+        run("list", "--url", closed.base_url, HALFTONE_API_KEY=""),
         run("list", "--url", closed.base_url, HALFTONE_API_KEY=key[:-1]),
     )
     assert (missing.returncode, wrong.returncode) == (2, 2)

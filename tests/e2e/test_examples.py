@@ -50,7 +50,7 @@ def test_an_example_uploads_a_catalogue_and_saves_the_output(
     urls = [origin.add(f"/{name}-{number}.jpg", draw(f"{number}.jpg", (160, 120))) for number in (1, 2)]
     (tmp_path / "products.csv").write_bytes(manifest([("1", "Shoe", urls)]))
 
-    done = run(name, tmp_path, HALFTONE_URL=stack.base_url)
+    done = run(name, tmp_path, HALFTONE_URL=stack.base_url, HALFTONE_API_KEY=stack.api_key or "")
 
     assert done.returncode == 0, done.stderr
     ended = '"status":"completed"' if name == "upload.sh" else "completed: 2 of 2 images"

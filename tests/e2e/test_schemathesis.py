@@ -13,7 +13,7 @@ import httpx
 from deploy.demo.catalogue import manifest
 from deploy.demo.pictures import draw
 from services.status.openapi.calls import CALLS
-from tests.e2e.conftest import new_key
+from tests.e2e.conftest import bearer, new_key
 from tests.openapi import undescribed
 from tests.origin import Origin
 from tests.stack import Stack, until
@@ -26,7 +26,10 @@ EXAMPLES = 3
 
 def finished(stack: Stack, headers: Mapping[str, str]) -> dict[str, str]:
     """The ids of a finished request, its rendition and its delivery, and of a finished one that may be deleted."""
-    with Origin(port=stack.host_ports[0]) as origin, httpx.Client(base_url=stack.base_url, headers=headers) as http:
+    with (
+        Origin(host=stack.host, bind=stack.host, port=stack.host_ports[0]) as origin,
+        httpx.Client(base_url=stack.base_url, headers=headers) as http,
+    ):
         body = manifest([("1", "Shoe", [origin.add("/shoe.jpg", draw("shoe.jpg", (160, 120)))])])
         form = {"webhook_url": f"http://{stack.hosts[0]}/hook"}
         kept, other = (http.post("/v1/requests", files={"file": ("a.csv", body)}, data=form).json() for _ in range(2))
@@ -86,7 +89,8 @@ def fuzz(stack: Stack, made: Mapping[str, str], headers: Mapping[str, str]) -> N
 
 def test_the_api_does_what_its_document_says(stack: Stack) -> None:
     other = new_key(stack, "default", "read")
-    fuzz(stack, finished(stack, {}) | {"OTHER_KEY_ID": other.split("_")[1]}, {})
+    headers = bearer(stack)
+    fuzz(stack, finished(stack, headers) | {"OTHER_KEY_ID": other.split("_")[1]}, headers)
 
 
 def test_it_does_so_where_keys_are_required(closed: Stack) -> None:

@@ -22,6 +22,7 @@ from deploy.demo.pictures import draw
 from services.notifier.webhook import signed_headers
 from services.status.assets import STATIC
 from tests.e2e.node import install, program
+from tests.given import is_given
 from tests.openapi import differences
 from tests.origin import Origin, status
 from tests.stack import Stack, until
@@ -34,6 +35,8 @@ each_language = pytest.mark.parametrize("name", LANGUAGES)
 @pytest.fixture(scope="module")
 def receivers(workspace: Path) -> Path:
     """A folder with the two receivers and the packages of the one in JavaScript."""
+    if is_given():
+        pytest.skip("the examples listen on the loopback, which containers do not reach")
     folder = workspace / "receivers"
     folder.mkdir()
     for name in LANGUAGES:

@@ -1,0 +1,63 @@
+"""The end-to-end tests of the local stack, those that only speak HTTP, through the gateway with keys required."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.compose.compose import BASE_URL, FILE, PROJECT, Compose
+from tests.compose.engine import Failed
+from tests.compose.keys import new_key
+from tests.compose.stack import RATES, bridge
+from tests.stack import ROOT, reserve_ports
+
+FEWEST = 50
+"""Tests that run; the others need the processes, servers or logs of a stack of ours."""
+SECRET = "SELECT signing_secret FROM account WHERE name = 'default'"
+
+
+def check_end_to_end(compose: Compose) -> None:
+    """All of tests/e2e that a foreign stack can pass."""
+    host, ports = bridge(compose), reserve_ports(8)
+    places = ",".join(f"{host}:{port}" for port in ports)
+    with tempfile.TemporaryDirectory() as folder:
+        override = Path(folder) / "override.json"
+        more = {"environment": {**RATES, "HALFTONE_IMAGES_PER_DAY": "5000000"}}
+        override.write_text(json.dumps({"services": {"ingest": more, "status": more}}))
+        own = Compose(compose.engine, Path(folder), override=str(override), settings={"HALFTONE_FETCH_ALLOW": places})
+        try:
+            own("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
+            given = _given(own, host, ports)
+            _run_tests(own, given)
+        finally:
+            own("down", "-v", "--timeout", "20", check=False)
+
+
+def _given(compose: Compose, host: str, ports: list[int]) -> Mapping[str, str]:
+    docker = ["docker", "compose", "-p", PROJECT, "-f", FILE, "exec", "-T"]
+    return {
+        "HALFTONE_TEST_URL": BASE_URL,
+        "HALFTONE_TEST_KEY": new_key(compose, "default", "--scopes", "read,write,admin"),
+        "HALFTONE_TEST_HOST": host,
+        "HALFTONE_TEST_PORTS": ",".join(map(str, ports)),
+        "HALFTONE_TEST_KEYS": shlex.join([*docker, "ingest", "python", "-m", "services.ingest.keys"]),
+        "HALFTONE_TEST_SECRET": shlex.join([*docker, "postgres", "psql", "-U", "halftone", "-Atc", SECRET]),
+    }
+
+
+def _run_tests(compose: Compose, given: Mapping[str, str]) -> None:
+    command = [sys.executable, "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider", "tests/e2e"]
+    with subprocess.Popen(command, cwd=ROOT, env={**compose.env, **given}, stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout is not None
+        line = ""
+        for line in tests.stdout:
+            print(line, end="", flush=True)
+    passed = re.search(r"(\d+) passed", line)
+    if tests.returncode or passed is None or int(passed[1]) < FEWEST:
+        compose("logs", "--no-color", "--tail", "40", check=False)
+        raise Failed(f"tests/e2e through the gateway ended with status {tests.returncode}")
+    print(f"tests/e2e through the gateway: {passed[1]} passed")

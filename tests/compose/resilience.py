@@ -1,0 +1,56 @@
+"""Runs of tests/chaos against containers: under load through the gateway with a key, one fault or several at a time."""
+
+from collections.abc import Callable, Sequence
+
+from tests.chaos.faults import Fault
+from tests.chaos.report import say, say_result, say_violations
+from tests.chaos.run import Result, Run
+from tests.compose.compose import Compose
+from tests.compose.engine import Failed
+from tests.compose.faults import FULL, KILLS, RESTARTS, ROLL, ROLL_REPLICAS, SCALE, disconnections
+from tests.compose.stack import ComposedStack, composed
+
+SECONDS = 12.0
+"""How long orders come, and in which faults begin."""
+REQUESTS = 12
+Plan = Callable[[ComposedStack], list[list[Fault]]]
+
+
+def check_faults(compose: Compose) -> None:
+    """Every fault by itself, then those of the short form at once."""
+    with composed(compose.engine) as stack:
+        alone = [SCALE, FULL, *KILLS.values(), *RESTARTS, *disconnections(stack), ROLL]
+        _run_all(stack, [[], *([fault] for fault in alone), *_together(stack)])
+    _check_replicas(compose)
+
+
+def check_faults_in_short(compose: Compose) -> None:
+    """Several at a time; each network once; and the roll of all with two replicas behind the gateway."""
+    with composed(compose.engine) as stack:
+        _run_all(stack, [[], *_together(stack)])
+    _check_replicas(compose)
+
+
+def _check_replicas(compose: Compose) -> None:
+    """Where ingest and status have two replicas no caller sees a 5xx while they roll."""
+    with composed(compose.engine, "--scale", "ingest=2", "--scale", "status=2") as stack:
+        _run_all(stack, [[ROLL_REPLICAS]])
+
+
+def _together(stack: ComposedStack) -> list[list[Fault]]:
+    apart = {fault.name.rpartition(" ")[2]: fault for fault in disconnections(stack) if "worker" in fault.name}
+    return [[SCALE, *KILLS.values()], [FULL, *RESTARTS, *apart.values()]]
+
+
+def _run_all(stack: ComposedStack, plans: Sequence[Sequence[Fault]]) -> None:
+    results: list[Result] = []
+    for number, faults in enumerate(plans):
+        result = Run(stack, number, faults, seconds=SECONDS, requests=REQUESTS).run()
+        say_result(result)
+        say(f"    answers: {result.answers}")
+        if not faults:
+            stack.base = stack.resources()
+        results.append(result)
+    say_violations(results)
+    if found := sum(len(result.violations) for result in results):
+        raise Failed(f"{found} violations in {len(results)} runs")

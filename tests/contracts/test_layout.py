@@ -23,7 +23,7 @@ GATEWAY = {
     "HALFTONE_BLOB_DIR",
     "HALFTONE_GATEWAY_MAX_BODY",
 }
-OF_SERVERS = {"POSTGRES_PASSWORD", "HALFTONE_OPERATOR_PASSWORD", "HALFTONE_GRAFANA_PORT"}
+OF_SERVERS = {"POSTGRES_PASSWORD", "HALFTONE_OPERATOR_PASSWORD", "HALFTONE_GRAFANA_PORT", "HALFTONE_BUCKET_PORT"}
 IN_WORDS = {"HALFTONE_AUTH", "HALFTONE_CODEC_PROCESSES"}  # depend on where it runs
 NEVER_RENDERED = {"bmp", "tiff"}  # these become JPEG or PNG
 
@@ -107,13 +107,15 @@ def test_both_locks_pin_the_same_versions() -> None:
 
 
 def test_only_the_gateway_is_published_and_on_the_loopback() -> None:
-    """And Grafana, where it was asked for."""
+    """And Grafana, and an S3 server, where they were asked for."""
     ports = {name: service["ports"] for name, service in _compose()["services"].items() if "ports" in service}
     assert ports == {
         "gateway": ["127.0.0.1:${HALFTONE_PORT:-8080}:8080"],
         "grafana": ["127.0.0.1:${HALFTONE_GRAFANA_PORT:-3000}:3000"],
+        "s3": ["127.0.0.1:${HALFTONE_BUCKET_PORT:-7070}:7070"],
     }
     assert _compose()["services"]["grafana"]["profiles"] == ["observability"]
+    assert _compose()["services"]["s3"]["profiles"] == ["s3"]
 
 
 def test_prometheus_reaches_every_service_by_its_name_and_nothing_outside() -> None:

@@ -101,11 +101,10 @@ class DiskBlobs(Blobs):
                     yield entry.name
 
     def keys(self, folder: str) -> Iterator[tuple[str, int]]:
-        with storage_errors(folder):
-            for path in self._path(folder).rglob("[!.]*"):
-                with suppress(FileNotFoundError):  # deleted meanwhile
-                    if path.is_file():
-                        yield str(path.relative_to(self.root)), path.stat().st_size
+        for inner, _, names in os.walk(self._path(folder)):  # passes over what is deleted meanwhile
+            for path in (Path(inner, name) for name in names if not name.startswith(".")):
+                with suppress(FileNotFoundError):
+                    yield str(path.relative_to(self.root)), path.stat().st_size
 
     def changed_at(self, folder: str) -> datetime | None:
         """The newest time of the folder and its entries: a new file in `out` does not change the folder itself."""

@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from shared.blobs import BlobMissing, Blobs, StoreRefused, output_key, source_key
+from shared.blobs.configured import open_store
 from shared.blobs.copy import create_bucket
 from shared.errors import StorageError
+from shared.settings import Settings, from_environment
 from tests.bucket import INTERNAL, SLOW_DOWN, Bucket, Fault
 
 REQUEST = uuid4()
@@ -127,6 +129,44 @@ def test_what_only_a_person_can_put_right_is_one_sentence(
         with pytest.raises(StoreRefused, match=reason) as refused:
             call()
         assert "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def settings(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """What a service reads from its environment, with a change."""
+
+    def read(**change: str) -> Settings:
+        addresses = {"BLOB_URL": "s3://halftone", "DATABASE_URL": "postgresql://db.test/x"}
+        for name, value in (bucket.env | addresses | change).items():
+            monkeypatch.setenv(name, value)
+        return from_environment(Settings)
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "AWS_SECRET_ACCESS_KEY is not the secret of AWS_ACCESS_KEY_ID."),
+        ({"HALFTONE_BLOB_FALLBACK_URL": "s3://nowhere"}, "s3://nowhere: there is no such bucket"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed both, or neither"),
+    ],
+)
+def test_a_service_that_its_bucket_refuses_ends_with_one_sentence(
+    settings: Callable[..., Settings], capsys: pytest.CaptureFixture[str], change: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        open_store(settings(**change))
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1)
+    assert reason in said
+
+
+def test_a_service_starts_while_its_bucket_is_away(bucket: Bucket, settings: Callable[..., Settings]) -> None:
+    bucket.faults.append(Fault("GetObject", error=SLOW_DOWN, times=100))
+    blobs = open_store(settings(), answer_seconds=0.2)
+    bucket.faults.clear()
+    blobs.put(OUT, b"x")
 
 
 def test_plain_http_is_used_only_where_it_was_asked_for(bucket: Bucket) -> None:

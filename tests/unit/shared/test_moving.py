@@ -119,6 +119,28 @@ def test_what_is_deleted_while_it_is_copied_does_not_come_back(bucket: Bucket, d
         inner.get(key)
 
 
+def test_a_deletion_begins_where_is_copied_from(bucket: Bucket, disk: Blobs) -> None:
+    """The other way round a copy could be put between the two, and its second look would still find the source."""
+    inner, request_id = bucket.connect(), uuid4()
+    key = output_key(request_id, "a" * 64, "jpg")
+
+    class Copying(Source):
+        def delete_prefix(self, prefix: str) -> None:
+            super().delete_prefix(prefix)
+            list(copy_all(disk, inner))
+
+        def delete(self, key: str) -> None:
+            super().delete(key)
+            list(copy_all(disk, inner))
+
+    both = MovingBlobs(Copying(inner), Copying(disk))
+    for delete, what in ((both.delete, key), (both.delete_prefix, str(request_id))):
+        disk.put(key, b"rendition")
+        inner.put(key, b"rendition")
+        delete(what)
+        assert (inner.exists(key), disk.exists(key)) == (False, False)
+
+
 class Source(MovingBlobs):
     """Passes everything on."""
 

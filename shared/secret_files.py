@@ -17,8 +17,6 @@ SECRETS = frozenset(
         "HALFTONE_WEBHOOK_SECRET",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "AZURE_STORAGE_ACCOUNT_KEY",
     }
 )
 """Variables that may be given as NAME_FILE. Google's credentials are a file by themselves."""

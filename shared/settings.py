@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import fields
 from datetime import timedelta
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -21,6 +21,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy import make_url
@@ -31,7 +32,7 @@ from shared.secret_files import secrets_from_files
 from shared.urls import InvalidUrl, Target, allowed_pair, refusal
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
-CUSTOMARY = {"DATABASE_URL", "REDIS_URL", "BLOB_URL"}
+CUSTOMARY = re.compile(r"DATABASE_URL|REDIS_URL|BLOB_URL|AWS_\w+")
 BUCKETS = ("s3", "gs", "az")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -124,6 +125,10 @@ Duration = Annotated[timedelta, Field(gt=timedelta(0))]
 """More than zero; ISO 8601, or seconds."""
 
 
+def _customary(name: str) -> AliasChoices:
+    return AliasChoices(name.upper(), name)
+
+
 class _SecretFiles(PydanticBaseSettingsSource):
     """The values of `secrets_from_files`, under the names by which the settings know them."""
 
@@ -135,7 +140,9 @@ class _SecretFiles(PydanticBaseSettingsSource):
             found = secrets_from_files(os.environ)
         except ValueError as error:
             exit_with([str(error)])
-        return {name if name in CUSTOMARY else name.removeprefix("HALFTONE_").lower(): found[name] for name in found}
+        return {
+            name if CUSTOMARY.fullmatch(name) else name.removeprefix("HALFTONE_").lower(): found[name] for name in found
+        }
 
 
 class FromEnvironment(BaseSettings):
@@ -157,16 +164,36 @@ class FromEnvironment(BaseSettings):
         return init_settings, env_settings, _SecretFiles(settings_cls)
 
 
-class Settings(FromEnvironment):
-    """`DATABASE_URL`, `REDIS_URL` and `BLOB_URL` have their customary names; all others begin with `HALFTONE_`."""
+class BucketSettings(FromEnvironment):
+    """Where blobs are in a bucket; obstore itself reads the other `AWS_...`, and those of other clouds.
 
-    database_url: DatabaseUrl = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
-    redis_url: RedisUrl = Field(
-        default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL", "redis_url")
+    `blob_public_endpoint`: where browsers reach the bucket's server, if that is not where the services do.
+    `blob_fallback_url`: while blobs move, the other store (shared/blobs/moving.py).
+    """
+
+    aws_access_key_id: str | None = Field(default=None, validation_alias=_customary("aws_access_key_id"))
+    aws_secret_access_key: str | None = Field(
+        default=None, validation_alias=_customary("aws_secret_access_key"), repr=False
     )
-    blob_url: BlobUrl = Field(
-        default="file:///var/lib/halftone/blobs", validation_alias=AliasChoices("BLOB_URL", "blob_url")
-    )
+    aws_region: str | None = Field(default=None, validation_alias=_customary("aws_region"))
+    aws_endpoint_url: PublicUrl | None = Field(default=None, validation_alias=_customary("aws_endpoint_url"))
+    aws_allow_http: bool = Field(default=False, validation_alias=_customary("aws_allow_http"))
+    blob_public_endpoint: PublicUrl | None = None
+    blob_fallback_url: BlobUrl | None = None
+
+    @model_validator(mode="after")
+    def _key_with_its_secret(self) -> Self:
+        if bool(self.aws_access_key_id) != bool(self.aws_secret_access_key):
+            raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed both, or neither")
+        return self
+
+
+class Settings(BucketSettings):
+    """`DATABASE_URL`, `REDIS_URL`, `BLOB_URL`, `AWS_...` are customary names; all others begin with `HALFTONE_`."""
+
+    database_url: DatabaseUrl = Field(validation_alias=_customary("database_url"))
+    redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias=_customary("redis_url"))
+    blob_url: BlobUrl = Field(default="file:///var/lib/halftone/blobs", validation_alias=_customary("blob_url"))
     public_url: PublicUrl = "http://127.0.0.1:8080"
     fetch_allow: FetchAllow = ()
     fetch_contact: Contact = ""
@@ -228,8 +255,12 @@ def error_lines(error: ValidationError) -> list[str]:
     """One line for each wrong setting."""
     lines = []
     for problem in error.errors():
-        name, why = str(problem["loc"][0]).upper(), problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{name if name in CUSTOMARY else f'HALFTONE_{name}'}: {why}")
+        why = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:  # of several settings together
+            lines.append(why)
+            continue
+        name = str(problem["loc"][0]).upper()
+        lines.append(f"{name if CUSTOMARY.fullmatch(name) else f'HALFTONE_{name}'}: {why}")
     return lines
 
 

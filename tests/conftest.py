@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.bucket import Bucket, running_bucket
 from tests.given import GivenStack, is_given
 from tests.stack import Stack, keep_logs, own_folder
 
@@ -64,6 +65,20 @@ def servers(workspace: Path, cluster: Path) -> Iterator[Stack]:
     """PostgreSQL and Valkey, nothing else; its database `halftone` is migrated and the template of all others."""
     with Stack(workspace / "servers", servers_only=True, like=cluster) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Bucket]:
+    """An S3 server of the session's own."""
+    with running_bucket() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def bucket(s3_server: Bucket) -> Bucket:
+    """An empty bucket."""
+    s3_server.empty()
+    return s3_server
 
 
 @pytest.fixture(scope="session")

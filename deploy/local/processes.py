@@ -78,7 +78,7 @@ class Processes:
             "HALFTONE_PORT": str(self.settings.port),
             "HALFTONE_INGEST_UPSTREAMS": f"127.0.0.1:{self.port['ingest']}",
             "HALFTONE_STATUS_UPSTREAMS": f"127.0.0.1:{self.port['status']}",
-            **files_from(self.blob_url),
+            **files_from(self.blob_url, fallback=self.settings.blob_fallback_url),
             "XDG_DATA_HOME": str(self.data.folder / "caddy"),
             "XDG_CONFIG_HOME": str(self.data.folder / "caddy"),
         }
@@ -116,10 +116,10 @@ class Processes:
         )
 
 
-def files_from(blob_url: str) -> dict[str, str]:
-    """How the gateway serves `/files`: from the blob folder, or through status if blobs are in a bucket."""
+def files_from(blob_url: str, *, fallback: str | None = None) -> dict[str, str]:
+    """How the gateway serves `/files`: from the blob folder, or through status if blobs are (also) in a bucket."""
     parts = urlsplit(blob_url)
-    if parts.scheme == "file":
+    if parts.scheme == "file" and not fallback:
         return {"HALFTONE_FILES_FROM": "disk", "HALFTONE_BLOB_DIR": unquote(parts.path)}
     return {"HALFTONE_FILES_FROM": "status", "HALFTONE_BLOB_DIR": "/nonexistent"}
 

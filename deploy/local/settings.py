@@ -32,6 +32,7 @@ class LocalSettings(RolePasswords):
     database_url: DatabaseUrl | None = Field(default=None, validation_alias=_customary("database_url"))
     redis_url: RedisUrl | None = Field(default=None, validation_alias=_customary("redis_url"))
     blob_url: BlobUrl | None = Field(default=None, validation_alias=_customary("blob_url"))
+    blob_fallback_url: BlobUrl | None = None
     port: int = Field(default=8080, ge=1, le=65535)
     bind: str = "127.0.0.1"
     data_dir: Path = Path(".local")

@@ -10,7 +10,8 @@ from services.notifier.receiver_queue import ReceiverQueue, Shares
 from services.notifier.reconcile import Reconciler
 from services.notifier.settings import NotifierSettings
 from services.notifier.sweep import Sweeper
-from shared import blobs, broker, log, tracing
+from shared import broker, log, tracing
+from shared.blobs.configured import open_store
 from shared.broker.backlog import Backlog
 from shared.broker.consumer import run
 from shared.broker.epoch import EpochKey
@@ -45,7 +46,7 @@ def main() -> None:
         seconds=settings.delivery_seconds,
     )
     epoch_key = EpochKey(connected.client)
-    store = blobs.connect(settings.blob_url)
+    store = open_store(settings)
     metrics.watch_store(store)
     periodic = (
         Sweeper(reconciler=reconciler, epoch_key=epoch_key, seconds=settings.sweep_seconds, stop=stop).start(),

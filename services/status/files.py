@@ -19,7 +19,7 @@ from services.status import images, params, products
 from services.status.output_csv import csv_chunks
 from services.status.outputs_zip import zip_chunks
 from services.status.views import matches
-from shared.blobs import BlobMissing, source_key
+from shared.blobs import BlobMissing, Blobs, source_key
 from shared.blobs.disk import DiskBlobs
 from shared.errors import HalftoneError
 from shared.formats import FORMATS, MEDIA_TYPES
@@ -37,6 +37,9 @@ EMBEDDED = {"Cross-Origin-Resource-Policy": "cross-origin"}
 """A shop's pages show the rendition."""
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 SIGNED_SECONDS = 3600
+LENT, LENT_SECONDS = "X-Amz-Security-Token=", 120
+"""In an address that was signed with the credentials of a role, which ends with them: obstore uses these until five
+minutes before that."""
 EXPORTS_AT_ONCE = 2
 """Output CSVs and zips of which a piece is being made: with 25 threads at it, the event loop had to wait for its turn
 so often that a status read took seconds."""
@@ -73,22 +76,35 @@ def get_file(http_request: HttpRequest) -> Response:
     match = RENDITION.fullmatch(key)
     if match is None or match.group(2) not in FORMATS:
         raise not_found("file")
-    try:
-        blobs.size(key)
-        if signed := blobs.signed_url(key, seconds=SIGNED_SECONDS):
-            return RedirectResponse(
-                signed, 302, HARMLESS | EMBEDDED | {"Cache-Control": f"private, max-age={SIGNED_SECONDS // 2}"}
-            )
-        assert isinstance(blobs, DiskBlobs)
-        stat_result = (blobs.root / key).stat()  # here, because Starlette would answer 500 if it is gone by then
-    except (BlobMissing, FileNotFoundError):
-        raise not_found("file") from None
     tag = f'"{match.group(1)}"'
     headers = HARMLESS | EMBEDDED | IMMUTABLE | {"ETag": tag}
-    if matches(tag, http_request.headers.get("if-none-match")):
-        return Response(None, 304, headers)
     media_type = MEDIA_TYPES[FORMATS[match.group(2)]]
-    return RenditionResponse(blobs.root / key, headers=headers, media_type=media_type, stat_result=stat_result)
+    try:
+        holder = blobs.holder(key)
+        size = holder.size(key)
+        if matches(tag, http_request.headers.get("if-none-match")):
+            return Response(None, 304, headers)
+        if not isinstance(holder, DiskBlobs):
+            return _in_bucket(http_request, holder, key, headers | {"Content-Length": str(size)}, media_type)
+        stat_result = (holder.root / key).stat()  # here, because Starlette would answer 500 if it is gone by then
+    except (BlobMissing, FileNotFoundError):
+        raise not_found("file") from None
+    return RenditionResponse(holder.root / key, headers=headers, media_type=media_type, stat_result=stat_result)
+
+
+def _in_bucket(
+    http_request: HttpRequest, blobs: Blobs, key: str, headers: Mapping[str, str], media_type: str
+) -> Response:
+    """To a signed address, and for HEAD the answer itself: an address that is signed for GET refuses HEAD.
+
+    The redirect is kept for half of the time that the address is good for, so that it does not outlive that.
+    """
+    if http_request.method == "HEAD":
+        return Response(None, 200, headers, media_type)
+    signed = blobs.signed_url(key, seconds=SIGNED_SECONDS)
+    assert signed is not None
+    seconds = LENT_SECONDS if LENT in signed else SIGNED_SECONDS // 2
+    return RedirectResponse(signed, 307, HARMLESS | EMBEDDED | {"Cache-Control": f"private, max-age={seconds}"})
 
 
 class RenditionResponse(FileResponse):

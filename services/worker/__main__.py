@@ -13,8 +13,9 @@ from services.worker.fetch import Fetcher
 from services.worker.fleet import Fleet
 from services.worker.politeness import Politeness
 from services.worker.settings import WorkerSettings
-from shared import blobs, broker, log, tracing
+from shared import broker, log, tracing
 from shared.blobs import identity
+from shared.blobs.configured import open_store
 from shared.broker.consumer import run
 from shared.broker.metrics import Metrics
 from shared.db import Database
@@ -38,7 +39,7 @@ def main() -> None:
     connected.prefetch |= settings.prefetch
     connected.shares |= settings.shares
     fleet = Fleet(connected.probe, settings.threads)
-    store = blobs.connect(settings.blob_url)
+    store = open_store(settings)
     database = Database(settings.database_url, pool_size=settings.threads, patience=PATIENCE_SECONDS)
     identity.introduce(database, store)
     egress = Egress(settings.fetch_allow, contact=settings.fetch_contact, connect_seconds=settings.connect_seconds)

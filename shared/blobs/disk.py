@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from shared.blobs.store import CHUNK, Blobs, Bytes, Put, checked, storage_errors
+from shared.blobs.store import CHUNK, Blobs, Bytes, Method, Put, checked, storage_errors
 
 TEMPORARY = ".tmp"  # folders being removed
 FILE_MODE = 0o644
@@ -100,6 +100,12 @@ class DiskBlobs(Blobs):
                 if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                     yield entry.name
 
+    def keys(self, folder: str) -> Iterator[tuple[str, int]]:
+        for inner, _, names in os.walk(self._path(folder)):  # passes over what is deleted meanwhile
+            for path in (Path(inner, name) for name in names if not name.startswith(".")):
+                with suppress(FileNotFoundError):
+                    yield str(path.relative_to(self.root)), path.stat().st_size
+
     def changed_at(self, folder: str) -> datetime | None:
         """The newest time of the folder and its entries: a new file in `out` does not change the folder itself."""
         path = self._path(folder)
@@ -131,7 +137,7 @@ class DiskBlobs(Blobs):
             disk = shutil.disk_usage(self.root)
         return disk.free, disk.total
 
-    def signed_url(self, key: str, *, seconds: float) -> None:  # noqa: ARG002
+    def signed_url(self, key: str, *, seconds: float, method: Method = "GET") -> None:  # noqa: ARG002
         checked(key)
 
     def _put(self, key: str, data: Bytes, *, durable: bool) -> Path:

@@ -8,14 +8,14 @@ from uuid import UUID
 from sqlmodel import Session
 
 from shared.blobs import BlobMissing, Blobs
+from shared.blobs.store import STORE_ID
 from shared.db import Database, execute
 from shared.errors import StorageError
 from shared.ids import parse_id
 from shared.log import get_logger
 
 log = get_logger(__name__)
-KEY = "store-id"
-"""At the top of the store: not in a request's folder, and not served by the gateway."""
+KEY = STORE_ID
 
 
 def introduce(database: Database, blobs: Blobs) -> None:

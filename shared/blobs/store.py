@@ -5,9 +5,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from tempfile import TemporaryFile
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 from uuid import UUID
 
 from shared.errors import StorageError
@@ -16,13 +17,37 @@ from shared.log import get_logger
 log = get_logger(__name__)
 Bytes = bytes | bytearray | memoryview
 Put = Callable[[str, Bytes], None]
+Method = Literal["GET", "PUT"]
 CHUNK = 256 * 1024
+STORE_ID = "store-id"
+"""A key at the top of the store: not in a request's folder, and not served by the gateway (identity.py)."""
 # Every part begins with a letter or digit: no "..", no empty part, no name of our temporary files.
 _KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*(/[0-9A-Za-z][0-9A-Za-z._-]*)*")
 
 
 class BlobMissing(StorageError):
     """There is no such blob, or not any more."""
+
+
+class StoreRefused(StorageError):
+    """The store is there, and only a person can put right why it does not answer; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a bucket is reached; None is found as the cloud's own tools find it.
+
+    `public_endpoint`: where browsers reach it, if not where we do. `answer_seconds`: until an answer begins; a call is
+    repeated for twice as long, so that it takes three times that at most.
+    """
+
+    key_id: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    region: str | None = None
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    allow_http: bool = False
+    answer_seconds: float = 15.0
 
 
 def source_key(request_id: UUID, sha256: str) -> str:
@@ -61,6 +86,9 @@ def in_memory(data: Bytes) -> BinaryIO:
 
 class Blobs(ABC):
     """Safe to use from many threads and processes at once. Raises StorageError, and BlobMissing for a missing blob."""
+
+    def check(self) -> None:  # noqa: B027 - a folder was made when it was opened
+        """Raises StoreRefused if a person has to put something right, StorageError if the store is away."""
 
     @abstractmethod
     def put(self, key: str, data: Bytes, *, durable: bool = True) -> None:
@@ -108,6 +136,14 @@ class Blobs(ABC):
         """The names of the folders at the top: one for each request, and perhaps foreign ones."""
 
     @abstractmethod
+    def keys(self, folder: str) -> Iterator[tuple[str, int]]:
+        """The keys below a folder at the top, with their sizes in bytes."""
+
+    def holder(self, key: str) -> "Blobs":  # noqa: ARG002
+        """The store from which it is to be served, where there are two."""
+        return self
+
+    @abstractmethod
     def changed_at(self, folder: str) -> datetime | None:
         """When something last changed in a folder at the top, as far as the store can tell; None if it is gone."""
 
@@ -120,8 +156,8 @@ class Blobs(ABC):
         return None
 
     @abstractmethod
-    def signed_url(self, key: str, *, seconds: float) -> str | None:
-        """A URL from which anyone may read it for so long; None if the gateway serves the files itself."""
+    def signed_url(self, key: str, *, seconds: float, method: Method = "GET") -> str | None:
+        """A URL with which anyone may do that for so long; None if the gateway serves the files itself."""
 
 
 def erase_files(blobs: Blobs, request_id: UUID) -> None:

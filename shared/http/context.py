@@ -5,7 +5,8 @@ from uuid import UUID
 
 from starlette.requests import Request as HttpRequest
 
-from shared import blobs, valkey
+from shared import valkey
+from shared.blobs.configured import open_store
 from shared.db import Database
 from shared.http.authentication import Keyring, LastUse
 from shared.http.problems import not_found
@@ -19,6 +20,9 @@ BOOLEANS = {
 LOCK_TIMEOUT_MS = 2_000
 """A call that waits for a lock keeps a connection and a thread from all others."""
 
+STORE_SECONDS = 5.0
+"""A call that waits for a bucket keeps a thread from all others; a worker can wait for longer."""
+
 
 class Context:
     """Made once in a service's `app` and kept as `app.state.context`; a service that needs more has a subclass.
@@ -31,7 +35,7 @@ class Context:
         self.database = Database(
             settings.database_url, pool_size=settings.database_pool, lock_timeout_ms=LOCK_TIMEOUT_MS
         )
-        self.blobs = blobs.connect(settings.blob_url)
+        self.blobs = open_store(settings, answer_seconds=STORE_SECONDS)
         self.keyring: Keyring | None = None
         if settings.auth == "required":
             self.keyring = Keyring(self.database.connect, LastUse(valkey.connect(settings.redis_url)))

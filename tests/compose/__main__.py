@@ -14,7 +14,9 @@ from pathlib import Path
 
 from tests.api import ApiError
 from tests.compose.addresses import check_addresses
+from tests.compose.bucket import check_bucket
 from tests.compose.compose import Compose
+from tests.compose.deploy_page import check_deploy_page
 from tests.compose.e2e import check_end_to_end
 from tests.compose.engine import Failed, NoEngine, engine
 from tests.compose.images import check_images
@@ -37,6 +39,8 @@ CHECKS: dict[str, Check] = {
 }
 """On a stack that is up, with two workers."""
 APART: dict[str, Check] = {
+    "deploy-page": check_deploy_page,
+    "bucket": check_bucket,
     "end-to-end": check_end_to_end,
     "scale": check_scale,
     "faults": check_faults,
@@ -46,7 +50,7 @@ APART: dict[str, Check] = {
 NOTHING_TRIED = 3
 """The exit status where there is no engine."""
 SHORT = (*BEFORE, *CHECKS, "faults-short")
-LONG = (*BEFORE, *CHECKS, "end-to-end", "scale", "faults")
+LONG = (*BEFORE, *CHECKS, "deploy-page", "bucket", "end-to-end", "scale", "faults")
 
 
 def main(names: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""The addresses of external servers reach the container that writes the files of all others; that of the bucket, each."""
+"""External servers' addresses reach the container that writes the files of all others; that of a bucket, each."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`python -m tests.compose.deploy_page`: does what docs/deploy.md says, in a clean clone with the machine's engine.
+"""Does what docs/deploy.md says, in a clean clone with the machine's engine.
 
 What differs from the page: where the clone comes from, the ports, the certificate's issuer (and so curl is told whom to
 trust, and where the name leads), and that images are built by ../shared/containers where that made the engine.
@@ -7,19 +7,19 @@ trust, and where the name leads), and that images are built by ../shared/contain
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from tests.compose.engine import TOOLS, Failed, find_engine
+from tests.compose.compose import PROJECT, Compose
+from tests.compose.engine import TOOLS, Failed
 from tests.compose.internet import IMAGE, OUT, reaching_out
 from tests.stack import ROOT, reserve_ports
 
 PAGE = ROOT / "docs" / "deploy.md"
 NAME = "halftone.example"
 MOST_COMMANDS = 10
+OWN_PROJECT = f"{PROJECT}-deploy"
 CERTIFICATE = "/certificates/caddy/pki/authorities/local/root.crt"
-PROJECT = f"{os.environ.get('COMPOSE_PROJECT_NAME', 'halftone-test')}-deploy"
 
 
 def commands() -> list[str]:
@@ -45,37 +45,33 @@ def script(*, with_tools: bool, https: int) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """The exit status."""
-    engine = find_engine()
+def check_deploy_page(compose: Compose) -> None:
+    """The page's commands do what it promises, with a project of their own."""
+    engine = compose.engine
     http, https = reserve_ports(2)
     with tempfile.TemporaryDirectory() as folder:
         own = {"HALFTONE_HTTP_PORT": str(http), "HALFTONE_HTTPS_PORT": str(https), "HALFTONE_CERT_ISSUER": "internal"}
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("HALFTONE_", "COMPOSE_"))
         }
-        env = {**inherited, **engine.env, **own, "COMPOSE_PROJECT_NAME": PROJECT, "CURL_HOME": folder}
+        env = {**inherited, **engine.env, **own, "COMPOSE_PROJECT_NAME": OWN_PROJECT, "CURL_HOME": folder}
         try:
-            followed = subprocess.run(
-                ["bash", "-c", script(with_tools=engine.tools, https=https)],
-                cwd=folder,
-                env=env,
-                check=False,
-                text=True,
-                stdout=subprocess.PIPE,
-            )
-            print(followed.stdout)
-            if followed.returncode:
-                raise Failed(f"the page's commands ended with status {followed.returncode}")
-            _hold(followed.stdout, env, Path(folder), http)
-        except Failed as failure:
-            print(f"deploy-page: {failure}", file=sys.stderr)
+            _follow(script(with_tools=engine.tools, https=https), env, Path(folder), http)
+        except Failed:
             print(_docker(env, f"{folder}/halftone", "compose", "logs", "--no-color", "--tail", "20"))
-            return 1
+            raise
         finally:
             _docker(env, f"{folder}/halftone", "compose", "down", "-v", "--timeout", "5")
-    print("deploy-page: all good")
-    return 0
+
+
+def _follow(commands: str, env: dict[str, str], folder: Path, http: int) -> None:
+    followed = subprocess.run(
+        ["bash", "-c", commands], cwd=folder, env=env, check=False, text=True, stdout=subprocess.PIPE
+    )
+    print(followed.stdout)
+    if followed.returncode:
+        raise Failed(f"the page's commands ended with status {followed.returncode}")
+    _hold(followed.stdout, env, folder, http)
 
 
 def _hold(said: str, env: dict[str, str], folder: Path, http: int) -> None:
@@ -97,7 +93,7 @@ def _hold(said: str, env: dict[str, str], folder: Path, http: int) -> None:
     def container(service: str) -> str:
         return _docker(env, clone, "compose", "ps", "-q", service).split()[0]
 
-    network = ("--network", f"{PROJECT}_outside")
+    network = ("--network", f"{OWN_PROJECT}_outside")
     outsider = _docker(env, clone, "run", "-d", *network, IMAGE, "python", "-m", "http.server", "80").strip()
     try:
         address = _docker(
@@ -117,7 +113,3 @@ def _docker(env: dict[str, str], folder: str, *words: str) -> str:
 def _run(env: dict[str, str], folder: Path, *command: str) -> str:
     where = folder if folder.is_dir() else None
     return subprocess.run(command, env=env, cwd=where, check=False, text=True, stdout=subprocess.PIPE).stdout
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -31,6 +31,7 @@ OF_TRACES = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_
 OF_COMPOSE = {
     "POSTGRES_PASSWORD",
     "HALFTONE_OPERATOR_PASSWORD",
+    "HALFTONE_BUCKET_PORT",
     "HALFTONE_GRAFANA_PORT",
     "DOMAIN",
     "HALFTONE_HTTP_PORT",
@@ -113,11 +114,15 @@ def test_the_gateway_serves_exactly_the_renditions_the_codec_writes() -> None:
 
 
 def test_only_the_gateway_is_published_and_on_the_loopback() -> None:
-    """With a domain on all addresses. And Grafana, where it was asked for."""
+    """With a domain on all addresses. And Grafana and an S3 server, where they were asked for."""
     services = _compose()["services"]
     ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    assert ports == {"grafana": ["127.0.0.1:${HALFTONE_GRAFANA_PORT:-3000}:3000"]}
+    assert ports == {
+        "grafana": ["127.0.0.1:${HALFTONE_GRAFANA_PORT:-3000}:3000"],
+        "s3": ["127.0.0.1:${HALFTONE_BUCKET_PORT:-7070}:7070"],
+    }
     assert services["grafana"]["profiles"] == ["observability"]
+    assert services["s3"]["profiles"] == ["s3"]
     assert services["gateway"]["extends"]["file"] == "deploy/gateway/published${DOMAIN:+-everywhere}.yml"
     assert [name for name, service in services.items() if "extends" in service] == ["gateway"]
     published = {
@@ -141,7 +146,7 @@ def test_only_who_must_reaches_out() -> None:
         for name, service in _compose()["services"].items()
         if service.get("network_mode") != "none" and open_ones & set(service.get("networks", ["default"]))
     }
-    assert out == {"worker", "notifier", "gateway", "grafana"}
+    assert out == {"worker", "notifier", "gateway", "grafana", "s3"}
     assert networks["data"]["internal"] == "${HALFTONE_DATA_INTERNAL:-true}"
 
 

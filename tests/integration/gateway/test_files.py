@@ -1,5 +1,9 @@
 """Renditions from the blob folder, and nothing else from it."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -7,6 +11,7 @@ import pytest
 
 from shared.blobs import identity
 from tests.integration.gateway.conftest import Gateway
+from tests.stack import ROOT
 
 SHA = "0123456789abcdef" * 4
 DATA = b"pretend that this is a picture"
@@ -96,3 +101,16 @@ def test_a_range_behind_the_end_is_a_problem_and_not_kept_either(gateway: Gatewa
     assert answer.headers["X-Request-Id"]
     assert "immutable" not in answer.headers.get("Cache-Control", "")
     assert "ETag" not in answer.headers
+
+
+def test_files_come_from_the_folder_only_where_nothing_says_that_blobs_are_elsewhere() -> None:
+    """docker-compose.yml leaves the setting empty where BLOB_URL is not set."""
+    served = {files_from: "file_server" in adapted(files_from) for files_from in ("", "disk", "status")}
+    assert served == {"": True, "disk": True, "status": False}
+
+
+def adapted(files_from: str) -> str:
+    caddy = str(Path(sys.executable).parent / "caddy")
+    command = [caddy, "adapt", "--config", str(ROOT / "deploy/gateway/Caddyfile"), "--adapter", "caddyfile"]
+    env = {**os.environ, "HALFTONE_FILES_FROM": files_from, "HALFTONE_BLOB_DIR": "/blobs"}
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout

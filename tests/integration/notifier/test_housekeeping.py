@@ -113,10 +113,11 @@ def test_a_request_with_a_pending_delivery_is_not_forgotten(
     assert known(database) == set()
 
 
-@pytest.fixture(params=["disk", "objects"])
+@pytest.fixture(params=["disk", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     """An empty store of either kind."""
-    return connect((tmp_path / "store").as_uri() if request.param == "disk" else "memory:///")
+    store: Blobs = connect((tmp_path / "store").as_uri())
+    return store if request.param == "disk" else request.getfixturevalue("bucket").connect()
 
 
 def test_files_of_unknown_requests_are_deleted_once_they_are_old(

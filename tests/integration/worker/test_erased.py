@@ -25,9 +25,10 @@ from tests.origin import Exchange, Origin, body
 ROUNDS = 20
 
 
-@pytest.fixture(params=["disk", "objects"])
+@pytest.fixture(params=["disk", "bucket"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path, database: Database) -> Blobs:
-    blobs = connect(tmp_path.as_uri() if request.param == "disk" else "memory:///")
+    on_disk = request.param == "disk"
+    blobs: Blobs = connect(tmp_path.as_uri()) if on_disk else request.getfixturevalue("bucket").connect()
     identity.introduce(database, blobs)
     return blobs
 

@@ -1,4 +1,4 @@
-"""One interface, two stores: a folder on disk, and obstore (its memory store stands in for the clouds)."""
+"""One interface, and what every store does alike: a folder on disk, a bucket at an S3 server, a move between them."""
 
 import fcntl
 import os
@@ -18,16 +18,25 @@ from uuid import uuid4
 import pytest
 
 from shared.blobs import BlobMissing, Blobs, connect, output_key, source_key
+from shared.blobs.moving import MovingBlobs
 from shared.errors import StorageError
+from tests.bucket import Bucket
 
 REQUEST = uuid4()
 KEY = source_key(REQUEST, "a" * 64)
 OUT = output_key(REQUEST, "b" * 64, "jpg")
 
 
-@pytest.fixture(params=["disk", "objects"])
+@pytest.fixture(params=["disk", "bucket", "folder of a bucket", "moving to a bucket", "moving to the disk"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return connect(f"file://{tmp_path}/blobs" if request.param == "disk" else "memory:///")
+    disk = connect(f"file://{tmp_path}/blobs")
+    if request.param == "disk":
+        return disk
+    bucket: Bucket = request.getfixturevalue("bucket")
+    inner = bucket.connect("s3://halftone/of/pictures" if "folder" in request.param else "s3://halftone")
+    if "moving" in request.param:
+        return MovingBlobs(inner, disk) if request.param.endswith("bucket") else MovingBlobs(disk, inner)
+    return inner
 
 
 @pytest.fixture
@@ -59,6 +68,28 @@ def test_a_stored_blob_is_read_back_and_a_deleted_one_is_gone(blobs: Blobs, *, d
     assert (blobs.exists(KEY), blobs.exists(OUT)) == (True, False)
     blobs.delete(KEY)
     assert not blobs.exists(KEY)
+
+
+def test_a_blob_is_overwritten_by_one_of_another_size_and_listed_once(blobs: Blobs) -> None:
+    blobs.put(KEY, b"half")
+    blobs.put(KEY, b"the whole")
+    blobs.put(OUT, b"rendition")
+    assert blobs.get(KEY) == b"the whole"
+    assert sorted(blobs.keys(str(REQUEST))) == [(OUT, 9), (KEY, 9)]
+
+
+def test_a_batch_stores_all_that_was_put(blobs: Blobs) -> None:
+    keys = [output_key(REQUEST, letter * 64, "jpg") for letter in "abc"]
+    with blobs.batch() as put:
+        for key in keys:
+            put(key, memoryview(key.encode()))
+    assert [blobs.get(key).decode() for key in keys] == keys
+
+
+def test_many_threads_put_the_same_blob(blobs: Blobs) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: blobs.put(OUT, b"rendition"), range(32)))
+    assert (blobs.get(OUT), len(list(blobs.keys(str(REQUEST))))) == (b"rendition", 1)
 
 
 def test_a_large_blob_streams_in_pieces(blobs: Blobs) -> None:

@@ -12,13 +12,16 @@ from tests.origin import Origin
 from tests.stack import Stack
 
 LOG_LINES = 60
+SHARED = {"stack", "closed"}
+"""Stacks of the session."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs all of these: they share a stack, and one at a time breaks it."""
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """One process runs all that share a stack, which one at a time breaks; files with stacks of their own go apart."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("stack"))
+            shares = not SHARED.isdisjoint(item.fixturenames)
+            item.add_marker(pytest.mark.xdist_group("stack" if shares else item.path.stem))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,6 +15,8 @@ from tests.bucket import Bucket, running_bucket
 from tests.given import GivenStack, is_given
 from tests.stack import Stack, keep_logs, own_folder
 
+LONGEST = {"upgrades", "e2e"}
+"""Folders of tests."""
 WORKSPACE = pytest.StashKey[Path]()
 _numbers = count(1)
 
@@ -33,6 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
     temporary = tempfile.mkdtemp(prefix="" if hasattr(config, "workerinput") else "halftone-")
     config.add_cleanup(lambda: _remove(Path(temporary)))
     os.environ["TMPDIR"] = temporary
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take longest begin first, so that no process is alone with them at the end."""
+    items.sort(key=lambda item: not LONGEST.intersection(item.path.parts))
 
 
 def _remove(folder: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 from deploy.migrations.settings import MigrationSettings
 from services.status.settings import StatusSettings
 from shared.blobs import connect, output_key
+from shared.blobs.configured import access_of
 from shared.secret_files import secrets_from_files
-from shared.settings import from_environment
+from shared.settings import BucketSettings, from_environment
 
 DATABASE = "postgresql://halftone:secret@127.0.0.1:5432/halftone"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -98,6 +99,6 @@ def test_a_bucket_is_opened_with_them(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     key = output_key(UUID(int=1), "0" * 64, "jpg")
-    signed = connect("s3://bucket").signed_url(key, seconds=60)
+    signed = connect("s3://bucket", access_of(BucketSettings())).signed_url(key, seconds=60)
     assert signed is not None
     assert "X-Amz-Credential=of-the-file%2F" in signed

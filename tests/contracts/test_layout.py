@@ -39,6 +39,7 @@ OF_COMPOSE = {
     "HALFTONE_DATA_INTERNAL",
     "HALFTONE_INGEST_MEMORY",
     "HALFTONE_INGEST_REPLICAS",
+    "HALFTONE_NOTIFIER_REPLICAS",
     "HALFTONE_STATUS_REPLICAS",
     "HALFTONE_WORKER_MEMORY",
     "HALFTONE_POSTGRES_MEMORY",
@@ -157,6 +158,7 @@ def test_an_up_without_scale_leaves_the_replicas_that_the_settings_want() -> Non
     numbers = {name: service["scale"] for name, service in _compose()["services"].items() if "scale" in service}
     assert numbers == {
         "worker": "${HALFTONE_WORKERS:-1}",
+        "notifier": "${HALFTONE_NOTIFIER_REPLICAS:-1}",
         "ingest": "${HALFTONE_INGEST_REPLICAS:-1}",
         "status": "${HALFTONE_STATUS_REPLICAS:-1}",
     }

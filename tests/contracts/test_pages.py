@@ -1,7 +1,11 @@
 """The pages name only files that exist, and the README's table names every path of the API."""
 
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+
+import yaml
 
 from shared.http.paths import METHODS
 from tests.stack import ROOT
@@ -36,6 +40,44 @@ def _anchors(page: Path) -> set[str]:
     """As GitHub and others make them of headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_command_of_compose_names_services_that_there_are() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"].keys()
+    commands = {line for page in LINKING for line in re.findall(r"docker compose ([^`\n#|<>()]+)", _commands(page))}
+    named = {command: set(_services(command.split())) for command in commands}
+    assert any(named.values())
+    assert {command: unknown for command, names in named.items() if (unknown := names - services)} == {}
+
+
+def _services(words: list[str]) -> Iterator[str]:
+    """Of `up`, `restart` and `--scale` each that is named, of `run` and `exec` the first."""
+    called = next((word for word in words if word in {"up", "restart", "run", "exec"}), "")
+    plain = []
+    for before, word in pairwise(["", *words]):
+        if before == "--scale":
+            yield word.partition("=")[0]
+        elif not word.startswith("-") and before != "--profile":
+            plain.append(word)
+    if called:
+        named = plain[plain.index(called) + 1 :]
+        yield from named if called in {"up", "restart"} else named[:1]
+
+
+def test_every_target_of_make_is_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        word for page in LINKING for word in re.findall(r"(?:^|`|\()make ([a-z-]+)", _commands(page), re.MULTILINE)
+    }
+    assert named
+    assert named <= targets
+
+
+def _commands(page: Path) -> str:
+    """What stands in blocks and between backticks."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return "\n".join([*blocks, *(f"`{code}`" for code in re.findall(r"`([^`\n]+)`", text))])
 
 
 def test_the_readme_s_table_names_every_path() -> None:

@@ -11,7 +11,7 @@ IMAGE_GROUPS := tables service ingest status worker notifier migrate
 .PHONY: help setup run start demo stop status secret key keys check test test-fast browser-pictures browser-test chaos chaos-short overload throughput bench bench-quick compose-test compose-short release-check lock clean
 
 help: ## print this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## install everything into .venv (the other targets do it when needed)
 

@@ -1,4 +1,4 @@
-"""Two stores while blobs move from one to the other (docs/operations.md, "Moving blobs to a bucket").
+"""Two stores while blobs move from one to the other (docs/bucket.md).
 
 New blobs go to the first; what it does not have is read from the second. Replicas that have the stores in the other
 order work beside these: each finds what the other stores.

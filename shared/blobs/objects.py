@@ -36,7 +36,7 @@ _REASONS: Mapping[str, str] = {
     "InvalidToken": "AWS_SESSION_TOKEN is wrong",
     "ExpiredToken": "AWS_SESSION_TOKEN has expired",
     "RequestTimeTooSkewed": "the clocks of this machine and of its server differ by more than 15 minutes",
-    "AccessDenied": "the access key lacks a right that docs/operations.md lists under 'Blobs in a bucket'",
+    "AccessDenied": "the access key lacks a right that docs/bucket.md lists",
     "AllAccessDisabled": "its owner has disabled it",
     "AuthorizationHeaderMalformed": "AWS_REGION is not the region of the bucket",
     "PermanentRedirect": "AWS_REGION or AWS_ENDPOINT_URL is not that of the bucket",

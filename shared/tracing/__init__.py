@@ -36,7 +36,7 @@ def configure(service: str) -> bool:
         try:
             from shared.tracing.otlp import Tracing  # noqa: PLC0415 - where there is no collector, it is not there
         except ImportError as error:
-            exit_with([f"{_set(ENDPOINTS)}: traces need the packages of the group `tracing` ({error})"])
+            exit_with([f"{_set(ENDPOINTS)}: traces need the packages of OpenTelemetry ({error})"])
         try:
             _tracing = Tracing(service)
         except ValueError as error:

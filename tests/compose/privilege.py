@@ -7,7 +7,7 @@ from tests.compose.engine import Failed
 
 
 def check_secret_is_read(compose: Compose) -> None:
-    """The signing secret, as docs/operations.md says."""
+    """The signing secret, as docs/secrets.md says."""
     if not re.fullmatch(r"whsec_\S+\n", compose.ask("SELECT signing_secret FROM account WHERE name = 'default'")):
         raise Failed("the signing secret cannot be read")
 

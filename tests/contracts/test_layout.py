@@ -38,6 +38,9 @@ OF_COMPOSE = {
     "HALFTONE_HTTPS_PORT",
     "HALFTONE_DATA_INTERNAL",
     "HALFTONE_INGEST_MEMORY",
+    "HALFTONE_INGEST_REPLICAS",
+    "HALFTONE_NOTIFIER_REPLICAS",
+    "HALFTONE_STATUS_REPLICAS",
     "HALFTONE_WORKER_MEMORY",
     "HALFTONE_POSTGRES_MEMORY",
 }
@@ -150,6 +153,17 @@ def test_only_who_must_reaches_out() -> None:
     assert networks["data"]["internal"] == "${HALFTONE_DATA_INTERNAL:-true}"
 
 
+def test_an_up_without_scale_leaves_the_replicas_that_the_settings_want() -> None:
+    """Compose takes away what is above the file's number, with any `up`."""
+    numbers = {name: service["scale"] for name, service in _compose()["services"].items() if "scale" in service}
+    assert numbers == {
+        "worker": "${HALFTONE_WORKERS:-1}",
+        "notifier": "${HALFTONE_NOTIFIER_REPLICAS:-1}",
+        "ingest": "${HALFTONE_INGEST_REPLICAS:-1}",
+        "status": "${HALFTONE_STATUS_REPLICAS:-1}",
+    }
+
+
 def test_every_container_has_a_limit_of_memory_and_of_processes() -> None:
     """But the two of the profile, whose memory grows with what they watch."""
     services = _compose()["services"]
@@ -158,7 +172,7 @@ def test_every_container_has_a_limit_of_memory_and_of_processes() -> None:
 
 
 def test_a_worker_s_limits_follow_its_settings() -> None:
-    """The sum of docs/operations.md, "Memory"."""
+    """The sum of docs/capacity.md."""
     worker = _compose()["services"]["worker"]
     defaults = {name: field.default for name, field in WorkerSettings.model_fields.items()}
     processes = int(worker["environment"]["HALFTONE_CODEC_PROCESSES"].partition(":-")[2].strip("}"))

@@ -1,4 +1,4 @@
-"""What docs/operations.md says about backups, done: a stack is lost under load, and another goes on from its backup.
+"""What docs/backup.md says, done: a stack is lost under load, and another goes on from its backup.
 
 Before the backup a request finished (`done`), one is half done (`open`) and one waits for its webhook's receiver
 (`owed`); after it one more finishes (`late`).

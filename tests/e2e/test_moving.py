@@ -1,4 +1,4 @@
-"""Blobs move from the folder to a bucket in the order of docs/operations.md, with requests under way at each step."""
+"""Blobs move from the folder to a bucket in the order of docs/bucket.md, with requests under way at each step."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Passwords at PostgreSQL are rotated as docs/operations.md says: the migrations set what the settings say."""
+"""Passwords at PostgreSQL are rotated as docs/secrets.md says: the migrations set what the settings say."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""deploy/k8s is valid, and runs what docker-compose.yml runs, as docs/operations.md says."""
+"""deploy/k8s is valid, and runs what docker-compose.yml runs, as docs/capacity.md says."""
 
 import importlib
 import re
@@ -272,4 +272,4 @@ def _env(name: str) -> dict[str, str]:
 
 
 def _manual() -> str:
-    return " ".join((ROOT / "docs/operations.md").read_text(encoding="utf-8").split())
+    return " ".join((ROOT / "docs/capacity.md").read_text(encoding="utf-8").split())

@@ -79,7 +79,7 @@ def test_a_collector_without_the_packages_is_an_error_that_says_so() -> None:
     program = "import sys; sys.modules['opentelemetry'] = None; from shared import tracing; tracing.configure('worker')"
     done = _run(program, _environment() | {ENDPOINT: "http://127.0.0.1:9"})
     assert done.returncode == 2
-    assert done.stderr.startswith(f"halftone: {ENDPOINT}: traces need the packages of the group `tracing`")
+    assert done.stderr.startswith(f"halftone: {ENDPOINT}: traces need the packages of OpenTelemetry")
 
 
 @pytest.mark.parametrize("off", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}, {ENDPOINT: ""}])

@@ -63,7 +63,11 @@ def main(names: Sequence[str]) -> int:
     try:
         with engine() as found, tempfile.TemporaryDirectory() as folder:
             draw_pictures(Path(folder))
-            _try_out(Compose(found, Path(folder)), chosen)
+            compose = Compose(found, Path(folder))
+            try:
+                _try_out(compose, chosen)
+            finally:
+                compose.tidy()
     except NoEngine as reason:
         print(f"compose-test: NOTHING WAS TRIED, {reason}", file=sys.stderr)
         return NOTHING_TRIED

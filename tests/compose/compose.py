@@ -71,6 +71,13 @@ class Compose:
         if subprocess.run([TOOLS / "compose-build", ROOT], env=self.env, cwd=ROOT, check=False).returncode:
             raise Failed("the images could not be built")
 
+    def tidy(self) -> None:
+        """Remove images of ours that have no further use: those of rolls, and those whose names a later build took."""
+        rolled = self.docker("image", "ls", "-q", "--filter", f"reference={PROJECT}-next-*").split()
+        if rolled:
+            self.docker("image", "rm", "--force", *dict.fromkeys(rolled))
+        self.docker("image", "prune", "--force", "--filter", f"label=com.docker.compose.project={PROJECT}")
+
     def ask(self, query: str) -> str:
         """What PostgreSQL answers to its superuser."""
         return self("exec", "-T", "postgres", "psql", "-U", "halftone", "-Atc", query, capture=True)

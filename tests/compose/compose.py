@@ -32,6 +32,8 @@ class Compose:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.engine = engine
+        self.pictures = pictures
+        self.override = override
         own = {"COMPOSE_FILE": f"{FILE}:{override}", "COMPOSE_PROJECT_NAME": PROJECT, "PICTURES": str(pictures)}
         given = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000", **(settings or {})}
         self.env = {**os.environ, **engine.env, **own, **given, **PASSWORDS}

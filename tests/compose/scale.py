@@ -34,7 +34,7 @@ KNOWN_WITHIN = 6.0
 
 def check_scale(compose: Compose) -> None:
     """Two and four workers do at least `LEAST` of twice and four times the work of one; not to know it is a failure."""
-    with composed(compose.engine, settings={"HALFTONE_THREADS": str(THREADS)}) as stack:
+    with composed(compose, settings={"HALFTONE_THREADS": str(THREADS)}) as stack:
         slow = late(body(draw("slow.jpg", (32, 32))), seconds=LATENCY)
         url, rates, complaints = stack.origin.on("/slow.jpg", slow), dict[int, float](), list[str]()
         for count in COUNTS:

@@ -1,6 +1,6 @@
 """`make compose-test`: builds the containers, tries out what they promise, takes all down.
 
-    python -m tests.compose short           the checks of .ci/run
+    python -m tests.compose short           those of .ci/run, in four minutes
     python -m tests.compose [NAME ...]      only these checks
 
 COMPOSE_PROJECT_NAME and HALFTONE_PORT of the environment give it a stack of its own.
@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tests.api import ApiError
 from tests.compose.addresses import check_addresses
@@ -23,9 +24,11 @@ from tests.compose.images import check_images
 from tests.compose.journey import check_journey, draw_pictures
 from tests.compose.keys import check_a_key_is_needed
 from tests.compose.privilege import check_logins, check_passwords, check_secret_is_read, check_status_only_reads
-from tests.compose.resilience import check_faults, check_faults_in_short
+from tests.compose.resilience import REPLICAS, check_faults, run_in_short
 from tests.compose.scale import check_scale
+from tests.compose.stack import composed
 
+T = TypeVar("T")
 Check = Callable[[Compose], None]
 BEFORE: dict[str, Check] = {"addresses": check_addresses, "build": Compose.build, "images": check_images}
 """Need no container."""
@@ -44,26 +47,30 @@ APART: dict[str, Check] = {
     "end-to-end": check_end_to_end,
     "scale": check_scale,
     "faults": check_faults,
-    "faults-short": check_faults_in_short,
 }
 """With stacks of their own."""
 NOTHING_TRIED = 3
 """The exit status where there is no engine."""
-SHORT = (*BEFORE, *CHECKS, "faults-short")
-LONG = (*BEFORE, *CHECKS, "deploy-page", "bucket", "end-to-end", "scale", "faults")
+TWO = ("--scale", "worker=2")
 
 
 def main(names: Sequence[str]) -> int:
-    """All checks or those named; the exit status."""
-    known = (*BEFORE, *CHECKS, *APART)
-    chosen = SHORT if list(names) == ["short"] else names or LONG
-    if unknown := set(chosen) - {*known}:
-        print(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    """All checks, those of the short form, or those named; the exit status."""
+    short = list(names) == ["short"]
+    if unknown := set() if short else set(names) - {*BEFORE, *CHECKS, *APART}:
+        print(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join((*BEFORE, *CHECKS, *APART))}")
         return 2
     try:
         with engine() as found, tempfile.TemporaryDirectory() as folder:
             draw_pictures(Path(folder))
-            _try_out(Compose(found, Path(folder)), chosen)
+            compose = Compose(found, Path(folder))
+            try:
+                if short:
+                    _try_out_in_short(compose)
+                else:
+                    _try_out(compose, names or (*BEFORE, *CHECKS, *APART))
+            finally:
+                compose.tidy()
     except NoEngine as reason:
         print(f"compose-test: NOTHING WAS TRIED, {reason}", file=sys.stderr)
         return NOTHING_TRIED
@@ -72,6 +79,16 @@ def main(names: Sequence[str]) -> int:
         return 1
     print("compose-test: all good")
     return 0
+
+
+def _try_out_in_short(compose: Compose) -> None:
+    """All of it on one stack, with two of what is behind the gateway."""
+    for name, check in BEFORE.items():
+        _show(name, check, compose)
+    with composed(compose, *TWO, *REPLICAS) as stack:
+        for name, check in CHECKS.items():
+            _show(name, check, stack.compose)
+        _show("faults", run_in_short, stack)
 
 
 def _try_out(compose: Compose, names: Sequence[str]) -> None:
@@ -100,13 +117,13 @@ def _on_one_stack(compose: Compose, names: Sequence[str]) -> None:
 
 
 def _up(compose: Compose) -> None:
-    compose("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
+    compose("up", "-d", "--no-build", "--wait", *TWO)
 
 
-def _show(name: str, check: Check, compose: Compose) -> None:
+def _show(name: str, check: Callable[[T], None], tried: T) -> None:
     begun = time.monotonic()
     try:
-        check(compose)
+        check(tried)
     except BaseException:
         print(f"checks: {name} FAILED {time.monotonic() - begun:.0f} s", flush=True)
         raise

@@ -6,7 +6,6 @@ moto stands in for the image of the S3 server (tests/compose/bucket.yml).
 import json
 from http import HTTPStatus
 from itertools import islice
-from pathlib import Path
 
 import httpx
 
@@ -35,8 +34,7 @@ SETTINGS = {
 
 def check_bucket(compose: Compose) -> None:
     """A stack of its own, up, one journey, down."""
-    pictures = Path(compose.env["PICTURES"])
-    own = Compose(compose.engine, pictures, override=OVERRIDE, settings=SETTINGS)
+    own = Compose(compose.engine, compose.pictures, override=OVERRIDE, settings=SETTINGS)
     files_from = json.loads(own("config", "--format", "json", capture=True))["services"]["gateway"]["environment"]
     if files_from["HALFTONE_FILES_FROM"] != "status":
         raise Failed("the gateway would serve files from the disk")

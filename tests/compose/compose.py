@@ -32,6 +32,8 @@ class Compose:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.engine = engine
+        self.pictures = pictures
+        self.override = override
         own = {"COMPOSE_FILE": f"{FILE}:{override}", "COMPOSE_PROJECT_NAME": PROJECT, "PICTURES": str(pictures)}
         given = {"HALFTONE_PORT": str(PORT), "HALFTONE_FETCH_ALLOW": "origin:8000", **(settings or {})}
         self.env = {**os.environ, **engine.env, **own, **given, **PASSWORDS}
@@ -70,6 +72,13 @@ class Compose:
             return
         if subprocess.run([TOOLS / "compose-build", ROOT], env=self.env, cwd=ROOT, check=False).returncode:
             raise Failed("the images could not be built")
+
+    def tidy(self) -> None:
+        """Remove images of ours that have no further use: those of rolls, and those whose names a later build took."""
+        rolled = self.docker("image", "ls", "-q", "--filter", f"reference={PROJECT}-next-*").split()
+        if rolled:
+            self.docker("image", "rm", "--force", *dict.fromkeys(rolled))
+        self.docker("image", "prune", "--force", "--filter", f"label=com.docker.compose.project={PROJECT}")
 
     def ask(self, query: str) -> str:
         """What PostgreSQL answers to its superuser."""

@@ -40,6 +40,10 @@ def engine() -> Iterator[Engine]:
     """
     found = _find()
     try:
+        if found.ours and subprocess.run([TOOLS / "engine", "up"], check=False).returncode:
+            raise NoEngine("../shared/containers/engine could not start")
+        if found.tools and subprocess.run([TOOLS / "images"], check=False).returncode:
+            raise Failed("../shared/containers/images could not build the base images")
         yield found
     finally:
         if found.ours:
@@ -54,10 +58,6 @@ def _find() -> Engine:
     shown = subprocess.run([TOOLS / "engine", "env"], check=True, stdout=subprocess.PIPE, text=True).stdout
     env = dict(re.findall(r"(DOCKER_\w+)=(\S+)", shown))
     ours = not _succeeds("docker", "info", env={**os.environ, **env})
-    if ours and subprocess.run([TOOLS / "engine", "up"], check=False).returncode:
-        raise NoEngine("../shared/containers/engine could not start")
-    if subprocess.run([TOOLS / "images"], check=False).returncode:
-        raise Failed("../shared/containers/images could not build the base images")
     return Engine(env, tools=True, ours=ours)
 
 

@@ -10,6 +10,7 @@ from random import Random
 
 from tests.chaos.faults import Fault, Heal
 from tests.compose.compose import PROJECT
+from tests.compose.engine import Failed
 from tests.compose.stack import REPLACEABLE, ComposedStack
 
 DISCONNECTED_SECONDS = 20.0
@@ -70,16 +71,23 @@ def roll_replicas(stack: ComposedStack, random: Random) -> None:
 
 
 def roll_one(stack: ComposedStack, service: str) -> None:
-    """With several replicas the new ones are there before the old ones go."""
+    """With several replicas new ones are there before the old ones are replaced.
+
+    Raises:
+        Failed: there are other containers than before, or of another image.
+
+    """
     old = stack.containers(service)
-    stack.compose.env[f"TEST_IMAGE_{service.upper()}"] = _next_image(stack, old[0].facts["Config"]["Image"])
-    if service in REPLICATED and len(old) > 1:
-        stack.compose(*UP, "--wait", "--no-recreate", "--scale", f"{service}={2 * len(old)}", service)
-        for container in old:
-            stack.compose.docker("stop", container.id)
-            stack.compose.docker("rm", container.id)
-    else:
-        stack.compose(*UP, "--wait", "--scale", f"{service}={len(old)}", service)
+    image = _next_image(stack, old[0].facts["Config"]["Image"])
+    stack.compose.env[f"TEST_IMAGE_{service.upper()}"] = image
+    count, up = len(old), (*UP, "--wait", "--scale")
+    if service in REPLICATED and count > 1:
+        stack.compose(*up, f"{service}={2 * count}", "--no-recreate", service)
+        stack.compose(*up, f"{service}={2 * count}", service)
+    stack.compose(*up, f"{service}={count}", service)
+    rolled = {container.name: container.facts["Config"]["Image"] for container in stack.containers(service)}
+    if rolled != {container.name: image for container in old}:
+        raise Failed(f"after it was rolled to {image} {service} is {rolled}")
 
 
 def _next_image(stack: ComposedStack, image: str) -> str:

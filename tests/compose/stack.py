@@ -23,7 +23,7 @@ from tests.chaos.receiver import MisbehavingReceiver
 from tests.chaos.world import SETTINGS
 from tests.compose.compose import BASE_URL, PASSWORDS, PROJECT, SERVICES, Compose
 from tests.compose.containers import Container, containers
-from tests.compose.engine import Engine, Failed
+from tests.compose.engine import Failed
 from tests.compose.keys import new_key
 from tests.origin import Origin
 
@@ -70,10 +70,10 @@ class ComposedStack:
 
 
 @contextmanager
-def composed(engine: Engine, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[ComposedStack]:
+def composed(of: Compose, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[ComposedStack]:
     """Everything up, with `docker compose up`'s further arguments; gone at the end with its volumes.
 
-    `settings` are added to those of tests/chaos.
+    `of` has the engine and the files to which the stack adds its own; `settings` are added to those of tests/chaos.
 
     Raises:
         Failed: it does not come up.
@@ -81,13 +81,13 @@ def composed(engine: Engine, *arguments: str, settings: Mapping[str, str] | None
     """
     with ExitStack() as ends:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
-        here = bridge(Compose(engine, folder))
+        here = bridge(of)
         origin = ends.enter_context(Origin(bind=here, host=here))
         hooks = ends.enter_context(Origin(bind=here, host=here))
         override = folder / "override.json"
         override.write_text(json.dumps(_override({**SETTINGS, **RATES, **(settings or {})})))
-        given = {"HALFTONE_FETCH_ALLOW": f"{origin.place},{hooks.place}"}
-        compose = Compose(engine, folder, override=str(override), settings=given)
+        given = {"HALFTONE_FETCH_ALLOW": f"{of.env['HALFTONE_FETCH_ALLOW']},{origin.place},{hooks.place}"}
+        compose = Compose(of.engine, of.pictures, override=f"{of.override}:{override}", settings=given)
         ends.callback(compose, "down", "-v", "--timeout", "20", check=False)
         _up(compose, *arguments)
         key = new_key(compose, "default")

@@ -25,10 +25,10 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-")
 
 
 @pytest.fixture(scope="module")
-def watched(workspace: Path) -> Iterator[Stack]:
+def watched(workspace: Path, cluster: Path) -> Iterator[Stack]:
     """A stack that logs as the containers do."""
     env = {"HALFTONE_WORKERS": "2", "HALFTONE_LOG_FORMAT": "json"}
-    with Stack(workspace / "watched", env=env) as stack:
+    with Stack(workspace / "watched", env=env, like=cluster) as stack:
         yield stack
 
 

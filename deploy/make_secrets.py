@@ -16,7 +16,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs
 
 SERVICES = ("ingest", "status", "worker", "notifier")
 PASSWORDS = {
@@ -25,6 +25,10 @@ PASSWORDS = {
 }
 """Whose, and the variable."""
 USERS = Path(__file__).resolve().parent / "valkey" / "users.acl"
+OWNER = re.compile(
+    r"(postgres(?:ql)?(?:\+psycopg)?://)(?:[^:@/?#\s]*(?::[^@/?#\[\]\s]*)?@)?([^@/?#\s]*/([^@/?#\s]+)(?:\?([^#\s]*))?)"
+)
+"""A DATABASE_URL that has one meaning: what precedes the login, what follows it, and of that database and query."""
 Made = dict[str, dict[str, str]]
 
 
@@ -66,10 +70,19 @@ def make(environment: Mapping[str, str], passwords: Mapping[str, str], *, server
 
 
 def _as_role(owner: str, service: str, password: str) -> str:
-    """The same database for the role that the migrations make (deploy/migrations/roles.py)."""
-    parts = urlsplit(owner)
-    role = f"{parts.path.strip('/')}_{service}"
-    return parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+    """The same database for the role that the migrations make (deploy/migrations/roles.py).
+
+    Raises:
+        ValueError: part of the owner's login could be left in it.
+
+    """
+    found = OWNER.fullmatch(owner)
+    if not found or {"user", "password"} & parse_qs(found[4] or "", keep_blank_values=True).keys():
+        raise ValueError(
+            "DATABASE_URL: must be postgresql://user:password@host:port/database; in the password @ is %40, / %2F, "
+            "? %3F, # %23, [ %5B and ] %5D"
+        )
+    return f"{found[1]}{found[3]}_{service}:{password}@{found[2]}"
 
 
 def manifests(made: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
@@ -102,7 +115,11 @@ def _kept(folder: Path) -> dict[str, str]:
 def _write(file: Path, value: str) -> None:
     """At once or not at all. The reader has another user id, and the volume is given to no other container."""
     half = file.with_name(f".{file.name}")
-    half.write_text(value, encoding="utf-8")
+    half.unlink(missing_ok=True)  # of a start that was broken off: even root may not write to it, without capabilities
+    with half.open("w", encoding="utf-8") as written:
+        written.write(value)
+        written.flush()
+        os.fsync(written.fileno())  # PostgreSQL keeps its first password on disk; ours must not be lost by then
     half.chmod(0o444)
     half.replace(file)
 

@@ -80,6 +80,7 @@ def test_a_form_that_is_too_large_is_413(address: str) -> None:
         b"Transfer-Encoding: chunked\r\n\r\n1\r\nmore\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n5\r\nx",
         b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 4094,  # as much as is read of a line
     ],
 )
 def test_a_body_that_is_cut_short_or_framed_wrongly_is_400(address: str, framed: bytes) -> None:

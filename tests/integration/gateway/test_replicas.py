@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 
@@ -109,21 +110,67 @@ def test_what_broke_off_is_repeated_for_a_get_alone(two: tuple[Gateway, Upstream
     assert len(gateway.status.broken + other.broken) > 1
 
 
+class Ending(BaseHTTPRequestHandler):
+    """Keeps a connection, and ends it when a second call is read from it, as a stopping service may."""
+
+    protocol_version = "HTTP/1.1"
+    calls: list[str]
+
+    def setup(self) -> None:
+        super().setup()
+        self.answered = False
+
+    def do_POST(self) -> None:
+        self.calls.append(self.headers["X-Request-Id"])
+        self.close_connection = self.answered
+        if not self.answered:
+            self.answered = True
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    do_DELETE = do_POST  # noqa: N815 - the library's name
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "one"}], ids=["", "with a key"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_no_call_that_changes_something_is_sent_twice(tmp_path: Path, method: str, headers: dict[str, str]) -> None:
+    """Go repeats a DELETE, and a POST with an `Idempotency-Key`, where a connection ends that was used before."""
+    (port,) = reserve_ports(1)
+    calls = list[str]()
+    handler = type("Handler", (Ending,), {"calls": calls})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, httpx.Client() as client:
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        at = server.server_port
+        with caddy(tmp_path, port, ingest=at, status=at, max_body="1MB", checks=False):
+            url = f"http://127.0.0.1:{port}/v1/requests"
+            answers = [client.request(method, url, headers=headers) for _ in range(4)]
+        server.shutdown()
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert calls == [answer.headers["X-Request-Id"] for answer in answers]
+
+
 def test_the_log_has_no_header_no_query_and_no_name_of_a_rendition(two: tuple[Gateway, Upstream, Path]) -> None:
     gateway, _, folder = two
     secret = {"Authorization": "Bearer ht_a_hidden", "Cookie": "a=hidden", "Idempotency-Key": "hidden"}
     answer = gateway.client.get(f"{gateway.url}/v1/requests?page_token=hidden", headers=secret)
-    gateway.get(f"/files/01234567-0123-0123-0123-0123456789ab/out/{'d' * 64}.jpg?hidden")
+    for out in ("/out/", "%2Fout%2F", "/%6Fut/", "/OUT/"):
+        raw = f"/files/01234567-0123-0123-0123-0123456789ab{out}{'d' * 64}.jpg?hidden".encode()
+        gateway.client.get(httpx.URL(gateway.url).copy_with(raw_path=raw))
     log = folder / LOG
-    until(lambda: "/files/" in log.read_text())
+    until(lambda: log.read_text().count("/files/") == 4)
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{") and '"request":' in line]
     (line,) = (one for one in lines if one.get("uuid") == answer.headers["X-Request-Id"])
     assert (line["request"]["method"], line["request"]["uri"], line["status"]) == ("GET", "/v1/requests", 200)
     assert line["request"].keys().isdisjoint({"headers", "tls"})
     assert line["request"]["remote_ip"] == "127.0.0.1"
     files = [one["request"]["uri"] for one in lines if one["request"]["uri"].startswith("/files/")]
-    assert files == ["/files/01234567-0123-0123-0123-0123456789ab"]
+    assert {file.rstrip("/") for file in files} == {"/files/01234567-0123-0123-0123-0123456789ab"}
     assert "hidden" not in log.read_text()
+    assert "dddd" not in log.read_text()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
@@ -137,6 +184,12 @@ def test_json_and_csv_are_compressed(two: tuple[Gateway, Upstream, Path], kind: 
     assert len(body) < 2000
     if encoding == "gzip":
         assert gzip.decompress(body) == b"x" * 5000
+
+
+def test_head_says_the_length_of_what_a_get_would_bring(two: tuple[Gateway, Upstream, Path]) -> None:
+    gateway, _, _ = two
+    answer = gateway.client.head(f"{gateway.url}/typed?application/json", headers={"Accept-Encoding": "gzip"})
+    assert (answer.headers["Content-Length"], answer.headers.get("Content-Encoding")) == ("5000", None)
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "application/zip", "text/event-stream"])
@@ -170,11 +223,16 @@ def test_a_domain_means_https_with_hsts_and_http_leads_there(tmp_path: Path) -> 
         assert (plain.status_code, plain.headers["Location"]) == (308, "https://shop.example.test/v1/requests?a=1")
         assert "Strict-Transport-Security" not in plain.headers
         assert httpx.get(f"http://127.0.0.1:{port}/healthz", headers={"Host": "gateway"}).status_code == 200
+        other = httpx.get(f"http://127.0.0.1:{port}/v1/requests", headers={"Host": "evil.example"})
+        assert (other.status_code, other.headers["Location"]) == (308, "https://evil.example/v1/requests")
         name = {"sni_hostname": "shop.example.test"}
         with httpx.Client(verify=ssl.create_default_context(cafile=str(root))) as client:
             for path, wanted in (("/v1/requests", 200), ("/metrics", 404)):
                 answer = client.get(f"https://127.0.0.1:{HTTPS_PORT}{path}", headers=head, extensions=name)
                 assert answer.status_code == wanted
                 assert answer.headers.get_list("Strict-Transport-Security") == ["max-age=31536000"]
+            for host in ("evil.example", "gateway"):  # no service, and no health, by another name
+                answer = client.get(f"https://127.0.0.1:{HTTPS_PORT}/healthz", headers={"Host": host}, extensions=name)
+                assert answer.content == b""
     ingest.close()
     status.close()

@@ -145,6 +145,17 @@ def test_a_scope_opens_its_routes_and_no_other(
             assert answer.json()["code"] == "missing_scope"
 
 
+@every_route
+def test_a_line_feed_behind_a_path_leads_nowhere(
+    method: str, path: str, call: Call, database: Database, own: Shop
+) -> None:
+    """Starlette's routes would overlook it, and the rules of scopes, rates and places would not."""
+    for scope in ("read", "write"):
+        key = add_key(database, own.key.account, scope)
+        assert call(method, f"{at(path, own.ids)}%0A", headers=key.headers).status_code == 404
+    assert call("GET", "/metrics%0A", headers=own.key.headers).status_code == 404
+
+
 def test_the_rotated_out_key_ends_after_the_overlap(call: Call, database: Database, own: Shop) -> None:
     new = call("POST", f"/v1/keys/{own.key.id}/rotate", headers=own.key.headers, json={"overlap_seconds": 0}).json()
     fresh = add_key(database, own.key.account)

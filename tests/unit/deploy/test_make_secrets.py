@@ -1,5 +1,6 @@
 """The secrets of docker-compose.yml: made once, kept, and each container's in a folder of its own."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,55 @@ def test_a_password_that_would_break_an_address_is_refused(folder: Path) -> None
     with pytest.raises(ValueError, match="HALFTONE_STATUS_PASSWORD"):
         keep({"HALFTONE_STATUS_PASSWORD": "a@b"}, folder)
     assert _read(folder) == {}
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        "postgresql://me:mi/ne@db.example/shop",
+        "postgresql://me:mi?ne@db.example/shop",
+        "postgresql://me:mi#ne@db.example/shop",
+        "postgresql://me:mi@ne@db.example/shop",
+        "postgresql://me:[mine]@db.example/shop",
+        "postgresql://db.example/shop?user=me&password=mine",
+        "postgresql://me@db.example/shop?sslmode=require&p%61ssword=mine",
+        "postgresql://me:mine@db.example",
+        "postgresql://me:mine@db.example/shop\n",
+        "mysql://me:mine@db.example/shop",
+    ],
+)
+def test_an_address_that_could_leave_the_owners_login_with_a_service_is_refused(folder: Path, owner: str) -> None:
+    with pytest.raises(ValueError, match="DATABASE_URL: must be postgresql://") as refused:
+        keep({"DATABASE_URL": owner}, folder)
+    assert "ne@" not in str(refused.value)
+    assert _read(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("owner", "of_status"),
+    [
+        ("postgresql://me:p%40s%2Fs@db.example:5433/shop", "postgresql://shop_status:PASSWORD@db.example:5433/shop"),
+        ("postgres://me@[::1]/shop", "postgres://shop_status:PASSWORD@[::1]/shop"),
+        ("postgresql+psycopg://me:\u00fc$'\"@/a?host=/run", "postgresql+psycopg://a_status:PASSWORD@/a?host=/run"),
+    ],
+)
+def test_a_service_has_its_own_login_at_the_owners_database(folder: Path, owner: str, of_status: str) -> None:
+    keep({"DATABASE_URL": owner, "HALFTONE_STATUS_PASSWORD": "PASSWORD"}, folder)
+    assert _read(folder)["status/DATABASE_URL"] == of_status
+
+
+def test_a_start_that_was_broken_off_is_made_up_for(folder: Path, tmp_path: Path) -> None:
+    """What it left is replaced, not written to: a file of the mode 0444 may not be, by a root without capabilities."""
+    other = tmp_path / "other"
+    other.write_text("left")
+    (folder / "migrate" / ".DATABASE_URL").hardlink_to(other)
+    keep({}, folder)
+    assert other.read_text() == "left"
+    assert not [name for name in _read(folder) if "/." in name]
+
+
+def test_a_password_is_on_the_disk_before_anyone_reads_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = list[int]()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    keep({}, folder)
+    assert {file.stat().st_ino for file in folder.rglob("*") if file.is_file()} <= {*synced}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.api import ApiError
 from tests.compose.addresses import check_addresses
-from tests.compose.bucket import check_bucket
+from tests.compose.bucket import check_bucket, check_end_to_end_bucket
 from tests.compose.compose import Compose
 from tests.compose.deploy_page import check_deploy_page
 from tests.compose.e2e import check_end_to_end
@@ -42,6 +42,7 @@ APART: dict[str, Check] = {
     "deploy-page": check_deploy_page,
     "bucket": check_bucket,
     "end-to-end": check_end_to_end,
+    "end-to-end-bucket": check_end_to_end_bucket,
     "scale": check_scale,
     "faults": check_faults,
     "faults-short": check_faults_in_short,
@@ -50,7 +51,7 @@ APART: dict[str, Check] = {
 NOTHING_TRIED = 3
 """The exit status where there is no engine."""
 SHORT = (*BEFORE, *CHECKS, "faults-short")
-LONG = (*BEFORE, *CHECKS, "deploy-page", "bucket", "end-to-end", "scale", "faults")
+LONG = (*BEFORE, *CHECKS, "deploy-page", "bucket", "end-to-end", "end-to-end-bucket", "scale", "faults")
 
 
 def main(names: Sequence[str]) -> int:

@@ -5,7 +5,9 @@ writes files into a folder for each container, and keeps the passwords that are 
 DATABASE_URL: a database outside, as its owner; without it, the `postgres` of the deployment.
 REDIS_URL: of all services; without it, each has its own login at the `valkey` of the deployment.
 POSTGRES_PASSWORD, HALFTONE_OPERATOR_PASSWORD, HALFTONE_INGEST_PASSWORD and the other services': instead of new ones.
-HALFTONE_WEBHOOK_SECRET: passed on to the migrations. AWS_...: passed on as the secret of the bucket (Kubernetes only).
+HALFTONE_WEBHOOK_SECRET: passed on to the migrations.
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: of the bucket. Without them, and where AWS_ENDPOINT_URL is the server in
+docker-compose.yml, they are made. On Kubernetes all AWS_... together are the secret of the bucket.
 """
 
 import argparse
@@ -24,6 +26,8 @@ PASSWORDS = {
     "postgres": "POSTGRES_PASSWORD",
 }
 """Whose, and the variable."""
+BUCKET_KEY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+OWN_BUCKET = "http://s3:7070"
 USERS = Path(__file__).resolve().parent / "valkey" / "users.acl"
 OWNER = re.compile(
     r"(postgres(?:ql)?(?:\+psycopg)?://)(?:[^:@/?#\s]*(?::[^@/?#\[\]\s]*)?@)?([^@/?#\s]*/([^@/?#\s]+)(?:\?([^#\s]*))?)"
@@ -99,6 +103,11 @@ def keep(environment: Mapping[str, str], folder: Path) -> None:
     given = {**_kept(folder), **{name: value for name, value in environment.items() if value}}
     made = make(environment, choose(given), servers_run=True)
     made["halftone-migrate"].setdefault("HALFTONE_WEBHOOK_SECRET", "")  # an empty file is as an empty variable
+    own = environment.get("AWS_ENDPOINT_URL") == OWN_BUCKET
+    key = _key_of_bucket(environment, folder / "bucket" if own else None)
+    made["halftone-bucket"] = key if own else {}
+    for name in SERVICES:
+        made[f"halftone-{name}"] |= key
     for name, values in made.items():
         for file, value in values.items():
             _write(folder / name.removeprefix("halftone-") / file, value)
@@ -110,6 +119,17 @@ def _kept(folder: Path) -> dict[str, str]:
     files[PASSWORDS["operator"]] = folder / "valkey" / "operator"
     files[PASSWORDS["postgres"]] = folder / "postgres" / PASSWORDS["postgres"]
     return {variable: file.read_text(encoding="utf-8") for variable, file in files.items() if file.exists()}
+
+
+def _key_of_bucket(environment: Mapping[str, str], kept: Path | None) -> dict[str, str]:
+    """As it is given; else the kept or a new one of our own server. Elsewhere a role may stand for it: it is empty."""
+    key = {name: environment.get(name) or "" for name in BUCKET_KEY}
+    if kept is None or any(key.values()):
+        return key
+    files = {name: kept / name for name in BUCKET_KEY}
+    if all(file.exists() for file in files.values()):
+        return {name: file.read_text(encoding="utf-8") for name, file in files.items()}
+    return {name: secrets.token_hex(size) for name, size in zip(BUCKET_KEY, (10, 24), strict=True)}
 
 
 def _write(file: Path, value: str) -> None:

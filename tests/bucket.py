@@ -4,17 +4,15 @@ moto believes every signature, so the proxy checks those of headers and of signe
 Version 4), by the host that was called, and answers with S3's error codes.
 """
 
-import hashlib
-import hmac
 import http.client
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import sleep
 from typing import Any, Self
@@ -24,11 +22,11 @@ import httpx
 
 from shared.blobs import Access, Blobs, connect
 from shared.blobs.copy import create_bucket
+from tests.signatures import refusal
 from tests.stack import reserve_ports, until
 
 KEY_ID, SECRET, REGION = "halftone-test", "secret-of-the-bucket", "eu-central-1"
 BUCKET = "halftone"
-SKEW = timedelta(minutes=15)
 HOP = {"connection", "transfer-encoding", "keep-alive", "server", "date"}
 SLOW_DOWN = (503, "SlowDown")
 INTERNAL = (500, "InternalError")
@@ -141,14 +139,15 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         call = _call(self.command, self.path)
         fault = self.bucket.fault_of(call)
-        if refusal := _refusal(self.command, self.path, dict(self.headers.items()), clock=self.bucket.clock):
-            self._error(*refusal)
+        headers = dict(self.headers.items())
+        if refused := refusal(self.command, self.path, headers, key=(KEY_ID, SECRET), clock=self.bucket.clock):
+            self._error(*refused)
             return
         if fault and fault.error:
             self._error(*fault.error)
             return
         upstream = http.client.HTTPConnection("127.0.0.1", self.bucket.server_port, timeout=60)
-        upstream.request(self.command, self.path, body, dict(self.headers.items()))
+        upstream.request(self.command, self.path, body, headers)
         answer = upstream.getresponse()
         content = answer.read()
         upstream.close()
@@ -219,47 +218,3 @@ def _call(method: str, path: str) -> Call:
     if method == "POST" and "delete" in query:
         return Call("DeleteObjects", "", method)
     return Call({"GET": "ListObjects", "PUT": "CreateBucket"}.get(method, method), "", method)
-
-
-def _refusal(method: str, path: str, headers: Mapping[str, str], *, clock: timedelta) -> tuple[int, str] | None:
-    """What S3 says to a wrong signature; None for a right one."""
-    named = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
-    parts = urlsplit(path)
-    pairs = [pair.partition("=")[::2] for pair in parts.query.split("&") if pair]
-    given = {unquote(name): unquote(value) for name, value in pairs}
-    now = datetime.now(UTC) + clock
-    if "authorization" in named:
-        given = dict(part.strip().split("=", 1) for part in named["authorization"].partition(" ")[2].split(","))
-        credential, signed, signature = given["Credential"], given["SignedHeaders"], given["Signature"]
-        date, payload, lifetime = named["x-amz-date"], named["x-amz-content-sha256"], None
-    elif "X-Amz-Signature" in given:
-        credential, signed = given["X-Amz-Credential"], given["X-Amz-SignedHeaders"]
-        signature, date, payload = given["X-Amz-Signature"], given["X-Amz-Date"], "UNSIGNED-PAYLOAD"
-        lifetime = timedelta(seconds=int(given["X-Amz-Expires"]))
-    else:
-        return 403, "AccessDenied"
-    at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    key_id, *scope = credential.split("/")
-    if key_id != KEY_ID:
-        return 403, "InvalidAccessKeyId"
-    if abs(now - at) > SKEW and lifetime is None:
-        return 403, "RequestTimeTooSkewed"
-    query = "&".join(sorted("=".join(pair) for pair in pairs if pair[0] != "X-Amz-Signature"))
-    lines = "".join(f"{name}:{named.get(name, '')}\n" for name in signed.split(";"))
-    canonical = f"{method}\n{parts.path}\n{query}\n{lines}\n{signed}\n{payload}"
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
-    text = f"AWS4-HMAC-SHA256\n{date}\n{'/'.join(scope)}\n{digest}"
-    if not hmac.compare_digest(_signature(scope, text), signature):
-        return 403, "SignatureDoesNotMatch"
-    return (403, "AccessDenied") if lifetime is not None and now > at + lifetime else None
-
-
-def _signature(scope: list[str], text: str) -> str:
-    key = f"AWS4{SECRET}".encode()
-    for part in scope:
-        key = _hmac(key, part)
-    return _hmac(key, text).hex()
-
-
-def _hmac(key: bytes, text: str) -> bytes:
-    return hmac.new(key, text.encode(), hashlib.sha256).digest()

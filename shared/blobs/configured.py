@@ -1,5 +1,7 @@
 """The store that a service uses, from its settings."""
 
+from urllib.parse import urlsplit
+
 from shared.blobs import Access, Blobs, StoreRefused, connect
 from shared.blobs.moving import MovingBlobs
 from shared.errors import StorageError
@@ -40,6 +42,12 @@ def access_of(settings: BucketSettings, *, answer_seconds: float = ANSWER_SECOND
         region=settings.aws_region,
         endpoint=settings.aws_endpoint_url,
         public_endpoint=settings.blob_public_endpoint,
-        allow_http=settings.aws_allow_http,
+        allow_http=settings.aws_allow_http or _is_near(settings.aws_endpoint_url),
         answer_seconds=answer_seconds,
     )
+
+
+def _is_near(endpoint: str | None) -> bool:
+    """Whether its host is a name without a dot, which means something in one's own network alone: a container's."""
+    host = urlsplit(endpoint or "").hostname or "."
+    return "." not in host and ":" not in host

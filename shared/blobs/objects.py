@@ -4,6 +4,7 @@ What an image costs (ADR 28): two PUTs and a GET in the worker, a HEAD for each 
 every thousand of a request's files.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,7 +29,8 @@ CONNECT_SECONDS = 3
 WHOLE_ANSWER_SECONDS = 300
 """A source that is streamed to a slow client keeps its connection open for so long."""
 IMMUTABLE = "public, max-age=31536000, immutable"
-_CODE = re.compile(r"<Code>(\w+)</Code>")
+_CODE = re.compile(r"(?:<Code>|\(code: )(\w+)")
+"""Of an answer, or of one of several that were to be deleted."""
 _REASONS: Mapping[str, str] = {
     "NoSuchBucket": "there is no such bucket: create it, or correct BLOB_URL and AWS_ENDPOINT_URL",
     "InvalidAccessKeyId": "its server does not know the access key in AWS_ACCESS_KEY_ID",
@@ -76,6 +78,7 @@ class ObjectBlobs(Blobs):
 
     def _from_url(self, url: str, given: Mapping[str, str | None]) -> ObjectStore:
         config: Any = {name: value for name, value in given.items() if value}
+        _unset_empty_variables()
         with self._errors(url):
             return from_url(url, config=config, client_options=self._client, retry_config=self._retry)
 
@@ -153,6 +156,12 @@ class ObjectBlobs(Blobs):
             if isinstance(error, FileNotFoundError):
                 raise BlobMissing(f"{what} is not there.") from error
             raise StorageError(f"{what}: {' '.join(said.split())[:300]}") from error
+
+
+def _unset_empty_variables() -> None:
+    """Obstore takes an empty AWS_... for a value; everywhere else in Halftone it is as none."""
+    for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
+        del os.environ[name]
 
 
 def _reason(said: str) -> str | None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from tests.api import ApiError
 from tests.compose.addresses import check_addresses
-from tests.compose.bucket import check_bucket
+from tests.compose.bucket import check_bucket, check_end_to_end_bucket
 from tests.compose.compose import Compose
 from tests.compose.deploy_page import check_deploy_page
 from tests.compose.e2e import check_end_to_end
@@ -45,6 +45,7 @@ APART: dict[str, Check] = {
     "deploy-page": check_deploy_page,
     "bucket": check_bucket,
     "end-to-end": check_end_to_end,
+    "end-to-end-bucket": check_end_to_end_bucket,
     "scale": check_scale,
     "faults": check_faults,
 }

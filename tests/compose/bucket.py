@@ -1,48 +1,45 @@
-"""The containers with `--profile s3`: one journey with a key and blobs in the bucket.
+"""The containers with `--profile s3`, with the two lines in `.env` that docs/operations.md has, and its other commands.
 
-moto stands in for the image of the S3 server (tests/compose/bucket.yml).
+A stand-in has the place of the S3 server's image (tests/compose/s3): it judges signatures, and moto keeps what comes.
 """
 
 import json
+import re
 from http import HTTPStatus
 from itertools import islice
 
 import httpx
 
 from tests.api import Client
-from tests.compose.compose import BASE_URL, PORT, Compose
+from tests.compose.compose import BASE_URL, SERVICES, Compose
+from tests.compose.e2e import check_end_to_end
 from tests.compose.engine import Failed
-from tests.compose.journey import check_journey
+from tests.compose.journey import PICTURES, check_journey
 from tests.compose.keys import new_key
+from tests.stack import ROOT
 
 LOOKED_AT = 40
-BUCKET_PORT = PORT + 1
-PUBLIC = f"http://127.0.0.1:{BUCKET_PORT}"
-OVERRIDE = "tests/compose/override.yml:tests/compose/bucket.yml"
-SETTINGS = {
-    "COMPOSE_PROFILES": "s3",
-    "BLOB_URL": "s3://halftone",
-    "AWS_ACCESS_KEY_ID": "halftone",
-    "AWS_SECRET_ACCESS_KEY": "secret-of-the-bucket",
-    "AWS_REGION": "eu-central-1",
-    "AWS_ENDPOINT_URL": "http://s3:7070",
-    "AWS_ALLOW_HTTP": "true",
-    "HALFTONE_BUCKET_PORT": str(BUCKET_PORT),
-    "HALFTONE_BLOB_PUBLIC_ENDPOINT": PUBLIC,
-}
+OVERRIDE = "tests/compose/bucket.yml"
+FOLDER = "file:///var/lib/halftone/blobs"
+
+
+def settings() -> dict[str, str]:
+    """The lines of the manual."""
+    told = (ROOT / "docs/operations.md").read_text().partition("**Containers, with a server of their own**")[2]
+    return dict(re.findall(r"^    ([A-Z_]+)=(\S+)$", told.partition("\n\n**")[0], re.MULTILINE))
 
 
 def check_bucket(compose: Compose) -> None:
     """A stack of its own, up, one journey, down."""
-    own = Compose(compose.engine, compose.pictures, override=OVERRIDE, settings=SETTINGS)
-    files_from = json.loads(own("config", "--format", "json", capture=True))["services"]["gateway"]["environment"]
-    if files_from["HALFTONE_FILES_FROM"] != "status":
-        raise Failed("the gateway would serve files from the disk")
+    override = f"tests/compose/override.yml:{OVERRIDE}"
+    own = Compose(compose.engine, compose.pictures, override=override, settings=settings())
     own.build()
     try:
         own("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
         check_journey(own)
         _check_redirects(own)
+        _check_key(own)
+        _check_copying(own)
     except Exception:
         own("ps", "-a", check=False)
         own("logs", "--no-color", "--tail", "40", check=False)
@@ -51,16 +48,45 @@ def check_bucket(compose: Compose) -> None:
         own("down", "-v", "--timeout", "20", check=False)
 
 
+def check_end_to_end_bucket(compose: Compose) -> None:
+    """The end-to-end tests, with blobs in the bucket."""
+    Compose(compose.engine, Path(compose.env["PICTURES"]), override=OVERRIDE, settings=settings()).build()
+    check_end_to_end(compose, override=f":{OVERRIDE}", settings=settings())
+
+
 def _check_redirects(compose: Compose) -> None:
-    """Each rendition is redirected to the bucket, and the volume holds none."""
+    """Each rendition is redirected to the bucket, which is behind the gateway, and the volume holds none."""
     client = Client(BASE_URL, key=new_key(compose))
     request = next(client.items("/v1/requests"))
     images = list(islice(client.items(f"/v1/requests/{request['request_id']}/images"), LOOKED_AT))
     for image in images:
         answer = httpx.get(image["output_url"], follow_redirects=True)
-        if answer.status_code != HTTPStatus.OK or not str(answer.url).startswith(PUBLIC):
-            raise Failed(f"{image['output_url']} gave {answer.status_code} from {answer.url.host}")
-    in_volume = compose("exec", "-T", "worker", "ls", "/var/lib/halftone/blobs", capture=True).split()
-    if in_volume:
+        if answer.status_code != HTTPStatus.OK or not str(answer.url).startswith(f"{BASE_URL}/halftone/"):
+            raise Failed(f"{image['output_url']} gave {answer.status_code} from {answer.url.copy_with(query=None)}")
+    if in_volume := _in_volume(compose):
         raise Failed(f"the volume holds {in_volume}")
     print(f"{len(images)} renditions came from the bucket, none is in the volume")
+
+
+def _in_volume(compose: Compose) -> list[str]:
+    return compose("exec", "-T", "worker", "ls", FOLDER.removeprefix("file://"), capture=True).split()
+
+
+def _check_key(compose: Compose) -> None:
+    """The services and the server have the same new key, in files, and nobody who inspects a container sees it."""
+    looking = ["cat", "/run/secrets/AWS_SECRET_ACCESS_KEY"]
+    (secret, *more) = {compose("exec", "-T", name, *looking, capture=True) for name in (*SERVICES, "s3")}
+    ids = compose("ps", "-aq", capture=True).split()
+    if more or len(secret) < 40 or secret in json.dumps(compose.docker("inspect", *ids)):
+        raise Failed("the key of the bucket is not the same everywhere, or stands in an environment")
+
+
+def _check_copying(compose: Compose) -> None:
+    """The command of docs/operations.md, there and back: the bucket has all that came from it."""
+    copying = ["run", "--rm", "-T", "worker", "python", "-m", "shared.blobs.copy"]
+    there = compose(*copying, "s3://halftone", FOLDER, capture=True)
+    back = compose(*copying, FOLDER, "s3://halftone", capture=True)
+    copied, found = re.search(r"(\d+) copied", there), re.search(r"^0 copied .* (\d+) were there, .* 0 failed", back)
+    if not copied or not found or int(copied[1]) != int(found[1]) + 1 or int(found[1]) < 2 * PICTURES:  # and `store-id`
+        raise Failed(f"copying said: {there}{back}")
+    print(there.strip())

@@ -20,19 +20,19 @@ FEWEST = 50
 SECRET = "SELECT signing_secret FROM account WHERE name = 'default'"
 
 
-def check_end_to_end(compose: Compose) -> None:
-    """All of tests/e2e that a foreign stack can pass."""
+def check_end_to_end(compose: Compose, *, override: str = "", settings: Mapping[str, str] | None = None) -> None:
+    """All of tests/e2e that a foreign stack can pass; `override` and `settings` add to the stack."""
     host, ports = bridge(compose), reserve_ports(8)
     places = ",".join(f"{host}:{port}" for port in ports)
     with tempfile.TemporaryDirectory() as folder:
-        override = Path(folder) / "override.json"
+        rates = Path(folder) / "override.json"
         more = {"environment": {**RATES, "HALFTONE_IMAGES_PER_DAY": "5000000"}}
-        override.write_text(json.dumps({"services": {"ingest": more, "status": more}}))
-        own = Compose(compose.engine, Path(folder), override=str(override), settings={"HALFTONE_FETCH_ALLOW": places})
+        rates.write_text(json.dumps({"services": {"ingest": more, "status": more}}))
+        given = {"HALFTONE_FETCH_ALLOW": places, **(settings or {})}
+        own = Compose(compose.engine, Path(folder), override=f"{rates}{override}", settings=given)
         try:
             own("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
-            given = _given(own, host, ports)
-            _run_tests(own, given)
+            _run_tests(own, _given(own, host, ports))
         finally:
             own("down", "-v", "--timeout", "20", check=False)
 

@@ -11,8 +11,10 @@ from pydantic import AliasChoices, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from deploy.make_secrets import OWN_BUCKET
 from services.worker.settings import WorkerSettings
 from shared.formats import EXTENSIONS, MEDIA_TYPES
+from shared.secret_files import SECRETS
 from tests.stack import ROOT
 
 SERVICES = ("ingest", "worker", "notifier", "status")
@@ -20,6 +22,7 @@ SERVICES = ("ingest", "worker", "notifier", "status")
 GATEWAY = {
     "HALFTONE_INGEST_UPSTREAMS",
     "HALFTONE_STATUS_UPSTREAMS",
+    "HALFTONE_BUCKET_UPSTREAM",
     "HALFTONE_FILES_FROM",
     "HALFTONE_BLOB_DIR",
     "HALFTONE_GATEWAY_MAX_BODY",
@@ -31,7 +34,6 @@ OF_TRACES = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_
 OF_COMPOSE = {
     "POSTGRES_PASSWORD",
     "HALFTONE_OPERATOR_PASSWORD",
-    "HALFTONE_BUCKET_PORT",
     "HALFTONE_GRAFANA_PORT",
     "DOMAIN",
     "HALFTONE_HTTP_PORT",
@@ -46,6 +48,7 @@ OF_COMPOSE = {
 }
 """Read by docker-compose.yml itself, or by the servers in it."""
 IN_WORDS = {"HALFTONE_AUTH", "HALFTONE_CODEC_PROCESSES"}  # depend on where it runs
+SECRET = ("_PASSWORD", "_SECRET", "_KEY_ID", "_ACCESS_KEY")
 NEVER_RENDERED = {"bmp", "tiff"}  # these become JPEG or PNG
 
 
@@ -117,13 +120,10 @@ def test_the_gateway_serves_exactly_the_renditions_the_codec_writes() -> None:
 
 
 def test_only_the_gateway_is_published_and_on_the_loopback() -> None:
-    """With a domain on all addresses. And Grafana and an S3 server, where they were asked for."""
+    """With a domain on all addresses. And Grafana, where it was asked for."""
     services = _compose()["services"]
     ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    assert ports == {
-        "grafana": ["127.0.0.1:${HALFTONE_GRAFANA_PORT:-3000}:3000"],
-        "s3": ["127.0.0.1:${HALFTONE_BUCKET_PORT:-7070}:7070"],
-    }
+    assert ports == {"grafana": ["127.0.0.1:${HALFTONE_GRAFANA_PORT:-3000}:3000"]}
     assert services["grafana"]["profiles"] == ["observability"]
     assert services["s3"]["profiles"] == ["s3"]
     assert services["gateway"]["extends"]["file"] == "deploy/gateway/published${DOMAIN:+-everywhere}.yml"
@@ -149,7 +149,7 @@ def test_only_who_must_reaches_out() -> None:
         for name, service in _compose()["services"].items()
         if service.get("network_mode") != "none" and open_ones & set(service.get("networks", ["default"]))
     }
-    assert out == {"worker", "notifier", "gateway", "grafana", "s3"}
+    assert out == {"worker", "notifier", "gateway", "grafana"}
     assert networks["data"]["internal"] == "${HALFTONE_DATA_INTERNAL:-true}"
 
 
@@ -224,17 +224,36 @@ def test_a_container_gets_no_secret_but_its_own() -> None:
     blanked = re.findall(
         r'^  ([A-Z_]+): ""$', compose.partition("x-without-secrets:")[2].partition("\n\n")[0], re.MULTILINE
     )
-    secrets = {name for name in _documented() if name.endswith(("_PASSWORD", "_SECRET"))}
-    assert set(blanked) == secrets | {"DATABASE_URL", "REDIS_URL"}
-    readers = {"keys": "ingest"}
+    secrets = {name for name in _documented() if name.endswith(SECRET)}
+    assert set(blanked) == secrets | {"DATABASE_URL", "REDIS_URL"} >= SECRETS
+    readers = {"keys": "ingest", "s3": "bucket"}
     for name, service in _compose()["services"].items():
         mounts = {mount for mount in service.get("volumes", []) if mount.startswith("secrets-")}
         if name != "secrets":
             assert mounts <= {f"secrets-{readers.get(name, name)}:/run/secrets:ro"}
         given = service.get("environment", {})
-        assert not [one for one in given if one.endswith(("_PASSWORD", "_SECRET")) and given[one]]
+        assert not [one for one in given if one.endswith(SECRET) and given[one]]
         if "env_file" in service:
             assert given.keys() >= secrets
+
+
+def test_the_key_of_the_bucket_is_read_from_files_by_all_who_reach_it_and_by_no_other() -> None:
+    key = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    files = {f"{name}_FILE": f"/run/secrets/{name}" for name in key}
+    services = _compose()["services"]
+    given = {name: service.get("environment", {}).items() for name, service in services.items()}
+    assert {name for name in services if files.items() <= given[name]} == {*SERVICES, "bucket"}
+    assert all(f"/run/secrets/{name}" in services["s3"]["command"][0] for name in key)
+
+
+def test_browsers_reach_the_bucket_inside_at_the_public_address() -> None:
+    compose = _compose()
+    public = compose["x-environment"]["HALFTONE_PUBLIC_URL"]
+    of_bucket = compose["x-of-bucket"]
+    assert of_bucket["AWS_ENDPOINT_URL"] == f"${{AWS_ENDPOINT_URL-{OWN_BUCKET}}}"
+    wanted = f"${{HALFTONE_BLOB_PUBLIC_ENDPOINT:-${{AWS_ENDPOINT_URL-{public}}}}}"
+    assert of_bucket["HALFTONE_BLOB_PUBLIC_ENDPOINT"] == wanted
+    assert f"http://{_documented()['HALFTONE_BUCKET_UPSTREAM']}" == OWN_BUCKET
 
 
 def _documented() -> dict[str, str]:

@@ -53,7 +53,7 @@ def test_a_csv_goes_in_and_every_image_comes_out(
     assert rows[2]["Output Image Urls"].split(",")[0] == first[0]
 
     for image in api.items(f"/v1/requests/{request_id}/images", status="completed"):
-        assert_is_served_and_decodes(http.get(image["output_url"]), image)
+        assert_is_served_and_decodes(http.get(image["output_url"], follow_redirects=True), image)
     (failed,) = api.items(f"/v1/requests/{request_id}/images", status="failed")
     assert failed["error"]["code"] == "http_status"
     assert [origin.hits(path) for path in ("/shoe.jpg", "/gone.jpg")] == [1, 1]

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -137,6 +137,7 @@ def caddy(
     body_seconds: float = BODY_SECONDS,
     site: str = "http://",
     checks: bool = True,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """The gateway in a process of its own; `ingest` and `status` are ports of one or more replicas."""
     env = {
@@ -151,6 +152,7 @@ def caddy(
         "XDG_DATA_HOME": str(folder),
         "XDG_CONFIG_HOME": str(folder),
         "PATH": os.defpath,
+        **(settings or {}),
     }
     caddyfile, config = (ROOT / "deploy/gateway/Caddyfile").read_text(), folder / "Caddyfile"
     assert "read_body 16m" in caddyfile

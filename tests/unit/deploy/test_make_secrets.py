@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from deploy.make_secrets import PASSWORDS, SERVICES, keep
+from deploy.make_secrets import BUCKET_KEY, OWN_BUCKET, PASSWORDS, SERVICES, keep
 
-CONTAINERS = ("migrate", "postgres", "valkey", *SERVICES)
+CONTAINERS = ("migrate", "postgres", "valkey", "bucket", *SERVICES)
 OUTSIDE = {
     "DATABASE_URL": "postgresql://me:mine@db.example/shop?sslmode=require",
     "REDIS_URL": "rediss://valkey.example/0",
 }
+
+OWN = {"AWS_ENDPOINT_URL": OWN_BUCKET}
+GIVEN = {"AWS_ACCESS_KEY_ID": "AKIAGIVEN", "AWS_SECRET_ACCESS_KEY": "given/secret+="}
 
 
 @pytest.fixture
@@ -126,3 +129,41 @@ def test_a_password_is_on_the_disk_before_anyone_reads_it(folder: Path, monkeypa
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
     keep({}, folder)
     assert {file.stat().st_ino for file in folder.rglob("*") if file.is_file()} <= {*synced}
+
+
+def _keys(folder: Path) -> dict[str, tuple[str, ...]]:
+    files = _read(folder)
+    readers = {name.partition("/")[0] for name in files if name.endswith(BUCKET_KEY)}
+    return {reader: tuple(files[f"{reader}/{name}"] for name in BUCKET_KEY) for reader in readers}
+
+
+def test_the_bucket_inside_has_a_key_that_is_made_once_and_that_all_services_share(folder: Path) -> None:
+    keep(OWN, folder)
+    first = _keys(folder)
+    assert first.keys() == {"bucket", *SERVICES}
+    ((key_id, secret),) = set(first.values())
+    assert key_id
+    assert len(secret) >= 40
+    keep(OWN, folder)
+    assert _keys(folder) == first
+
+
+def test_a_key_that_is_given_replaces_that_of_the_bucket_inside_and_stays(folder: Path) -> None:
+    keep(OWN, folder)
+    keep(OWN | GIVEN, folder)
+    assert set(_keys(folder).values()) == {tuple(GIVEN.values())}
+    keep(OWN, folder)
+    assert set(_keys(folder).values()) == {tuple(GIVEN.values())}
+
+
+def test_the_key_of_a_bucket_elsewhere_reaches_the_services_alone(folder: Path) -> None:
+    keep(OWN, folder)
+    own = _keys(folder)["bucket"]
+    keep({"AWS_ENDPOINT_URL": "https://s3.example"} | GIVEN, folder)
+    assert _keys(folder) == {"bucket": own} | dict.fromkeys(SERVICES, tuple(GIVEN.values()))
+
+
+def test_a_bucket_elsewhere_without_a_key_gets_no_key(folder: Path) -> None:
+    """A role of the machine stands for it."""
+    keep({"AWS_ENDPOINT_URL": ""}, folder)
+    assert _keys(folder) == dict.fromkeys(SERVICES, ("", ""))

@@ -9,8 +9,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from shared.blobs import BlobMissing, Blobs, StoreRefused, output_key, source_key
-from shared.blobs.configured import open_store
+from shared.blobs import Access, BlobMissing, Blobs, StoreRefused, connect, output_key, source_key
+from shared.blobs.configured import access_of, open_store
 from shared.blobs.copy import create_bucket
 from shared.errors import StorageError
 from shared.settings import Settings, from_environment
@@ -172,6 +172,24 @@ def test_a_service_starts_while_its_bucket_is_away(bucket: Bucket, settings: Cal
 def test_plain_http_is_used_only_where_it_was_asked_for(bucket: Bucket) -> None:
     with pytest.raises(StoreRefused, match="set AWS_ALLOW_HTTP=true"):
         bucket.connect(allow_http=False).check()
+
+
+@pytest.mark.parametrize(
+    ("host", "near"), [("s3", True), ("minio.example", False), ("10.0.0.5", False), ("[fd00::5]", False)]
+)
+def test_plain_http_needs_no_word_within_one_s_own_network(
+    settings: Callable[..., Settings], host: str, *, near: bool
+) -> None:
+    given = settings(AWS_ALLOW_HTTP="", AWS_ENDPOINT_URL=f"http://{host}:7070")
+    assert access_of(given).allow_http is near
+
+
+def test_empty_variables_are_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the containers all are there, and most are empty."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.setenv(name, "")
+    signed = connect("s3://halftone", Access(key_id="id", secret="x")).signed_url("key", seconds=1)
+    assert str(signed).startswith("https://s3.us-east-1.amazonaws.com/halftone/key?")
 
 
 def test_a_bucket_that_is_there_is_made_again_without_harm(bucket: Bucket, blobs: Blobs) -> None:

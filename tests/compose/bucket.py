@@ -50,7 +50,7 @@ def check_bucket(compose: Compose) -> None:
 
 def check_end_to_end_bucket(compose: Compose) -> None:
     """The end-to-end tests, with blobs in the bucket."""
-    Compose(compose.engine, Path(compose.env["PICTURES"]), override=OVERRIDE, settings=settings()).build()
+    Compose(compose.engine, compose.pictures, override=OVERRIDE, settings=settings()).build()
     check_end_to_end(compose, override=f":{OVERRIDE}", settings=settings())
 
 

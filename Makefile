@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 p
 PY := .venv/bin/python
 READY := .venv/.ready
 BENCH := .venv/.bench-ready
+PROCESSES ?= 2
 IMAGE_GROUPS := tables service ingest status worker notifier migrate
 
 .DEFAULT_GOAL := help
@@ -59,8 +60,8 @@ check: $(READY) ## run ruff, mypy, the import rules, the size limits, the schema
 	$(PY) -m pytest -q tests/contracts/test_sizes.py tests/contracts/kubernetes
 	@$(PY) -m tests.audit
 
-test: $(BENCH) ## run all tests except browser, chaos, bench and compose
-	$(PY) -m pytest -n 2 --dist loadgroup
+test: $(BENCH) ## run all tests except browser, chaos, bench and compose [PROCESSES=2]
+	$(PY) -m pytest -n $(PROCESSES) --dist loadgroup
 
 test-fast: $(READY) ## run the tests that start no server
 	$(PY) -m pytest -q -n 2 tests/unit tests/contracts

@@ -58,7 +58,8 @@ def test_an_example_uploads_a_catalogue_and_saves_the_output(
     with (tmp_path / "output.csv").open(newline="") as file:
         [row] = csv.DictReader(file)
     assert row["Input Image Urls"] == ",".join(urls)
-    assert [httpx.get(url).status_code for url in row["Output Image Urls"].split(",")] == [200, 200]
+    outputs = [httpx.get(url, follow_redirects=True) for url in row["Output Image Urls"].split(",")]
+    assert [output.status_code for output in outputs] == [200, 200]
 
 
 @each_upload

@@ -78,7 +78,8 @@ def fuzz(stack: Stack, made: Mapping[str, str], headers: Mapping[str, str]) -> N
     assert f"Tested: {len(CALLS)}" in " ".join(done.stdout.split())
     calls = {call for _, call, _, _ in CALLS.values()}
     given = list(answers(report))
-    assert calls - {call for call, status, _ in given if 200 <= status < 300} == set()
+    done_well = {call for call, status, _ in given if 200 <= status < 300 or status == 307}  # a file in a bucket
+    assert calls - done_well == set()
     document = httpx.get(f"{stack.base_url}/openapi.json").json()
     known = {one for one in given if one[0] in calls and one[2]}
     assert len({(call, status) for call, status, _ in known}) > len(calls)

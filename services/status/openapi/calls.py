@@ -195,7 +195,7 @@ RESPONSES: dict[str, dict[int, Json]] = {
     "getFile": {
         200: response("It never changes, and its name cannot be guessed.", PICTURE, headers=("ETag", "Cache-Control")),
         206: response("The part named by `Range`.", PICTURE, headers=["Content-Range"]),
-        302: response("Redirect to a signed URL that is valid for a limited time.", headers=["Location"]),
+        307: response("Redirect to a signed URL that is valid for a limited time.", headers=["Location"]),
         304: response("Unchanged."),
     },
     "redeliver": {202: response("It is sent soon, with the same webhook-id.", JSON, ref("Redelivery"))},

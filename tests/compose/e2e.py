@@ -15,7 +15,7 @@ from tests.compose.keys import new_key
 from tests.compose.stack import RATES, bridge
 from tests.stack import ROOT, reserve_ports
 
-FEWEST = 50
+FEWEST = 60
 """Tests that run; the others need the processes, servers or logs of a stack of ours."""
 SECRET = "SELECT signing_secret FROM account WHERE name = 'default'"
 

@@ -49,18 +49,14 @@ class Compose:
         """
         return self._run("docker", "compose", "--progress", "quiet", *arguments, capture=capture, check=check, env=env)
 
-    def docker(self, *arguments: str, text: str = "") -> str:
-        """The output of `docker` itself, which reads `text`."""
-        return self._run("docker", *arguments, capture=True, text=text)
+    def docker(self, *arguments: str) -> str:
+        """The output of `docker` itself."""
+        return self._run("docker", *arguments, capture=True)
 
-    def _run(
-        self, *command: str, capture: bool, check: bool = True, env: Mapping[str, str] | None = None, text: str = ""
-    ) -> str:
+    def _run(self, *command: str, capture: bool, check: bool = True, env: Mapping[str, str] | None = None) -> str:
         stdout = subprocess.PIPE if capture else None
         environment = {**self.env, **(env or {})}
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, text=True, check=False, stdout=stdout, input=text or None
-        )
+        done = subprocess.run(command, cwd=ROOT, env=environment, text=True, check=False, stdout=stdout)
         if check and done.returncode:
             raise Failed(f"`{' '.join(command)}` ended with status {done.returncode}")
         return done.stdout or ""

@@ -3,9 +3,11 @@
 The load and the checks are those of tests/chaos.
 """
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from random import Random
 
 from tests.chaos.faults import Fault, Heal
@@ -93,7 +95,9 @@ def roll_one(stack: ComposedStack, service: str) -> None:
 def _next_image(stack: ComposedStack, image: str) -> str:
     """The same under another id."""
     tag = f"{PROJECT}-next-{image.partition(':')[0].rpartition('/')[2]}"
-    stack.compose.docker("build", "--quiet", "--tag", tag, "-", text=f"FROM {image}\nLABEL halftone.test=next\n")
+    with tempfile.TemporaryDirectory() as folder:  # read from its input, a Dockerfile stays in TMPDIR
+        Path(folder, "Dockerfile").write_text(f"FROM {image}\nLABEL halftone.test=next\n")
+        stack.compose.docker("build", "--quiet", "--tag", tag, folder)
     return tag
 
 

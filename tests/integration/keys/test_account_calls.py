@@ -141,7 +141,7 @@ def test_revoking_twice_is_revoking_once(call: Call, database: Database, admin: 
     until(lambda: call("GET", "/v1/requests", headers=other.headers).status_code == 401, within=8)
 
 
-@pytest.mark.parametrize("key_id", ["x", "%00", "ht_aaaaaaaaaaaa", "AAAAAAAAAAAA", "aaaaaaaaaaa1", "%F0%9F%94%91"])
+@pytest.mark.parametrize("key_id", ["x", "ht_aaaaaaaaaaaa", "AAAAAAAAAAAA", "aaaaaaaaaaa1", "%F0%9F%94%91"])
 def test_a_malformed_id_is_as_unknown_as_any(call: Call, admin: Key, key_id: str) -> None:
     for method, path in (("DELETE", f"/v1/keys/{key_id}"), ("POST", f"/v1/keys/{key_id}/rotate")):
         answer = call(method, path, headers=admin.headers)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -19,6 +20,9 @@ LONGEST = {"upgrades", "e2e"}
 """Folders of tests."""
 WORKSPACE = pytest.StashKey[Path]()
 _numbers = count(1)
+# A deadline of an example would be a timed assertion: machines stand still at times.
+hypothesis.settings.register_profile("halftone", deadline=None)
+hypothesis.settings.load_profile("halftone")
 
 
 @pytest.hookimpl(tryfirst=True)

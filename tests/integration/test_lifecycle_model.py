@@ -249,7 +249,6 @@ def test_whatever_happens_everything_adds_up_and_ends(database: Database, monkey
         settings=settings(
             max_examples=60,
             stateful_step_count=30,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -26,7 +26,7 @@ OPTIONS = ("quality", "mode", "format", "max_side", "webhook_url", "webhookUrl",
 KEY = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f"), max_size=300).map(
     lambda text: text.encode("latin-1")
 )
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _answered(answer: httpx.Response) -> None:

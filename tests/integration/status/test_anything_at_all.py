@@ -38,7 +38,7 @@ def status(tables: Database, address: str) -> Iterator[httpx.Client]:
         yield client
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     path=st.sampled_from(READ),
     request_id=st.just(str(uuid7())) | TEXT,

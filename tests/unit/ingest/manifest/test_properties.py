@@ -43,7 +43,7 @@ DIALECT = st.fixed_dictionaries(
 ENCODING = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "windows-1252"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     rows=ROWS,
     dialect=DIALECT,
@@ -98,7 +98,7 @@ def _is_utf_8(data: bytes) -> bool:
     return True
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     head=st.sampled_from([b"", HEADER.encode(), HEADER.encode("utf-16")]),
     tail=st.binary(max_size=400) | st.text('",;\t\r\n\0 1ah:/.htps', max_size=300).map(str.encode),

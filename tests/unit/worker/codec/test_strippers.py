@@ -36,7 +36,7 @@ def test_stripping_a_mutant_that_decodes_is_cheap_and_changes_no_pixel(image_for
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_stripping_what_hypothesis_makes_of_a_file(image_format: str, data: st.DataObject) -> None:
     body = bytearray(data.draw(st.sampled_from(real(image_format))))

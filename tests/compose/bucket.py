@@ -1,4 +1,4 @@
-"""The containers with `--profile s3`, with the two lines in `.env` that docs/operations.md has, and its other commands.
+"""The containers with `--profile s3`, with the two lines in `.env` that docs/bucket.md has, and its other commands.
 
 A stand-in has the place of the S3 server's image (tests/compose/s3): it judges signatures, and moto keeps what comes.
 """
@@ -25,8 +25,11 @@ FOLDER = "file:///var/lib/halftone/blobs"
 
 def settings() -> dict[str, str]:
     """The lines of the manual."""
-    told = (ROOT / "docs/operations.md").read_text().partition("**Containers, with a server of their own**")[2]
-    return dict(re.findall(r"^    ([A-Z_]+)=(\S+)$", told.partition("\n\n**")[0], re.MULTILINE))
+    told = (ROOT / "docs/bucket.md").read_text().partition("## The containers' own server\n")[2].partition("\n## ")[0]
+    found = dict(re.findall(r"^([A-Z_]+)=(\S+)$", told, re.MULTILINE))
+    if found.keys() != {"COMPOSE_PROFILES", "BLOB_URL"}:
+        raise Failed(f"docs/bucket.md sets {found}")
+    return found
 
 
 def check_bucket(compose: Compose) -> None:
@@ -82,7 +85,7 @@ def _check_key(compose: Compose) -> None:
 
 
 def _check_copying(compose: Compose) -> None:
-    """The command of docs/operations.md, there and back: the bucket has all that came from it."""
+    """The command of docs/bucket.md, there and back: the bucket has all that came from it."""
     copying = ["run", "--rm", "-T", "worker", "python", "-m", "shared.blobs.copy"]
     there = compose(*copying, "s3://halftone", FOLDER, capture=True)
     back = compose(*copying, FOLDER, "s3://halftone", capture=True)

@@ -96,7 +96,7 @@ bench-quick: $(BENCH) ## check in some minutes that each figure can be measured;
 compose-test: $(READY) ## build the containers, run the end-to-end tests through them, scale them, break every part (40 minutes)
 	$(PY) -m tests.compose
 
-compose-short: $(READY) ## the same in some minutes: one request, every part broken once
+compose-short: $(READY) ## in four minutes: one request under load, scaled, every part broken once
 	$(PY) -m tests.compose short
 
 release-check: $(READY) ## check what a release ships: version, changelog, the client's wheel, images and compose-test

@@ -94,7 +94,7 @@ class HttpStatus(FinalError):
 
     code = "http_status"
 
-    def __init__(self, detail: str, *, status: int = 404) -> None:
+    def __init__(self, detail: str, *, status: int) -> None:
         super().__init__(detail)
         self.status = status
 

@@ -1,4 +1,5 @@
 """Settings that every service shares, read once from the environment; deploy/env.example is their manual.
+
 The types judge a value as the library that uses it does, so that a wrong one is found at the start, not by a request.
 """
 

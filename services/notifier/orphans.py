@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 
 from services.notifier.periodic import TimeBudget
 from shared.blobs import Blobs, identity
+from shared.blobs.store import STORE_ID
 from shared.db import Database
 from shared.errors import StorageError
 from shared.ids import parse_id
@@ -73,7 +74,7 @@ class Orphans:
                 "orphans_not_deleted",
                 reason=f"the store has the id {theirs}, of another database" if theirs else "the store has no id",
                 advice=f"Check DATABASE_URL and BLOB_URL. If this database alone uses this store: "
-                f"write {ours} into the file {identity.KEY} at its top.",
+                f"write {ours} into the file {STORE_ID} at its top.",
             )
         return ours == theirs
 

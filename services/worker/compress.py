@@ -124,9 +124,10 @@ def _trace(image: FetchedImage, result: Result | StorageError, seconds: float) -
     elif result.error_code:
         about["error.type"] = result.error_code
     else:
-        about["halftone.rendition.bytes"] = result.rendition_bytes or 0
-        if result.source_format in EXTENSIONS:  # a child's word, as in settle.py
-            about["halftone.source.format"] = result.source_format
+        about |= {
+            "halftone.rendition.bytes": result.rendition_bytes or 0,
+            "halftone.source.format": result.source_format or "",
+        }
     traced.ended("codec", seconds, about)
 
 

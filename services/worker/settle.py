@@ -14,7 +14,6 @@ from prometheus_client import Counter
 from shared.blobs import BlobMissing
 from shared.db import Transaction, execute
 from shared.errors import ImageError, StorageError
-from shared.formats import EXTENSIONS
 from shared.lifecycle import ImageState
 from shared.log import get_logger
 from shared.messages import Batch
@@ -82,17 +81,14 @@ def settle(transaction: Transaction, batch: Batch, results: Sequence[Result]) ->
         return 0
     rows = execute(transaction, SETTLE, _parameters(batch, results))
     written = set(rows[0]["numbers"]) if rows else set()
-    _count([result for result in results if result.number in written])
-    _log_failures(batch, [result for result in results if result.number in written])
-    return len(written)
+    settled = [result for result in results if result.number in written]
+    _count(settled)
+    _log_failures(batch, settled)
+    return len(settled)
 
 
 def _count(results: Sequence[Result]) -> None:
-    """A format is a codec child's word, and a picture may have taken that over: only those that we know are labels."""
-    counted = Tally(
-        (result.state, result.error_code or "", result.source_format if result.source_format in EXTENSIONS else "")
-        for result in results
-    )
+    counted = Tally((result.state, result.error_code or "", result.source_format or "") for result in results)
     for labels, times in counted.items():
         RESULTS.labels(*labels).inc(times)
 

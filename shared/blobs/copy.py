@@ -18,8 +18,6 @@ from http import HTTPStatus
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from pydantic_settings import SettingsConfigDict
-
 from shared.blobs import BlobMissing, Blobs, connect
 from shared.blobs.configured import access_of
 from shared.blobs.store import STORE_ID
@@ -28,12 +26,6 @@ from shared.settings import BucketSettings, exit_with, from_environment
 
 AT_ONCE = 16
 REPORT_SECONDS = 5.0
-
-
-class CopySettings(BucketSettings):
-    """Only what reaches a bucket: copying asks no database."""
-
-    model_config = SettingsConfigDict(env_prefix="HALFTONE_", extra="ignore", env_ignore_empty=True)
 
 
 @dataclass(slots=True)
@@ -119,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if len(given.urls) != (1 if given.create else 2):
         parser.error("--create takes one URL, copying two")
-    settings = from_environment(CopySettings)
+    settings = from_environment(BucketSettings)  # copying asks no database
     access = replace(access_of(settings), public_endpoint=None)  # nothing is signed for a browser
     try:
         *sources, target = [connect(url, access) for url in given.urls]

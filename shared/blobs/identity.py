@@ -15,7 +15,6 @@ from shared.ids import parse_id
 from shared.log import get_logger
 
 log = get_logger(__name__)
-KEY = STORE_ID
 
 
 def introduce(database: Database, blobs: Blobs) -> None:
@@ -27,7 +26,7 @@ def introduce(database: Database, blobs: Blobs) -> None:
     ours = database.transact(of_database)
     try:
         if of_store(blobs) is None and not any(parse_id(name) for name in blobs.folders()):
-            blobs.put(KEY, str(ours).encode())
+            blobs.put(STORE_ID, str(ours).encode())
     except StorageError as error:
         log.warning("store_not_introduced", error=str(error))
 
@@ -49,6 +48,6 @@ def of_database(session: Session) -> UUID:
 def of_store(blobs: Blobs) -> UUID | None:
     """None if it has no id. Raises StorageError."""
     try:
-        return parse_id(blobs.get(KEY).decode(errors="replace").strip())
+        return parse_id(blobs.get(STORE_ID).decode(errors="replace").strip())
     except BlobMissing:
         return None

@@ -36,8 +36,8 @@ class Backlog:
 
     def waited(self, queue: str) -> float:
         """For how many seconds the oldest message of the queue has waited; 0 if the queue is empty."""
-        now, _, [made_at] = self._ask([queue])
-        return 0.0 if made_at is None else max(0.0, (now - made_at) / 1000)
+        lengths = self.lengths([queue])
+        return 0.0 if lengths is None else lengths[queue][1]
 
     def lengths(self, queues: Sequence[str]) -> dict[str, tuple[int, float]] | None:
         """The messages that wait in each queue, and for how many seconds the first has; None without an answer."""
@@ -59,28 +59,22 @@ class Backlog:
 
     def may_hold(self, group: DispatchGroup, queues: Collection[str]) -> set[str]:
         """Those of `queues` that may still hold messages of the group's last dispatch."""
-        barrier = barrier_of(str(group.request_id), group.group, group.dispatch_no)
-        now, left, made_at = self._ask(queues, barrier)
-        if left < 0:  # all of them are finished, or Valkey has lost them
-            return set()
-        sent_at = now - (BARRIER_TTL_MS - left)
-        heads = zip(queues, made_at, strict=True)
-        return {queue for queue, head in heads if head is not None and head <= sent_at + SLACK_MS}
-
-    def _ask(self, queues: Collection[str], key: str = BARRIER) -> tuple[int, int, list[int | None]]:
-        """Valkey's clock, how long the key lives (both in ms), and when the first message of each queue was made."""
         if self._client is None:
-            return 0, -1, [None] * len(queues)
+            return set()
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.time()
-                pipe.pttl(key)
+                pipe.pttl(barrier_of(str(group.request_id), group.group, group.dispatch_no))
                 for queue in queues:
                     pipe.lindex(QUEUE + queue, 0)
                 (seconds, micros), left, *heads = pipe.execute()
         except (redis.RedisError, OSError):
-            return 0, -1, [None] * len(queues)
-        return seconds * 1000 + micros // 1000, left, [_made_at(head) for head in heads]
+            return set()
+        if left < 0:  # all of them are finished, or Valkey has lost them
+            return set()
+        sent_at = seconds * 1000 + micros // 1000 - (BARRIER_TTL_MS - left)
+        made_at = zip(queues, map(_made_at, heads), strict=True)
+        return {queue for queue, at in made_at if at is not None and at <= sent_at + SLACK_MS}
 
 
 def _made_at(message: Any) -> int | None:

@@ -24,7 +24,7 @@ from tests.integration.seed import add_request
 
 SOURCE_BYTES = 1000
 RENDITION_BYTES = 400
-NOT_FOUND = HttpStatus("images.example answered 404.")
+NOT_FOUND = HttpStatus("images.example answered 404.", status=404)
 
 
 class Post:

@@ -18,7 +18,6 @@ from services.worker.codec_pool.child import Child, Codec
 from services.worker.codec_pool.frames import Answer, Failure
 from services.worker.codec_pool.turns import Running
 from shared.errors import CodecCrashed, CodecTimeout, HalftoneError, ImageError, StorageError
-from shared.formats import EXTENSIONS
 from shared.recipe import Recipe
 
 _DEATHS = 5  # of children working on one image, after which it is blamed: others may have used up the memory
@@ -35,8 +34,6 @@ SECONDS = Histogram(
     ["format"],
     buckets=(0.005, 0.01, 0.03, 0.1, 0.3, 1, 2, 5, 10, 20, 60),
 )
-# A format is a child's word, and a picture may have taken that over: only those that we know are labels.
-_SECONDS_BY_FORMAT = {name: SECONDS.labels(name) for name in (*EXTENSIONS, "none")}
 
 
 class PoolClosedError(HalftoneError):
@@ -250,5 +247,4 @@ class Driver(threading.Thread):
 
 def _observe(made: Made | PoolClosedError, seconds: float) -> None:
     outcome = made.outcome if isinstance(made, Made) else None
-    name = outcome.source.format if isinstance(outcome, Rendition) else "none"
-    _SECONDS_BY_FORMAT.get(name, _SECONDS_BY_FORMAT["none"]).observe(seconds)
+    SECONDS.labels(outcome.source.format if isinstance(outcome, Rendition) else "none").observe(seconds)

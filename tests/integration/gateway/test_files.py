@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from shared.blobs import identity
+from shared.blobs.store import STORE_ID
 from tests.integration.gateway.conftest import Gateway
 from tests.stack import ROOT
 
@@ -74,8 +74,8 @@ def test_nothing_else_of_the_folder_is_served(gateway: Gateway, request_id: str,
 
 
 def test_the_id_of_the_store_is_not_served(gateway: Gateway) -> None:
-    (gateway.blobs / identity.KEY).write_text("0198c0de-0000-7000-8000-000000000000")
-    assert gateway.get(f"/files/{identity.KEY}").status_code == 404
+    (gateway.blobs / STORE_ID).write_text("0198c0de-0000-7000-8000-000000000000")
+    assert gateway.get(f"/files/{STORE_ID}").status_code == 404
 
 
 def test_a_file_can_only_be_read(gateway: Gateway, request_id: str) -> None:

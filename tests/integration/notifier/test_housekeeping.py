@@ -11,6 +11,7 @@ from services.notifier import orphans, periodic
 from services.notifier.housekeeping import forget_request, sources_deleted
 from services.notifier.reconcile import Reconciler
 from shared.blobs import Blobs, connect, identity, output_key
+from shared.blobs.store import STORE_ID
 from shared.db import Database, execute
 from shared.errors import StorageError
 from shared.ids import uuid7
@@ -140,7 +141,7 @@ def test_with_the_wrong_database_no_orphan_is_deleted_and_the_log_says_once_what
     unknown = uuid7()
     put_files(store, unknown)
     if written:
-        store.put(identity.KEY, written)
+        store.put(STORE_ID, written)
     identity.introduce(database, store)
     said: list[str] = []
     monkeypatch.setattr(orphans.log, "warning", lambda event, **line: said.append(line["advice"]))
@@ -150,7 +151,7 @@ def test_with_the_wrong_database_no_orphan_is_deleted_and_the_log_says_once_what
     assert has_source(store, unknown)
     ours = database.transact(identity.of_database)
     assert [str(ours) in advice for advice in said] == [True]
-    store.put(identity.KEY, f"{ours}\n".encode())
+    store.put(STORE_ID, f"{ours}\n".encode())
     housekeeper.run_once()
     assert not has_source(store, unknown)
 
@@ -168,7 +169,7 @@ def test_a_store_with_only_a_folder_of_another_kind_counts_as_empty(database: Da
 
 
 def test_a_store_that_does_not_answer_stops_no_worker(database: Database, tmp_path: Path) -> None:
-    (tmp_path / "blobs" / identity.KEY).mkdir(parents=True)  # reading it fails
+    (tmp_path / "blobs" / STORE_ID).mkdir(parents=True)  # reading it fails
     identity.introduce(database, connect((tmp_path / "blobs").as_uri()))
 
 

@@ -14,6 +14,7 @@ from services.notifier.reconcile import Reconciler
 from services.worker.compress import Compressor, compress_batch
 from services.worker.fetch import Fetcher, fetch_batch
 from shared.blobs import Blobs, connect, erase_files, identity
+from shared.blobs.store import STORE_ID
 from shared.db import Database
 from shared.messages import CompressBatch
 from shared.schemas.accounts import DEFAULT_ACCOUNT
@@ -103,8 +104,8 @@ def test_delete_and_a_batch_that_stores_its_renditions_at_the_same_moment(
 def test_a_database_that_knows_no_request_of_the_store_erases_nothing(
     compressor: Compressor, compress: CompressBatch, request_id: UUID
 ) -> None:
-    compressor.blobs.delete(identity.KEY)
-    compressor.blobs.put(identity.KEY, b"0198c0de-0000-7000-8000-000000000000")
+    compressor.blobs.delete(STORE_ID)
+    compressor.blobs.put(STORE_ID, b"0198c0de-0000-7000-8000-000000000000")
     compressor.database.transact(lambda session: session.execute(text("DELETE FROM processing_request")))
     compress_batch(compressor, compress, fetched())
     assert list(compressor.blobs.folders()) == [str(request_id)]

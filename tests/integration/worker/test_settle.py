@@ -110,13 +110,6 @@ def _counted() -> Counter[tuple[str | None, ...]]:
     return Counter({tuple(map(sample.labels.get, names)): int(sample.value) for sample in samples})
 
 
-def test_a_format_that_a_codec_child_made_up_is_no_label(database: Database, request_id: UUID) -> None:
-    batch = claimed_batch(database, request_id, [1])
-    before = _counted()
-    report(database, batch, [done(1).model_copy(update={"source_format": "made up"})])
-    assert _counted() - before == {("completed", "", ""): 1}
-
-
 def test_images_that_failed_are_in_the_log_by_number(database: Database, request_id: UUID) -> None:
     with logging_as("json") as written:
         report(database, claimed_batch(database, request_id, BATCH), [done(1), failed(3, NOT_FOUND)])

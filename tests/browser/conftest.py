@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests import programs
 from tests.api import Client
@@ -23,6 +23,8 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--no-first-run"),
 ]
 
+TIMEOUT = 20_000  # milliseconds that the page and the service behind it have for whatever is awaited
+
 Open = Callable[..., Tab]
 
 
@@ -36,6 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The system's Chromium, which keeps what it stores of its user in a folder of the test's."""
     home = str(tmp_path_factory.mktemp("home"))
+    expect.set_options(timeout=TIMEOUT)
     env = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=programs.path("chromium"), args=FLAGS, env=dict(env))
@@ -78,7 +81,7 @@ def open_tab(chromium: Browser, stack: Stack, request: pytest.FixtureRequest) ->
         def opened(path: str, *, base_url: str = stack.base_url, touch: bool = False) -> Tab:
             made = chromium.new_context(base_url=base_url, has_touch=touch, reduced_motion="reduce")
             context = closing.enter_context(made)
-            context.set_default_timeout(20_000)
+            context.set_default_timeout(TIMEOUT)
             tabs.append(Tab(context.new_page(), base_url, SCREENSHOTS))
             tabs[-1].page.goto(path)
             return tabs[-1]

@@ -1,4 +1,4 @@
-"""The memory of a browser's tabs at its most, and not at rest."""
+"""The memory of a browser's tabs at its most, and now."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,13 @@ EVERY_SECONDS = 0.05
 class Peak:
     """`bytes` of the tab that held the most so far, with its part of what processes share (PSS)."""
 
-    def __init__(self) -> None:
+    def __init__(self, tabs: list[int]) -> None:
+        self._tabs = tabs
         self.bytes = 0
+
+    def now(self) -> int:
+        """Of the tab that holds the most now."""
+        return max(map(pss, self._tabs))
 
 
 @contextmanager
@@ -24,11 +29,11 @@ def watched(browser: Browser) -> Iterator[Peak]:
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()
     tabs = [process["id"] for process in processes if process["type"] == "renderer"]
-    peak, stop = Peak(), Event()
+    peak, stop = Peak(tabs), Event()
 
     def sample() -> None:
         while not stop.wait(EVERY_SECONDS):
-            peak.bytes = max(peak.bytes, *map(pss, tabs))
+            peak.bytes = max(peak.bytes, peak.now())
 
     sampler = Thread(target=sample)
     sampler.start()

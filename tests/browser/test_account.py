@@ -44,6 +44,7 @@ def test_a_new_key_is_shown_once_and_works(tab: Tab, keyed: Stack) -> None:
     expect(tab.page.locator("table.keys tbody tr")).to_have_count(2)
     expect(tab.page.locator("table.audit")).to_contain_text(key.split("_")[1])
     tab.page.get_by_role("button", name="I have kept it").click()
+    expect(tab.page.get_by_role("textbox", name="The new key")).to_have_count(0)
     assert key not in tab.page.content()
 
 
@@ -125,8 +126,10 @@ def test_the_focus_goes_on_where_what_held_it_is_gone(tab: Tab) -> None:
             page.get_by_role("button", name="Make the key").press("Enter")
         page.get_by_role("button", name=end).press("Enter")
         expect(start).to_be_focused()
+    expect(page.locator("table.keys tbody tr")).to_have_count(2)  # else the first is this tab's own
     revoke = page.get_by_role("button", name="Revoke").first
     revoke.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     expect(revoke).to_be_focused()
     revoke.press("Enter")

@@ -10,20 +10,27 @@ from playwright.sync_api import Route, expect
 from tests.api import Client
 from tests.browser.conftest import Open
 from tests.browser.shop import PICTURES, Shop, picture
-from tests.browser.steps import finished, rows, upload
-from tests.browser.tab import Tab
+from tests.browser.steps import finished, upload
 from tests.origin import Behaviour, Exchange, body
 
 WATCH = """
 window.steps = [];
-window.shifts = [];
 new MutationObserver(() => {
   const bar = document.querySelector("ht-request [role=progressbar]");
   if (bar) steps.push(Number(bar.getAttribute("aria-valuenow")));
 }).observe(document, { attributes: true, childList: true, subtree: true });
-new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) if (!entry.hadRecentInput) shifts.push(entry.value);
-}).observe({ type: "layout-shift", buffered: true });
+let moved = 0;
+const add = (entries) => { for (const entry of entries) if (!entry.hadRecentInput) moved += entry.value; };
+const observer = new PerformanceObserver((list) => add(list.getEntries()));
+observer.observe({ type: "layout-shift", buffered: true });
+// By how much things have moved since this was asked last. What is in the document now moves with the next frame.
+window.movedSince = async () => {
+  for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+  add(observer.takeRecords());
+  const sum = moved;
+  moved = 0;
+  return sum;
+};
 """
 
 OVERHEAR = """
@@ -82,22 +89,22 @@ def test_figures_grow_without_going_back_and_nothing_moves(open_tab: Open, shop:
     upload(tab.page, shop.csv())
     progress = tab.page.get_by_role("progressbar", name="Images done")
     expect(tab.page.locator("ht-products tbody tr")).to_have_count(4)
-    tab.page.evaluate("shifts.length = 0")
+    tab.page.evaluate("movedSince()")
     gate.let(4)  # the host has few connections: the missing picture waits behind these
     expect(tab.page.locator(".failures li")).to_contain_text("answered 404", timeout=30_000)
     expect(progress).to_have_attribute("aria-valuenow", "5", timeout=30_000)
-    assert sum(tab.page.evaluate("shifts")) < 0.001  # the time left, which is aligned to the right
+    assert tab.page.evaluate("movedSince()") < 0.001  # the time left, which is aligned to the right
     assert tab.barriers() == []
     tab.look("running")
 
-    tab.page.evaluate("shifts.length = 0")
+    tab.page.evaluate("movedSince()")
     gate.let(1000)
     finished(tab.page)
     steps = tab.page.evaluate("steps")
     assert steps == sorted(steps)
     assert steps[-1] == 6
     assert 5 in steps
-    assert sum(tab.page.evaluate("shifts")) < 0.02  # the buttons that take the place of Cancel
+    assert tab.page.evaluate("movedSince()") < 0.02  # the buttons that take the place of Cancel
     assert len(tab.asked("/events$")) == 1
 
 
@@ -167,11 +174,6 @@ def request_id(api: Client, shop: Shop) -> str:
     return request_id
 
 
-def names(tab: Tab) -> list[str]:
-    """Of the images shown, in their order."""
-    return [row[1].split("\n")[0] for row in rows(tab.page.locator("table.images"))]
-
-
 def test_filters_show_what_the_api_gives_for_them(open_tab: Open, api: Client, request_id: str) -> None:
     tab = open_tab(f"/#/requests/{request_id}/images")
     filters = {
@@ -184,8 +186,8 @@ def test_filters_show_what_the_api_gives_for_them(open_tab: Open, api: Client, r
         tab.page.get_by_role("navigation", name="Show").get_by_role("link", name=link).click()
         wanted = [one["url"].rpartition("/")[2] for one in api.items(f"/v1/requests/{request_id}/images", **query)]
         assert wanted
-        expect(tab.page.locator("ht-images tbody tr")).to_have_count(len(wanted))
-        assert names(tab) == wanted
+        shown = [re.compile(f"^{re.escape(name)}") for name in wanted]
+        expect(tab.page.locator("table.images tbody th")).to_have_text(shown)
         assert tab.barriers() == []
         tab.look(f"images-{link.split()[0].lower()}")
         assert tab.overflow() == 0

@@ -71,9 +71,14 @@ def test_names_addresses_and_answers_are_text(open_tab: Open, origin: Origin, ma
     assert (link.get_attribute("rel"), link.get_attribute("target")) == ("noreferrer", "_blank")
     assert_text_alone(page)
     page.get_by_role("button", name="Close").click()
-    for part in ("images", "images?show=failed", "figures", "deliveries"):
+    for part, content in (
+        ("images", "table.images"),
+        ("images?show=failed", "ht-images:has([aria-current=true][href$=failed]) table.images"),
+        ("figures", ".part-failures table"),
+        ("deliveries", "table.attempts"),
+    ):
         page.goto(f"/#/requests/{request_id}/{part}")
-        expect(page.locator(".skeleton")).to_have_count(0)
+        expect(page.locator(content)).to_be_visible()
         assert_text_alone(page)
     page.get_by_text("Begins with").click()
     expect(page.locator("pre", has_text=MARKUP).first).to_be_visible()

@@ -120,7 +120,8 @@ def test_who_leaves_while_a_request_is_sent_is_told_and_not_called_back(tab: Tab
     held: list[Route] = []
     page.route(re.compile(r"/v1/requests\?mode="), lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks it
     give(page, shop.csv())
-    compress(page).click()
+    with page.expect_request("**/v1/requests?mode=*"):
+        compress(page).click()
     page.get_by_role("link", name="Account", exact=True).click()
     expect(page.get_by_role("heading", name="Account")).to_be_visible()
 
@@ -143,8 +144,8 @@ def test_fingers_find_what_they_press(open_tab: Open, view: str) -> None:
     """44 px, as iOS and WCAG 2.5.5 ask for; a text of 16 px, which iOS does not zoom into."""
     page = open_tab(f"/#/{view}", touch=True).page
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-    expect(page.locator("main [aria-busy=true]")).to_have_count(0)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.locator("main [aria-busy=true]")).to_have_count(0)
     pressed = page.locator("button:visible:not(.link), a.button:visible, nav a:visible, select:visible, input:visible")
     low = pressed.evaluate_all(
         "all => all.filter(one => one.type !== 'file' && one.offsetHeight < 44).map(one => one.outerHTML)"

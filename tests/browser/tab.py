@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Page, Request
+from playwright.sync_api import ConsoleMessage, Error, Page, Request
 
 WIDE, PHONE = (1280, 900), (390, 844)
 Scheme = Literal["light", "dark"]
@@ -15,6 +16,11 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 SERIOUS = {"serious", "critical"}
 # Other tests' network namespaces come and go on the same machine, which Chromium takes for a change of its own network.
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
+# The page repeats its calls, but cannot load its own scripts again: it stays empty until somebody does.
+LOAD_AGAIN = """
+if (document.readyState === "complete") location.reload();
+else addEventListener("load", () => location.reload());
+"""
 # What Chromium does not log of the policy, an event tells.
 TELL_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -35,6 +41,7 @@ class Tab:
         page.add_init_script(TELL_VIOLATIONS)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        page.on("requestfailed", self._on_failed)
         page.context.on("request", self._on_request)
 
     def expect_error(self, pattern: str) -> None:
@@ -59,6 +66,11 @@ class Tab:
         self.requests.append(f"{request.method} {url.path}{url.query and '?'}{url.query}")
         if url.netloc not in self.hosts:
             self.complaints.append(f"another host: {request.url}")
+
+    def _on_failed(self, request: Request) -> None:
+        if request.failure == NETWORK_CHANGED and request.resource_type in {"script", "stylesheet"}:
+            with suppress(Error):  # it is being loaded again
+                self.page.evaluate(LOAD_AGAIN)
 
     def look(self, name: str, *, whole: bool = True) -> None:
         """Keep screenshots at both widths, light and dark: `NAME-WIDTH-SCHEME.png`."""

@@ -38,7 +38,8 @@ def test_the_api_page_follows_light_and_dark_and_leads_to_the_other_pages(open_t
 def test_a_tab_complains_of_a_refused_script_another_host_and_an_error(open_tab: Open) -> None:
     tab = open_tab("/docs")
     tab.page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: '1'}))")
-    tab.page.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.2:9/x.png'}))")
+    with tab.page.expect_console_message(lambda message: "img-src" in message.text):
+        tab.page.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.2:9/x.png'}))")
     with tab.page.expect_event("pageerror"):
         tab.page.evaluate("console.error('an error'); setTimeout(() => { throw new Error('thrown') })")
 

@@ -7,6 +7,7 @@ is taken.
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,8 @@ DROP_IDLE_SECONDS = 3.0
 DROP_SECONDS = 30.0
 DROPPED_AT_ONCE = 100
 """Bodies, a process; clients beyond that may find the connection closed before they read why."""
+RECEIVE_BUFFER = 1_000_000
+"""Bytes on a connection that we have not read yet; the system doubles it for its own use."""
 
 
 class NotTaken(Exception):
@@ -80,6 +83,8 @@ class EarlyAnswers:
             await self.app(scope, receive, send)
             return
         body = Body(receive)
+        if length is None:
+            body.bound_buffer()
         waits = False
 
         async def send_early(message: Message) -> None:
@@ -111,6 +116,15 @@ class Body:
     def transport(self) -> Any:
         """The server's, for `abort`."""
         return _transport(self._receive)
+
+    def bound_buffer(self) -> None:
+        """Let little come that is not asked for.
+
+        By itself the system's buffer grows to tens of MB while much is read. The gateway counts what is in it, reaches
+        its own limit in the middle of our answer if we are slow to end that, and cuts it off.
+        """
+        if (connection := getattr(self.transport, "get_extra_info", lambda _: None)("socket")) is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     async def receive(self) -> Message:
         message = await self._receive()

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from contextlib import suppress
+from functools import partial
 from random import Random
 
 import psutil
@@ -19,6 +20,7 @@ CHILDREN = 4
 CALLERS = 3
 BATCH = 8
 PATIENT = PoolLimits(memory_bytes=1_000_000_000, wall_seconds=60)
+patiently = partial(until, within=PATIENT.wall_seconds)  # as long as the pool itself waits for an image
 
 
 class Caller(threading.Thread):
@@ -42,19 +44,23 @@ class Caller(threading.Thread):
                     self.wrong.append((body, result))
 
 
-@pytest.mark.parametrize("kills", [100, pytest.param(1000, marks=pytest.mark.chaos)])
-def test_killed_children_lose_and_double_nothing(kills: int) -> None:
+@pytest.mark.parametrize("deaths", [80, pytest.param(800, marks=pytest.mark.chaos)])
+def test_killed_children_lose_and_double_nothing(deaths: int) -> None:
+    """A child that is killed while it starts is started again and counts as none: the slower the machine, the more."""
     before, replaced_before = _descendants(), replaced()
     pool = CodecPool(CHILDREN, PATIENT, codec=misbehave)
     callers = [Caller(pool, f"caller {number}") for number in range(CALLERS)]
     for caller in callers:
         caller.start()
     try:
-        for number in range(kills):
+        kills = 0
+        while replaced() - replaced_before < deaths:
             # Images move on between two kills, so that none is hit five times in a row by chance.
             done = sum(caller.returned for caller in callers)
-            until(lambda done=done: sum(caller.returned for caller in callers) > done + BATCH, every=0.001)  # type: ignore[misc]
-            _kill_one(Random(number), before)
+            patiently(lambda done=done: sum(caller.returned for caller in callers) > done + BATCH, every=0.001)  # type: ignore[misc]
+            _kill_one(Random(kills), before)
+            kills += 1
+            assert kills < 5 * deaths, "kills hit nothing"
     finally:
         for caller in callers:
             caller.stopped.set()
@@ -62,16 +68,14 @@ def test_killed_children_lose_and_double_nothing(kills: int) -> None:
             caller.join(60)
         pool.close()
     sent = sum(caller.sent for caller in callers)
-    deaths = replaced() - replaced_before
-    print(f"{kills} kills, {deaths:.0f} children replaced, {sent} images")  # noqa: T201
-    assert deaths > kills / 2
+    print(f"{kills} kills, {replaced() - replaced_before:.0f} children replaced, {sent} images")  # noqa: T201
     assert [caller.wrong for caller in callers] == [[]] * CALLERS
     assert sum(caller.returned for caller in callers) == sent
-    until(lambda: not _children_of_the_pool(before))
+    patiently(lambda: not _children_of_the_pool(before))
 
 
 def _kill_one(random: Random, before: set[psutil.Process]) -> None:
-    pids = until(lambda: _children_of_the_pool(before), every=0.001)
+    pids = patiently(lambda: _children_of_the_pool(before), every=0.001)
     with suppress(ProcessLookupError):
         os.kill(random.choice(pids), signal.SIGKILL)
 

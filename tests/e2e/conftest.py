@@ -16,11 +16,15 @@ SHARED = {"stack", "closed"}
 """Stacks of the session."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """One process runs all that share a stack, which one at a time breaks; files with stacks of their own go apart."""
+    """One process runs all that share a stack, which one at a time breaks; files with stacks of their own go apart.
+
+    First, for xdist reads the groups in this hook too.
+    """
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            shares = not SHARED.isdisjoint(item.fixturenames)
+            shares = any(name in item.fixturenames and not hasattr(item.module, name) for name in SHARED)
             item.add_marker(pytest.mark.xdist_group("stack" if shares else item.path.stem))
 
 

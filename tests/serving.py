@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tests.stack import ROOT, reserve_ports, until
+
+WITHOUT_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""The `verify` of httpx for what is served here: without it each client reads all authorities, for 20 ms of CPU."""
 
 
 @contextmanager
@@ -56,6 +60,6 @@ def service_process(
 
 def _is_ready(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/readyz").status_code == 200
+        return httpx.get(f"{address}/readyz", verify=WITHOUT_TLS).status_code == 200
     except httpx.TransportError:
         return False

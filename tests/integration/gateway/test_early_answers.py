@@ -24,7 +24,7 @@ from shared.http.places import PATIENCE, Kind
 from tests.integration.gateway.conftest import caddy
 from tests.integration.keys.conftest import add_account, add_key
 from tests.integration.seed import sql
-from tests.serving import serving
+from tests.serving import WITHOUT_TLS, serving
 from tests.stack import Stack, reserve_ports, until
 
 MB = 1_000_000
@@ -180,7 +180,7 @@ def begun(url: str, source: str, size: int) -> Iterator[socket.socket]:
 
 def small(url: str, source: str) -> tuple[int, str]:
     """What a client at this address is told about an empty upload."""
-    with httpx.Client(transport=httpx.HTTPTransport(local_address=source)) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=source, verify=WITHOUT_TLS)) as client:
         answer = client.post(f"{url}/v1/requests", content=b"", headers={"Content-Type": "text/csv"})
     return answer.status_code, answer.json()["code"]
 

@@ -14,7 +14,7 @@ from services.ingest.settings import IngestSettings
 from shared.broker.queues import QUEUE
 from shared.db import Database
 from tests.integration import seed
-from tests.serving import serving
+from tests.serving import WITHOUT_TLS, serving
 from tests.stack import Stack
 
 PUBLIC_URL = "https://shop.example"
@@ -53,7 +53,7 @@ def address(settings: IngestSettings) -> Iterator[str]:
 
 @pytest.fixture
 def client(database: Database, address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=address, timeout=30) as client:
+    with httpx.Client(base_url=address, timeout=30, verify=WITHOUT_TLS) as client:
         yield client
 
 

@@ -17,7 +17,7 @@ from shared.db import Database
 from shared.http.authentication import digest_of
 from shared.ids import uuid7
 from tests.integration.seed import sql
-from tests.serving import serving
+from tests.serving import WITHOUT_TLS, serving
 from tests.stack import Stack
 
 _random = Random()
@@ -94,7 +94,7 @@ Call = Callable[..., httpx.Response]
 def call(database: Database, addresses: dict[str, str]) -> Iterator[Call]:
     """`call(method, path, headers=...)`, to the service that the gateway would ask."""
     del database
-    with httpx.Client(timeout=10) as client:
+    with httpx.Client(timeout=10, verify=WITHOUT_TLS) as client:
 
         def asked(method: str, path: str, **options: object) -> httpx.Response:
             service = "status" if method in {"GET", "HEAD"} else "ingest"

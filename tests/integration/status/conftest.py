@@ -12,7 +12,7 @@ from services.status.app import create
 from services.status.settings import StatusSettings
 from shared.blobs import Blobs, connect
 from shared.db import Database, execute
-from tests.serving import serving
+from tests.serving import WITHOUT_TLS, serving
 from tests.stack import Stack
 
 PUBLIC_URL = "https://shop.example"
@@ -64,7 +64,7 @@ def address(app: Starlette) -> Iterator[str]:
 
 @pytest.fixture
 def client(database: Database, address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=address, timeout=10) as client:
+    with httpx.Client(base_url=address, timeout=10, verify=WITHOUT_TLS) as client:
         yield client
 
 

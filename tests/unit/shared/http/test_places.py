@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from shared.http.connection import Backpressure
 from shared.http.limits import ConcurrencyLimit, client_address
 from shared.http.places import PATIENCE, Kind, Place, Places
-from tests.serving import serving
+from tests.serving import WITHOUT_TLS, serving
 from tests.stack import until
 
 SMALL = 16 * 1024
@@ -113,9 +113,8 @@ def begun(address: str, call: str, client: str) -> Iterator[socket.socket]:
 def status(address: str, call: str, client: str) -> int:
     method, path = call.split()
     headers = {"X-Forwarded-For": f"203.0.113.9, {client}"}
-    return httpx.request(
-        method, address + path, headers=headers, content=b"ab" if method == "POST" else None
-    ).status_code
+    content = b"ab" if method == "POST" else None
+    return httpx.request(method, address + path, headers=headers, content=content, verify=WITHOUT_TLS).status_code
 
 
 def ended(call: str) -> float:

@@ -96,29 +96,13 @@ def _try_out(compose: Compose, names: Sequence[str]) -> None:
     for name, check in BEFORE.items():
         if name in names or name == "build":
             _show(name, check, compose)
-    if not CHECKS.keys().isdisjoint(names):
-        _on_one_stack(compose, names)
+    if chosen := [name for name in CHECKS if name in names]:
+        with compose.up(*TWO):
+            for name in chosen:
+                _show(name, CHECKS[name], compose)
     for name, check in APART.items():
         if name in names:
             _show(name, check, compose)
-
-
-def _on_one_stack(compose: Compose, names: Sequence[str]) -> None:
-    try:
-        _show("up", _up, compose)
-        for name, check in CHECKS.items():
-            if name in names:
-                _show(name, check, compose)
-    except (Failed, ApiError, OSError):
-        compose("ps", "-a", check=False)
-        compose("logs", "--no-color", "--tail", "40", check=False)
-        raise
-    finally:
-        compose("down", "-v", "--timeout", "20", check=False)
-
-
-def _up(compose: Compose) -> None:
-    compose("up", "-d", "--no-build", "--wait", *TWO)
 
 
 def _show(name: str, check: Callable[[T], None], tried: T) -> None:

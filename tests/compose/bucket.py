@@ -37,18 +37,11 @@ def check_bucket(compose: Compose) -> None:
     override = f"tests/compose/override.yml:{OVERRIDE}"
     own = Compose(compose.engine, compose.pictures, override=override, settings=settings())
     own.build()
-    try:
-        own("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
+    with own.up("--scale", "worker=2"):
         check_journey(own)
         _check_redirects(own)
         _check_key(own)
         _check_copying(own)
-    except Exception:
-        own("ps", "-a", check=False)
-        own("logs", "--no-color", "--tail", "40", check=False)
-        raise
-    finally:
-        own("down", "-v", "--timeout", "20", check=False)
 
 
 def check_end_to_end_bucket(compose: Compose) -> None:

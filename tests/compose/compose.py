@@ -5,7 +5,8 @@ COMPOSE_PROJECT_NAME and HALFTONE_PORT of the environment name a stack of one's 
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.compose.engine import TOOLS, Engine, Failed
@@ -68,6 +69,26 @@ class Compose:
             return
         if subprocess.run([TOOLS / "compose-build", ROOT], env=self.env, cwd=ROOT, check=False).returncode:
             raise Failed("the images could not be built")
+
+    @contextmanager
+    def up(self, *arguments: str) -> Iterator[None]:
+        """All services, with `docker compose up`'s further arguments; gone at the end with their volumes.
+
+        What fails meanwhile is followed by the containers' state and last lines.
+
+        Raises:
+            Failed: they do not come up.
+
+        """
+        try:
+            self("up", "-d", "--no-build", "--wait", *arguments)
+            yield
+        except BaseException:
+            self("ps", "-a", check=False)
+            self("logs", "--no-color", "--tail", "40", check=False)
+            raise
+        finally:
+            self("down", "-v", "--timeout", "20", check=False)
 
     def tidy(self) -> None:
         """Remove images of ours that have no further use: those of rolls, and those whose names a later build took."""

@@ -30,11 +30,8 @@ def check_end_to_end(compose: Compose, *, override: str = "", settings: Mapping[
         rates.write_text(json.dumps({"services": {"ingest": more, "status": more}}))
         given = {"HALFTONE_FETCH_ALLOW": places, **(settings or {})}
         own = Compose(compose.engine, Path(folder), override=f"{rates}{override}", settings=given)
-        try:
-            own("up", "-d", "--no-build", "--wait", "--scale", "worker=2")
+        with own.up("--scale", "worker=2"):
             _run_tests(own, _given(own, host, ports))
-        finally:
-            own("down", "-v", "--timeout", "20", check=False)
 
 
 def _given(compose: Compose, host: str, ports: list[int]) -> Mapping[str, str]:
@@ -58,6 +55,5 @@ def _run_tests(compose: Compose, given: Mapping[str, str]) -> None:
             print(line, end="", flush=True)
     passed = re.search(r"(\d+) passed", line)
     if tests.returncode or passed is None or int(passed[1]) < FEWEST:
-        compose("logs", "--no-color", "--tail", "40", check=False)
         raise Failed(f"tests/e2e through the gateway ended with status {tests.returncode}")
     print(f"tests/e2e through the gateway: {passed[1]} passed")

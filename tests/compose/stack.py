@@ -88,8 +88,7 @@ def composed(of: Compose, *arguments: str, settings: Mapping[str, str] | None = 
         override.write_text(json.dumps(_override({**SETTINGS, **RATES, **(settings or {})})))
         given = {"HALFTONE_FETCH_ALLOW": f"{of.env['HALFTONE_FETCH_ALLOW']},{origin.place},{hooks.place}"}
         compose = Compose(of.engine, of.pictures, override=f"{of.override}:{override}", settings=given)
-        ends.callback(compose, "down", "-v", "--timeout", "20", check=False)
-        _up(compose, *arguments)
+        ends.enter_context(compose.up(*arguments))
         key = new_key(compose, "default")
         hooks.otherwise = receiver = MisbehavingReceiver(Client(BASE_URL, seconds=5, key=key).request)
         shelf = Shelf(origin, f"http://{origin.place}")
@@ -97,20 +96,7 @@ def composed(of: Compose, *arguments: str, settings: Mapping[str, str] | None = 
         made = ComposedStack(compose, origin, shelf, receiver, key, f"http://{hooks.place}", blobs, spool)
         with made.database() as connection:
             audit.install(connection)
-        try:
-            yield made
-        except BaseException:
-            compose("ps", "-a", check=False)
-            compose("logs", "--no-color", "--tail", "40", check=False)
-            raise
-
-
-def _up(compose: Compose, *arguments: str) -> None:
-    try:
-        compose("up", "-d", "--no-build", "--wait", *arguments)
-    except Failed:
-        compose("logs", "--no-color", "--tail", "40", check=False)
-        raise
+        yield made
 
 
 def bridge(compose: Compose) -> str:

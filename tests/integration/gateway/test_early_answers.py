@@ -190,27 +190,33 @@ TAKEN = (422, "invalid_manifest")
 
 
 @each_way
-def test_each_address_has_its_own_share_of_the_places(doors: dict[str, str], way: str) -> None:
+def test_each_address_has_its_own_share_of_the_places(
+    doors: dict[str, str], apps: dict[str, Starlette], way: str
+) -> None:
     """The gateway states it, whatever the client says."""
-    url = doors["off"]
+    url, space = doors["off"], apps["off"].state.context.space
     with begun(url, OURS, 9), begun(url, OURS, 9):
-        until(lambda: small(url, OURS) == (429, "too_many_at_once"))
+        until(lambda: space.reserved == 2 * 9)  # both have a place: asked before, a small one takes it
+        assert small(url, OURS) == (429, "too_many_at_once")
         answer = sent(url, *WAYS[way], source=OURS)
         assert (answer[0], answer[1]["code"]) == (429, "too_many_at_once")
         assert small(url, THEIRS) == TAKEN
+    until(lambda: space.reserved == 0)
     until(lambda: small(url, OURS) == TAKEN)
 
 
 @each_way
-def test_no_place_is_left(doors: dict[str, str], way: str) -> None:
-    url = doors["off"]
+def test_no_place_is_left(doors: dict[str, str], apps: dict[str, Starlette], way: str) -> None:
+    url, space = doors["off"], apps["off"].state.context.space
     with ExitStack() as stack:
         for number in range(8):
             stack.enter_context(begun(url, f"127.0.0.{10 + number // 2}", 9))
-        until(lambda: small(url, THEIRS) == (503, "busy"))
+        until(lambda: space.reserved == 8 * 9)
+        assert small(url, THEIRS) == (503, "busy")
         answer = sent(url, *WAYS[way], source=THEIRS)
         assert (answer[0], answer[1]["code"]) == (503, "busy")
         assert b"retry-after: 5" in answer[2].lower()
+    until(lambda: space.reserved == 0)
     until(lambda: small(url, THEIRS) == TAKEN)
 
 

@@ -91,7 +91,10 @@ def restart_valkey(world: World, random: Random, keeps: str) -> None:
         with world.redis() as client:
             client.save()
     if keeps == "old":
-        until(lambda: _moved_on(world), within=5)
+        try:
+            until(lambda: _moved_on(world), within=5)
+        except AssertionError:  # another fault holds all up, or all is done
+            raise Skipped("hardly anything was written to Valkey, so its file would not be old") from None
     world.servers.restart("valkey", signal.SIGKILL)
     until(lambda: pings(world.servers.redis_url), within=20)
     dump.unlink(missing_ok=True)

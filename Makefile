@@ -93,10 +93,10 @@ bench: $(BENCH) ## measure speed, cost and memory on a quiet machine, and write 
 bench-quick: $(BENCH) ## check in some minutes that each figure can be measured; the page goes to .test/bench/quick
 	$(PY) -m tests.bench --quick
 
-compose-test: $(READY) ## build the containers, run the end-to-end tests through them, scale them, break every part (40 minutes)
+compose-test: $(READY) ## build the containers, run the end-to-end tests through them, scale them, break every part (50 minutes)
 	$(PY) -m tests.compose
 
-compose-short: $(READY) ## in four minutes: one request under load, scaled, every part broken once
+compose-short: $(READY) ## in four minutes: one request, then every part scaled or broken once under load
 	$(PY) -m tests.compose short
 
 release-check: $(READY) ## check what a release ships: version, changelog, the client's wheel, images and compose-test

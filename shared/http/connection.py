@@ -123,7 +123,8 @@ class Body:
         By itself the system's buffer grows to tens of MB while much is read. The gateway counts what is in it, reaches
         its own limit in the middle of our answer if we are slow to end that, and cuts it off.
         """
-        if (connection := getattr(self.transport, "get_extra_info", lambda _: None)("socket")) is not None:
+        if self.transport is not None:
+            connection = self.transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     async def receive(self) -> Message:
